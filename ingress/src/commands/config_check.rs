@@ -1,0 +1,125 @@
+//! `ingress config check`: what is in effect and what is wrong with it, without NATS.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use shared::credentials::{Courses, DefaultKeys};
+use shared::ids::Source;
+use shared::report::{self, Report, secret};
+
+use crate::config::Settings;
+
+/// Commands about the settings.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Prints the effective settings and every problem; exit code 0 when there is none, else 1.
+    Check(Options),
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The teachers' file to check, instead of the one in effect.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Prints settings (secrets as set or unset), notes and problems.
+#[must_use]
+pub fn run(options: Options) -> ExitCode {
+    let mut settings = options.settings;
+    if let Some(file) = options.file {
+        settings.credentials.credentials_file = file;
+    }
+    report(&settings).print()
+}
+
+fn report(settings: &Settings) -> Report {
+    let mut report = Report { settings: effective(settings), ..Report::default() };
+    let keys = DefaultKeys::new(&settings.signatures).map_err(|error| report.problems.push(error)).unwrap_or_default();
+    report.check_nats(&settings.nats);
+    if let Some(courses) = report.check_file(&settings.credentials.credentials_file) {
+        describe(&mut report, &courses.courses(), &keys);
+    }
+    report
+}
+
+/// Whose webhooks are taken, and signed with what.
+fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys) {
+    for course in courses.iter() {
+        let own: Vec<_> = Source::ALL
+            .into_iter()
+            .filter(|source| course.signing_keys(*source).is_some())
+            .map(Source::as_str)
+            .collect();
+        let own = if own.is_empty() { "none".to_owned() } else { own.join(", ") };
+        let (name, teams) = (&course.name, course.teams.len());
+        report.notes.push(format!("course {name:?}: {teams} teams, own signing secrets: {own}"));
+    }
+    for source in Source::ALL.into_iter().filter(|source| keys.of(*source).is_none()) {
+        let name = source.as_str().to_uppercase();
+        report.notes.push(match source {
+            Source::Excel => {
+                format!("{name}_SECRET is unset: sheets are accepted unsigned, except from teams whose course has one")
+            }
+            _ => {
+                format!("{name}_SECRET is unset: {source} webhooks are refused, except from teams whose course has one")
+            }
+        });
+    }
+}
+
+fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
+    let keys = &settings.signatures;
+    let mut all = vec![
+        ("BIND_ADDR", settings.bind_addr.to_string()),
+        ("ADMIN_ADDR", settings.admin_addr.to_string()),
+        ("MAX_CONNECTIONS", settings.max_connections.to_string()),
+        ("MAX_REQUESTS", settings.max_requests.to_string()),
+        ("MAX_BODY_MEMORY_MIB", settings.max_body_memory_mib.to_string()),
+    ];
+    all.extend(report::nats(&settings.nats, &settings.streams));
+    all.extend([
+        ("GITHUB_SECRET", secret(&keys.github_secret)),
+        ("GITHUB_SECRET_PREVIOUS", secret(&keys.github_secret_previous)),
+        ("TAIGA_SECRET", secret(&keys.taiga_secret)),
+        ("TAIGA_SECRET_PREVIOUS", secret(&keys.taiga_secret_previous)),
+        ("EXCEL_SECRET", secret(&keys.excel_secret)),
+        ("EXCEL_SECRET_PREVIOUS", secret(&keys.excel_secret_previous)),
+        ("CREDENTIALS_FILE", settings.credentials.credentials_file.display().to_string()),
+    ]);
+    all.extend(report::process(&settings.logs, &settings.shutdown));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::commands::Cli;
+
+    fn check(args: &[&str]) -> Report {
+        let args = ["ingress", "--credentials-file", "/nowhere/c.json"].iter().chain(args);
+        report(&Cli::try_parse_from(args).unwrap().settings)
+    }
+
+    #[test]
+    fn secrets_and_passwords_are_not_printed() {
+        let text = check(&["--github-secret", "hush", "--nats-url", "nats://u:hush@a:1, b:2"]).text();
+        assert!(!text.contains("hush"), "{text}");
+        assert!(text.contains("GITHUB_SECRET=set\n") && text.contains("TAIGA_SECRET=unset\n"), "{text}");
+        assert!(text.contains("NATS_URL=nats://…@a:1,b:2\n"), "{text}");
+        assert!(text.contains("note: EXCEL_SECRET is unset") && !text.contains("problem"), "{text}");
+    }
+
+    #[test]
+    fn every_problem_is_told() {
+        let report =
+            check(&["--excel-secret-previous", "x", "--nats-url", "http://x", "--nats-creds", "/nowhere/n.creds"]);
+        assert_eq!(report.problems.len(), 3, "{:?}", report.problems);
+    }
+}

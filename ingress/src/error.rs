@@ -1,0 +1,134 @@
+//! Every way a request can be refused, with the exact answer (CONTRACT §1's table).
+//!
+//! The sender is told little, and never any of its body, a secret or the expected signature. "Ignored" is a
+//! success and not here.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use shared::ids::InvalidName;
+
+use crate::limits::RETRY_AFTER;
+
+/// Why a request got no 200.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 404: there is no such path.
+    #[error("Not found")]
+    NotFound,
+    /// 405: webhooks are posted.
+    #[error("Method not allowed")]
+    Method,
+    /// 415: signatures are over the bytes as they are; a compressed body could also be a bomb.
+    #[error("Content-Encoding must be identity")]
+    Encoding,
+    /// 413: more than GitHub itself would send.
+    #[error("Payload too large")]
+    TooLarge,
+    /// 408: the body paused or took too long.
+    #[error("The body did not arrive in time")]
+    Slow,
+    /// 400: the body ended early or its framing is broken.
+    #[error("The body could not be read")]
+    Broken,
+    /// 403: the signature is absent, malformed or wrong.
+    #[error("Invalid Signature")]
+    Signature,
+    /// 403: nothing to check a signature against, and outside that looks the same.
+    #[error("Invalid Signature")]
+    NoSecret,
+    /// 400: `prj` is absent or empty.
+    #[error("prj is required as query parameter")]
+    NoProject,
+    /// 400: `prj` or `quality_model` is outside its alphabet.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// 400: a parameter has two values, and which one counts would depend on the reader.
+    #[error("{0} is in the query more than once, with different values")]
+    Twice(&'static str),
+    /// 400: there is nothing where the JSON should be.
+    #[error("No JSON received")]
+    NoJson,
+    /// 400: what is there is not one JSON object in UTF-8.
+    #[error("{0}")]
+    Json(&'static str),
+    /// 400: GitHub always names the event.
+    #[error("X-GitHub-Event is required as header")]
+    NoEvent,
+    /// 503: too much is under way already.
+    #[error("Too many requests at once, try again later")]
+    Crowded,
+    /// 503: JetStream is down, full or slow; nothing is known to be stored.
+    #[error("The event could not be stored, try again later")]
+    Unavailable,
+    /// 503: a bug of ours; the log has it.
+    #[error("The event could not be processed, try again later")]
+    Panic,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Signature | Self::NoSecret => StatusCode::FORBIDDEN,
+            Self::Broken
+            | Self::NoProject
+            | Self::Name(_)
+            | Self::Twice(_)
+            | Self::NoJson
+            | Self::Json(_)
+            | Self::NoEvent => StatusCode::BAD_REQUEST,
+            Self::Crowded | Self::Unavailable | Self::Panic => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The word for metrics and logs.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Method => "method",
+            Self::Encoding => "encoding",
+            Self::TooLarge => "too_large",
+            Self::Slow => "slow",
+            Self::Broken => "broken",
+            Self::Signature => "signature",
+            Self::NoSecret => "no_secret",
+            Self::NoProject | Self::Name(_) | Self::Twice(_) => "query",
+            Self::NoJson | Self::Json(_) => "json",
+            Self::NoEvent => "event",
+            Self::Crowded => "crowded",
+            Self::Unavailable => "unavailable",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = json(status, format!(r#"{{"error":{}}}"#, quoted(&self.to_string())));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+/// A response whose body is JSON.
+pub(crate) fn json(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,28 @@
+//! http → verify → envelope → publish.
+//!
+//! A webhook is answered 200 when JetStream has acknowledged it and not before; nothing here looks at
+//! MongoDB, and the sender's bytes are never changed.
+
+// The process.
+pub mod app;
+pub mod commands;
+pub mod config;
+
+// Connections and what they may cost.
+pub mod limits;
+pub mod pulse;
+pub mod server;
+
+// One request, in the order in which it is checked.
+pub mod webhook;
+pub mod target;
+pub mod body;
+pub mod signature;
+pub mod inspect;
+pub mod form;
+pub mod publish;
+
+// What is told to senders and to operators.
+pub mod error;
+pub mod meters;
+pub mod probe;

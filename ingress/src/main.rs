@@ -1,0 +1,18 @@
+//! `ingress`: takes webhooks in, proves who sent them, and answers once JetStream has them.
+
+use std::process::ExitCode;
+
+use ingress::commands::{Cli, Command, config_check, healthcheck, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli: Cli = shared::config::parse();
+    match cli.command {
+        None => run::run(&cli.settings),
+        Some(Command::Run(settings)) => run::run(&settings),
+        Some(Command::Healthcheck(options)) => healthcheck::run(&options),
+        Some(Command::Config(config_check::Config::Check(options))) => config_check::run(options),
+    }
+}

@@ -1,0 +1,174 @@
+//! Into JetStream, within the deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use shared::publish::{Outgoing, PublishError, Published, Publisher};
+use shared::telemetry::Throttle;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::error::Refusal;
+use crate::limits::CROWD_PATIENCE;
+
+/// How long until a message is tried again whose stream is missing? It is being created meanwhile.
+const NO_STREAM_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often is an outage told in the log?
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// Whatever makes a message durable: [`Publisher`], or a test's double.
+pub trait Publish: Send + Sync + 'static {
+    /// Returns when the message is stored, or is known or feared not to be.
+    fn publish(&self, message: Outgoing) -> impl Future<Output = Result<Published, PublishError>> + Send;
+}
+
+impl Publish for Publisher {
+    async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+        Publisher::publish(self, message).await
+    }
+}
+
+/// What the readiness probe is told about real messages, and the other way round.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// Wakes the probe, which creates missing streams.
+    pub stream_missing: Notify,
+    last_stored: AtomicI64,
+    last_failed: AtomicI64,
+}
+
+impl Signals {
+    /// Whether a real message has failed within the given time and none was stored since.
+    #[must_use]
+    pub fn failing_since(&self, age: Duration) -> bool {
+        let failed = self.last_failed.load(Ordering::Relaxed);
+        let recent = shared::time::now_ms() - failed < i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        recent && failed > self.last_stored.load(Ordering::Relaxed)
+    }
+
+    fn stored(&self) {
+        self.last_stored.store(shared::time::now_ms(), Ordering::Relaxed);
+    }
+
+    fn failed(&self) {
+        self.last_failed.store(shared::time::now_ms(), Ordering::Relaxed);
+    }
+}
+
+/// The way into JetStream: bounded in number, in time and in log lines.
+#[derive(Debug)]
+pub struct Gate<P> {
+    publisher: P,
+    slots: Semaphore,
+    signals: Arc<Signals>,
+    told: Throttle,
+}
+
+impl<P: Publish> Gate<P> {
+    /// A gate for `slots` messages at once.
+    #[must_use]
+    pub fn new(publisher: P, slots: u32, signals: Arc<Signals>) -> Self {
+        Self { publisher, slots: Semaphore::new(slots as usize), signals, told: Throttle::new(TELL_EVERY) }
+    }
+
+    /// Publishes one message by `deadline`: waiting for a slot, sending and the acknowledgement all count.
+    ///
+    /// # Errors
+    /// [`Refusal::Crowded`] without a slot, [`Refusal::Unavailable`] for everything else.
+    pub async fn pass(&self, message: Outgoing, deadline: Instant) -> Result<Published, Refusal> {
+        let patience = deadline.min(Instant::now() + CROWD_PATIENCE);
+        let Ok(Ok(_slot)) = timeout_at(patience, self.slots.acquire()).await else {
+            return Err(Refusal::Crowded);
+        };
+        let result = timeout_at(deadline, self.publish(message)).await.unwrap_or(Err(PublishError::Timeout));
+        match result {
+            Ok(published) => {
+                self.signals.stored();
+                if self.told.reset() {
+                    tracing::info!("webhooks are being stored again");
+                }
+                Ok(published)
+            }
+            Err(error) => {
+                self.signals.failed();
+                if let Some(more) = self.told.open() {
+                    tracing::warn!(%error, more, "webhooks cannot be stored and are answered 503; see /readyz");
+                }
+                Err(Refusal::Unavailable)
+            }
+        }
+    }
+
+    /// Providers do not send again by themselves, so a missing stream is waited for.
+    async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+        loop {
+            match self.publisher.publish(message.clone()).await {
+                Err(PublishError::NoStream) => {
+                    self.signals.stream_missing.notify_one();
+                    sleep(NO_STREAM_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PUBLISH_DEADLINE;
+    use std::sync::atomic::AtomicU32;
+
+    /// Fails `times` with an error, then stores; `u32::MAX` never answers.
+    struct Flaky(AtomicU32, PublishError);
+
+    impl Publish for Flaky {
+        async fn publish(&self, _: Outgoing) -> Result<Published, PublishError> {
+            match self.0.load(Ordering::SeqCst) {
+                0 => Ok(Published::Stored),
+                u32::MAX => std::future::pending().await,
+                _ => {
+                    self.0.fetch_sub(1, Ordering::SeqCst);
+                    Err(self.1.clone())
+                }
+            }
+        }
+    }
+
+    fn message() -> Outgoing {
+        Outgoing { subject: "s".into(), headers: async_nats::HeaderMap::new(), payload: "{}".into() }
+    }
+
+    fn gate(times: u32, error: PublishError) -> Gate<Flaky> {
+        Gate::new(Flaky(times.into(), error), 1, Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_stream_is_waited_for_and_any_other_failure_is_told_at_once() {
+        let start = Instant::now();
+        let gate_ = gate(3, PublishError::NoStream);
+        assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Ok(Published::Stored));
+        assert_eq!(start.elapsed(), 3 * NO_STREAM_PAUSE);
+        let refused = PublishError::Refused { code: 10077, description: "maximum bytes exceeded".into() };
+        let gate_ = gate(1, refused);
+        assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Err(Refusal::Unavailable));
+        assert!(gate_.signals.failing_since(Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_deadline_covers_everything() {
+        let start = Instant::now();
+        let gate_ = gate(u32::MAX, PublishError::Timeout);
+        let first = gate_.pass(message(), start + PUBLISH_DEADLINE);
+        let second = gate_.pass(message(), start + PUBLISH_DEADLINE);
+        let waited = async {
+            let answer = second.await;
+            (answer, start.elapsed())
+        };
+        let (first, second) = futures::future::join(first, waited).await;
+        assert_eq!((first, start.elapsed()), (Err(Refusal::Unavailable), PUBLISH_DEADLINE));
+        assert_eq!(second, (Err(Refusal::Crowded), CROWD_PATIENCE));
+    }
+}

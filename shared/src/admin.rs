@@ -1,0 +1,116 @@
+//! The admin address: `/healthz`, `/readyz`, `/metrics`. For operators and orchestrators, never for the
+//! internet.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::lifecycle::Health;
+
+/// Whether the process can do its work, and what it knows about that.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    /// Empty when ready. Each entry says what is wrong, with what, and what to do.
+    pub problems: Vec<String>,
+    /// Facts for the body of `/readyz`, ready or not, such as stream bytes against their ceiling.
+    pub facts: Map<String, Value>,
+}
+
+impl Readiness {
+    /// Not ready yet, for the given reason.
+    #[must_use]
+    pub fn not_yet(why: &str) -> Self {
+        Self { problems: vec![why.to_owned()], facts: Map::new() }
+    }
+}
+
+#[derive(Clone)]
+struct Admin {
+    health: Health,
+    readiness: watch::Receiver<Readiness>,
+    metrics: PrometheusHandle,
+}
+
+/// The admin server, bound and not yet running.
+pub struct AdminServer {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl std::fmt::Debug for AdminServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminServer").finish_non_exhaustive()
+    }
+}
+
+/// Binds the admin address (port 0 works) and logs where. `more` adds routes of the process's own.
+///
+/// # Errors
+/// When the address cannot be bound; the message names it and the setting.
+pub async fn bind(
+    addr: SocketAddr,
+    health: Health,
+    readiness: watch::Receiver<Readiness>,
+    metrics: PrometheusHandle,
+    more: Router,
+) -> Result<AdminServer, std::io::Error> {
+    let listener = crate::admin::listen(addr, "ADMIN_ADDR").await?;
+    tracing::info!(listen.role = "admin", listen.addr = %listener.local_addr()?, "listening");
+    let router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(render))
+        .with_state(Admin { health, readiness, metrics })
+        .merge(more);
+    Ok(AdminServer { listener, router })
+}
+
+/// Binds a TCP address; the error names the address and the setting it came from.
+///
+/// # Errors
+/// When the address is taken, not this machine's, or not allowed.
+pub async fn listen(addr: SocketAddr, setting: &str) -> Result<TcpListener, std::io::Error> {
+    TcpListener::bind(addr).await.map_err(|error| {
+        std::io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}; set {setting} to a free address"))
+    })
+}
+
+impl AdminServer {
+    /// Serves until the token is cancelled.
+    ///
+    /// # Errors
+    /// When accepting connections fails for good.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), std::io::Error> {
+        axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}
+
+async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {
+    match admin.health.problem() {
+        None => (StatusCode::OK, axum::Json(json!({"status": "ok"}))),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, axum::Json(json!({"status": "failed", "problem": problem}))),
+    }
+}
+
+async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
+    let mut readiness = admin.readiness.borrow().clone();
+    readiness.problems.extend(admin.health.problem());
+    let ready = readiness.problems.is_empty();
+    let mut body = readiness.facts;
+    body.insert("status".into(), if ready { "ready" } else { "not ready" }.into());
+    body.insert("problems".into(), readiness.problems.into());
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, axum::Json(Value::Object(body)))
+}
+
+async fn render(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
+}

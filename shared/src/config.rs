@@ -1,0 +1,374 @@
+//! Settings: flags, environment, files (CONTRACT §6). The only module that reads the environment.
+//!
+//! For each setting `NAME` the first of these that is there wins: the flag `--name`, the variable `NAME`,
+//! the file that `NAME_FILE` names, the same two in `.env` of the working folder, the default. A variable
+//! that is set to nothing counts as absent.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, ValueEnum};
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// Older names of variables, still read (CONTRACT §6).
+const OLDER_NAMES: [(&str, &str); 2] =
+    [("GITHUB_SECRET", "GITHUB_SIGNATURE_KEY"), ("TAIGA_SECRET", "TAIGA_SIGNATURE_KEY")];
+
+/// A secret: never printed, wiped when dropped, never empty.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The secret itself. Whoever calls this must not log it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(set)")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if s.is_empty() { Err("an empty secret is no secret") } else { Ok(Self(s.into())) }
+    }
+}
+
+/// How to reach NATS.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "NATS")]
+pub struct NatsArgs {
+    /// Addresses of the NATS server or cluster, separated by commas; tls:// for TLS.
+    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222")]
+    pub nats_url: String,
+    /// Credentials file (JWT and nkey) for NATS.
+    #[arg(long, env = "NATS_CREDS")]
+    pub nats_creds: Option<PathBuf>,
+    /// PEM file of the certificate authority that signed the NATS server's certificate.
+    #[arg(long, env = "NATS_CA")]
+    pub nats_ca: Option<PathBuf>,
+    /// PEM file of the client certificate shown to NATS; needs NATS_KEY too.
+    #[arg(long, env = "NATS_CERT", requires = "nats_key")]
+    pub nats_cert: Option<PathBuf>,
+    /// PEM file of the client certificate's key.
+    #[arg(long, env = "NATS_KEY", requires = "nats_cert")]
+    pub nats_key: Option<PathBuf>,
+    /// Prefix of all stream names and subjects, so that several installations share a server.
+    #[arg(long, env = "NATS_PREFIX", value_parser = prefix)]
+    pub nats_prefix: Option<String>,
+}
+
+fn prefix(s: &str) -> Result<String, crate::ids::InvalidName> {
+    crate::ids::Project::new(s).map(|name| name.as_str().to_owned())
+}
+
+/// Limits of the streams. A running stream is only ever widened.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Streams")]
+pub struct StreamArgs {
+    /// How long events are kept for replay, such as 30d or 12h; 0s keeps them for ever.
+    #[arg(long, env = "LD_EVENTS_MAX_AGE", default_value = "30d", value_parser = humantime::parse_duration)]
+    pub ld_events_max_age: Duration,
+    /// How many bytes of events are kept, such as 10GiB; 0 sets no limit.
+    #[arg(long, env = "LD_EVENTS_MAX_BYTES", default_value = "10GiB")]
+    pub ld_events_max_bytes: ByteSize,
+    /// Copies of each message in a NATS cluster: 1, 3 or 5.
+    #[arg(long, env = "LD_REPLICAS", default_value_t = 1)]
+    pub ld_replicas: usize,
+}
+
+impl StreamArgs {
+    /// The limit as JetStream writes it: -1 for none.
+    #[must_use]
+    pub fn events_max_bytes(&self) -> i64 {
+        match i64::try_from(self.ld_events_max_bytes.as_u64()) {
+            Ok(0) | Err(_) => -1,
+            Ok(bytes) => bytes,
+        }
+    }
+}
+
+/// How a process speaks.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// From which level on lines are written.
+    #[arg(long, env = "LOG_LEVEL", default_value = "INFO", ignore_case = true)]
+    pub log_level: LogLevel,
+    /// text for people, json for collectors.
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", ignore_case = true)]
+    pub log_format: LogFormat,
+}
+
+/// Levels of log lines; WARNING and CRITICAL are the names the Python service used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What helps to find a fault.
+    Debug,
+    /// What happens.
+    Info,
+    /// What a person should look at soon.
+    #[value(alias = "WARNING")]
+    Warn,
+    /// What needs a person now.
+    #[value(alias = "CRITICAL")]
+    Error,
+}
+
+impl LogLevel {
+    /// The name a log filter knows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Shapes of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The secrets senders sign with. A course of the teachers' file may have its own.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Signatures")]
+pub struct SignatureArgs {
+    /// Secret of GitHub hooks.
+    #[arg(long, env = "GITHUB_SECRET", hide_env_values = true)]
+    pub github_secret: Option<Secret>,
+    /// The secret that GITHUB_SECRET replaced, accepted while hooks are being changed.
+    #[arg(long, env = "GITHUB_SECRET_PREVIOUS", hide_env_values = true)]
+    pub github_secret_previous: Option<Secret>,
+    /// Secret of Taiga webhooks.
+    #[arg(long, env = "TAIGA_SECRET", hide_env_values = true)]
+    pub taiga_secret: Option<Secret>,
+    /// The secret that TAIGA_SECRET replaced.
+    #[arg(long, env = "TAIGA_SECRET_PREVIOUS", hide_env_values = true)]
+    pub taiga_secret_previous: Option<Secret>,
+    /// Secret of the Google Sheets add-on; without it sheets are accepted unsigned.
+    #[arg(long, env = "EXCEL_SECRET", hide_env_values = true)]
+    pub excel_secret: Option<Secret>,
+    /// The secret that EXCEL_SECRET replaced.
+    #[arg(long, env = "EXCEL_SECRET_PREVIOUS", hide_env_values = true)]
+    pub excel_secret_previous: Option<Secret>,
+}
+
+/// Where the teachers' file is.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Teachers' file")]
+pub struct CredentialsArgs {
+    /// The teachers' file; when it is absent no course has settings of its own.
+    #[arg(long, env = "CREDENTIALS_FILE", default_value = "config_files/credentials_config.json")]
+    pub credentials_file: PathBuf,
+}
+
+/// How long a process may take to stop.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Stopping")]
+pub struct ShutdownArgs {
+    /// How long what is in flight may take after SIGTERM, such as 20s.
+    #[arg(long, env = "SHUTDOWN_GRACE", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub shutdown_grace: Duration,
+}
+
+/// Reads the settings of this process, or prints help or what is wrong and exits.
+#[must_use]
+pub fn parse<T: Parser>() -> T {
+    let environment =
+        Environment::read().unwrap_or_else(|error| clap::Error::raw(clap::error::ErrorKind::Io, error).exit());
+    match try_parse(std::env::args_os(), &environment) {
+        Ok(settings) => settings,
+        // A setting that cannot be read is what a check is for: a problem like the others, with their exit code.
+        Err(error) if error.use_stderr() && std::env::args().skip(1).take(2).eq(["config", "check"]) => {
+            drop(error.print());
+            std::process::exit(1);
+        }
+        Err(error) => error.exit(),
+    }
+}
+
+fn try_parse<T: Parser>(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<T, clap::Error> {
+    let mut command = with_defaults(T::command(), environment)?;
+    let matches = command.try_get_matches_from_mut(args)?;
+    T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Gives every setting of a command and its subcommands the environment's value as its default.
+fn with_defaults(command: clap::Command, environment: &Environment) -> Result<clap::Command, clap::Error> {
+    let mut failure = None;
+    let command = command.mut_args(|arg| {
+        let Some(name) = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned) else {
+            return arg;
+        };
+        match environment.value(&name) {
+            // clap would take the variable itself, an empty one too; here it is only shown in the help.
+            Ok(value) => {
+                let help = arg.get_help().map(|help| format!("{help} [env: {name}]")).unwrap_or_default();
+                let arg = arg.env(clap::builder::Resettable::Reset).help(help);
+                match value {
+                    Some(value) => arg.default_value(value).hide_default_value(true),
+                    None => arg,
+                }
+            }
+            Err(error) => {
+                failure.get_or_insert(error);
+                arg
+            }
+        }
+    });
+    if let Some(error) = failure {
+        return Err(clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n")));
+    }
+    let mut command = command;
+    for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
+        let mut failure = None;
+        command = command.mut_subcommand(&name, |sub| {
+            with_defaults(sub.clone(), environment).unwrap_or_else(|error| {
+                failure = Some(error);
+                sub
+            })
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+    }
+    Ok(command)
+}
+
+/// The process's variables and those of `.env`.
+struct Environment {
+    process: HashMap<String, String>,
+    dotenv: HashMap<String, String>,
+}
+
+impl Environment {
+    fn read() -> Result<Self, String> {
+        let process = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let dotenv = match dotenvy::from_filename_iter(".env") {
+            Ok(pairs) => pairs.collect::<Result<_, _>>().map_err(|error| format!(".env: {error}\n"))?,
+            Err(error) if error.not_found() => HashMap::new(),
+            Err(error) => return Err(format!(".env: {error}\n")),
+        };
+        Ok(Self { process, dotenv })
+    }
+
+    /// What the environment says of a setting; an empty value says nothing.
+    fn value(&self, name: &str) -> Result<Option<String>, String> {
+        let older = OLDER_NAMES.iter().filter(|(new, _)| *new == name).map(|(_, old)| *old);
+        for name in std::iter::once(name).chain(older) {
+            for variables in [&self.process, &self.dotenv] {
+                let get = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+                if let Some(value) = get(name) {
+                    return Ok(Some(value.clone()));
+                }
+                let Some(path) = get(&format!("{name}_FILE")) else {
+                    continue;
+                };
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    format!("{name}_FILE: cannot read {path}: {error}; create the file or unset the variable")
+                })?;
+                // Editors and `echo` end a file with a newline that is not part of a secret.
+                let text = text.trim_end_matches(['\r', '\n']);
+                if !text.is_empty() {
+                    return Ok(Some(text.to_owned()));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Settings {
+        #[command(flatten)]
+        nats: NatsArgs,
+        #[command(flatten)]
+        signatures: SignatureArgs,
+        #[command(flatten)]
+        streams: StreamArgs,
+        #[command(flatten)]
+        logs: LogArgs,
+    }
+
+    fn read(args: &[&str], process: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Result<Settings, String> {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let environment = Environment { process: map(process), dotenv: map(dotenv) };
+        try_parse(std::iter::once("x").chain(args.iter().copied()).map(OsString::from), &environment)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_beats_dotenv_beats_the_default() {
+        let url = |args: &[&str], process: &[(&str, &str)], dotenv: &[(&str, &str)]| {
+            read(args, process, dotenv).unwrap().nats.nats_url
+        };
+        let (flag, process, dotenv) =
+            (["--nats-url", "nats://a"], [("NATS_URL", "nats://b")], [("NATS_URL", "nats://c")]);
+        assert_eq!(url(&flag, &process, &dotenv), "nats://a");
+        assert_eq!(url(&[], &process, &dotenv), "nats://b");
+        assert_eq!(url(&[], &[("NATS_URL", "")], &dotenv), "nats://c");
+        assert_eq!(url(&[], &[], &[]), "nats://localhost:4222");
+    }
+
+    #[test]
+    fn an_older_name_is_read_and_an_empty_secret_is_none() {
+        let settings = read(&[], &[("GITHUB_SIGNATURE_KEY", "old"), ("TAIGA_SECRET", "")], &[]).unwrap();
+        assert_eq!(settings.signatures.github_secret.unwrap().expose(), "old");
+        assert!(settings.signatures.taiga_secret.is_none());
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_without_its_newline_and_is_never_shown() {
+        let path = std::env::temp_dir().join(format!("ld-secret-{}", std::process::id()));
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let settings = read(&[], &[("GITHUB_SECRET_FILE", path.to_str().unwrap())], &[]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(settings.signatures.github_secret.as_ref().unwrap().expose(), "s3cret");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        let help = read(&["--help"], &[("GITHUB_SECRET", "s3cret")], &[]).unwrap_err();
+        assert!(help.contains("GITHUB_SECRET") && !help.contains("s3cret"), "{help}");
+        let gone = read(&[], &[("GITHUB_SECRET_FILE", "/nowhere/x")], &[]).unwrap_err();
+        assert!(gone.contains("GITHUB_SECRET_FILE") && gone.contains("/nowhere/x"), "{gone}");
+    }
+
+    #[test]
+    fn units_are_read_and_a_wrong_one_names_the_setting() {
+        let settings =
+            read(&["--ld-events-max-bytes", "5MiB"], &[("LD_EVENTS_MAX_AGE", "12h"), ("LOG_LEVEL", "warning")], &[])
+                .unwrap();
+        assert_eq!(settings.streams.events_max_bytes(), 5 << 20);
+        assert_eq!(settings.streams.ld_events_max_age, Duration::from_secs(12 * 3600));
+        assert_eq!(settings.logs.log_level, LogLevel::Warn);
+        let error = read(&[], &[("LD_EVENTS_MAX_AGE", "soon")], &[]).unwrap_err();
+        assert!(error.contains("--ld-events-max-age"), "{error}");
+    }
+}

@@ -1,0 +1,222 @@
+//! The envelope: one webhook on its way through JetStream. This page is the wire format.
+//!
+//! A message of `LD_EVENTS` is the sender's bytes, untouched, plus headers that say what they are:
+//!
+//! ```text
+//! subject           ld.events.taiga.TeamA.userstory
+//! Nats-Msg-Id       taiga:TeamA:<identity>          the server drops a second one for 10 minutes
+//! LD-Version        1
+//! LD-Source         taiga
+//! LD-Project        TeamA
+//! LD-Event          userstory
+//! LD-Delivery       4f0c…                           identity of the delivery, also in the HTTP answer
+//! LD-Received-At    2026-11-23T17:42:03.511Z
+//! LD-Quality-Model  AMEP                            only when the URL had one
+//! traceparent       00-…                            only when the request had one
+//! LD-Origin-Sequence 4711                           only on a message that was sent again
+//! Content-Encoding  zstd                            only when the payload is compressed
+//!
+//! <the JSON exactly as it was signed>
+//! ```
+//!
+//! Payloads over [`COMPRESS_OVER`] bytes are zstd frames. Because bytes never change between HTTP and
+//! the dead letters, a replay or a redrive is exact.
+
+use std::borrow::Cow;
+use std::io::Read as _;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+use crate::ids::{InvalidName, Project, QualityModel, Source};
+
+/// How large a payload may be before it travels compressed (CONTRACT §2).
+pub const COMPRESS_OVER: usize = 256 * 1024;
+
+/// How large a payload may be at all: GitHub's own cap (CONTRACT §1).
+pub const MAX_PAYLOAD: usize = 25 * 1024 * 1024;
+
+/// Which version of this format is written. A reader refuses others, so that none is misread.
+const VERSION: &str = "1";
+
+/// Header names. `traceparent` is the W3C's, `Content-Encoding` is HTTP's, the rest are ours.
+pub mod header {
+    /// What the server deduplicates by.
+    pub const MSG_ID: &str = "Nats-Msg-Id";
+    /// The format's version.
+    pub const VERSION: &str = "LD-Version";
+    /// `github`, `taiga` or `excel`.
+    pub const SOURCE: &str = "LD-Source";
+    /// The project's id.
+    pub const PROJECT: &str = "LD-Project";
+    /// The event's kind, such as `push`.
+    pub const EVENT: &str = "LD-Event";
+    /// The delivery's identity.
+    pub const DELIVERY: &str = "LD-Delivery";
+    /// When ingress had the whole request; RFC 3339, UTC, milliseconds.
+    pub const RECEIVED_AT: &str = "LD-Received-At";
+    /// The quality model of the URL.
+    pub const QUALITY_MODEL: &str = "LD-Quality-Model";
+    /// The stream sequence under which a message that is sent again was first stored.
+    pub const ORIGIN_SEQUENCE: &str = "LD-Origin-Sequence";
+    /// Present on what `worker backfill` publishes: `1`.
+    pub const BACKFILL: &str = "LD-Backfill";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// `zstd` when the payload is compressed.
+    pub const ENCODING: &str = "Content-Encoding";
+}
+
+/// One webhook delivery: what the headers say, and the sender's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Who sent it.
+    pub source: Source,
+    /// Whose it is.
+    pub project: Project,
+    /// The kind of event, as in the subject: `push`, `userstory`, …
+    pub event: String,
+    /// Identity of the delivery (CONTRACT §1): the same for a redelivery or a resend.
+    pub delivery: String,
+    /// The quality model LD Eval is told.
+    pub quality_model: Option<QualityModel>,
+    /// When ingress had the whole request, in milliseconds since 1970.
+    pub received_at: i64,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+    /// The first stream sequence, on a message that was sent again.
+    pub origin_sequence: Option<u64>,
+    /// The JSON exactly as it was signed, never compressed here.
+    pub payload: Bytes,
+}
+
+/// Why a message of the stream is not an envelope.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A header that every envelope has is missing.
+    #[error("header {0} is missing: the message was not written by ingress or its headers were dropped")]
+    Missing(&'static str),
+    /// The format is newer (or older) than this program.
+    #[error("LD-Version is not {VERSION}: run a worker at least as new as the ingress that wrote it")]
+    Version,
+    /// A header's value is outside its alphabet.
+    #[error("header {name}: {error}")]
+    Name {
+        /// Which header.
+        name: &'static str,
+        /// What is allowed.
+        error: InvalidName,
+    },
+    /// `LD-Received-At` or `LD-Origin-Sequence` cannot be read.
+    #[error("header {0} cannot be read")]
+    Unreadable(&'static str),
+    /// `Content-Encoding` names something else than zstd.
+    #[error("Content-Encoding is not zstd, the only one that ingress writes")]
+    Encoding,
+    /// The zstd frame is damaged or would exceed [`MAX_PAYLOAD`].
+    #[error("the zstd payload cannot be decompressed: {0}")]
+    Compression(std::io::Error),
+}
+
+impl Envelope {
+    /// The value of `Nats-Msg-Id`: `<source>:<prj>:<identity>`.
+    #[must_use]
+    pub fn msg_id(&self) -> String {
+        format!("{}:{}:{}", self.source, self.project, self.delivery)
+    }
+
+    /// Headers and payload as they are published; compresses a large payload.
+    #[must_use]
+    pub fn encode(&self) -> (HeaderMap, Bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::MSG_ID, self.msg_id().as_str());
+        headers.insert(header::VERSION, VERSION);
+        headers.insert(header::SOURCE, self.source.as_str());
+        headers.insert(header::PROJECT, self.project.as_str());
+        headers.insert(header::EVENT, self.event.as_str());
+        headers.insert(header::DELIVERY, self.delivery.as_str());
+        headers.insert(header::RECEIVED_AT, crate::time::rfc3339(self.received_at).as_str());
+        if let Some(model) = &self.quality_model {
+            headers.insert(header::QUALITY_MODEL, model.as_str());
+        }
+        if let Some(trace) = &self.traceparent {
+            headers.insert(header::TRACEPARENT, trace.as_str());
+        }
+        if let Some(sequence) = self.origin_sequence {
+            headers.insert(header::ORIGIN_SEQUENCE, sequence.to_string().as_str());
+        }
+        // Level 1: the point is the server's limit and the disk, and the sender is waiting.
+        match (self.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&self.payload, 1)) {
+            Some(Ok(small)) => {
+                headers.insert(header::ENCODING, "zstd");
+                (headers, small.into())
+            }
+            _ => (headers, self.payload.clone()),
+        }
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// When the message is not one that ingress wrote; see [`DecodeError`].
+    pub fn decode(headers: &HeaderMap, payload: &Bytes) -> Result<Self, DecodeError> {
+        let optional = |name: &'static str| headers.get(name).map(|value| value.as_str());
+        let required = |name| optional(name).ok_or(DecodeError::Missing(name));
+        let named = |name: &'static str| move |error| DecodeError::Name { name, error };
+        if required(header::VERSION)? != VERSION {
+            return Err(DecodeError::Version);
+        }
+        let received_at = crate::time::parse_instant(required(header::RECEIVED_AT)?)
+            .ok_or(DecodeError::Unreadable(header::RECEIVED_AT))?;
+        let origin_sequence = optional(header::ORIGIN_SEQUENCE)
+            .map(|text| text.parse().map_err(|_| DecodeError::Unreadable(header::ORIGIN_SEQUENCE)))
+            .transpose()?;
+        let payload = self::payload(headers, payload)?;
+        Ok(Self {
+            source: required(header::SOURCE)?.parse().map_err(named(header::SOURCE))?,
+            project: required(header::PROJECT)?.parse().map_err(named(header::PROJECT))?,
+            event: required(header::EVENT)?.to_owned(),
+            delivery: required(header::DELIVERY)?.to_owned(),
+            quality_model: optional(header::QUALITY_MODEL)
+                .map(|name| name.parse().map_err(named(header::QUALITY_MODEL)))
+                .transpose()?,
+            received_at,
+            traceparent: optional(header::TRACEPARENT).map(str::to_owned),
+            origin_sequence,
+            payload,
+        })
+    }
+}
+
+/// The sender's bytes of a message that [`Envelope::encode`] made.
+///
+/// # Errors
+/// When the payload is compressed and cannot be decompressed.
+pub fn payload(headers: &HeaderMap, payload: &Bytes) -> Result<Bytes, DecodeError> {
+    match headers.get(header::ENCODING).map(|value| value.as_str()) {
+        None => Ok(payload.clone()),
+        Some("zstd") => decompress(payload).map_err(DecodeError::Compression),
+        Some(_) => Err(DecodeError::Encoding),
+    }
+}
+
+/// Decompresses at most [`MAX_PAYLOAD`] bytes, whatever the frame claims.
+fn decompress(frame: &[u8]) -> std::io::Result<Bytes> {
+    let mut out = Vec::new();
+    let read = zstd::stream::read::Decoder::new(frame)?.take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut out)?;
+    if read > MAX_PAYLOAD {
+        return Err(std::io::Error::other("it is larger than the 25 MiB that ingress accepts"));
+    }
+    Ok(out.into())
+}
+
+/// Makes any text safe as one header value: what a header cannot carry becomes `?`.
+#[must_use]
+pub fn header_safe(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| c == '\r' || c == '\n' || c == '\0';
+    if text.contains(bad) { Cow::Owned(text.replace(bad, "?")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+#[path = "envelope_tests.rs"]
+mod tests;

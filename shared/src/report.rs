@@ -1,0 +1,144 @@
+//! What `config check` prints: effective settings, notes, problems; of either binary.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::config::{LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs};
+use crate::credentials::{self, Handle};
+
+/// What there is to say about the settings.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Name and value; secrets as set or unset.
+    pub settings: Vec<(&'static str, String)>,
+    /// What is as it should be, but worth knowing.
+    pub notes: Vec<String>,
+    /// What keeps the process from starting or working.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// Prints it; exit code 0 when there is no problem, else 1.
+    #[must_use]
+    pub fn print(&self) -> ExitCode {
+        // A closed pipe is the reader's choice.
+        drop(io::stdout().write_all(self.text().as_bytes()));
+        if self.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// One line each.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let lines = self.settings.iter().map(|(name, value)| format!("{name}={value}"));
+        let notes = self.notes.iter().map(|note| format!("note: {note}"));
+        let problems = self.problems.iter().map(|problem| format!("problem: {problem}"));
+        lines.chain(notes).chain(problems).map(|line| line + "\n").collect()
+    }
+
+    /// Looks whether the settings for NATS can work, without asking NATS.
+    pub fn check_nats(&mut self, nats: &NatsArgs) {
+        if nats.nats_url.split(',').any(|url| url.trim().parse::<async_nats::ServerAddr>().is_err()) {
+            self.problems.push("NATS_URL is not a list of nats:// or tls:// addresses, separated by commas".to_owned());
+        }
+        let files = [
+            ("NATS_CREDS", &nats.nats_creds),
+            ("NATS_CA", &nats.nats_ca),
+            ("NATS_CERT", &nats.nats_cert),
+            ("NATS_KEY", &nats.nats_key),
+        ];
+        for (name, path) in files {
+            if let Some((path, error)) = path.as_ref().and_then(|path| Some((path, std::fs::File::open(path).err()?))) {
+                self.problems.push(format!("{name}: cannot read {}: {error}", path.display()));
+            }
+        }
+    }
+
+    /// Reads the teachers' file as the process would.
+    pub fn check_file(&mut self, file: &Path) -> Option<Handle> {
+        match credentials::open(file) {
+            Ok((handle, _)) => {
+                if !file.exists() {
+                    self.notes.push(format!("{} is absent: no course has settings of its own", file.display()));
+                }
+                Some(handle)
+            }
+            Err(problem) => {
+                self.problems.push(problem.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// A secret's value in a report.
+#[must_use]
+pub fn secret<T>(secret: &Option<T>) -> String {
+    if secret.is_some() { "set" } else { "unset" }.to_owned()
+}
+
+/// The settings that both binaries have of NATS and its streams.
+#[must_use]
+pub fn nats(nats: &NatsArgs, streams: &StreamArgs) -> Vec<(&'static str, String)> {
+    let path =
+        |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "unset".to_owned(), |path| path.display().to_string());
+    vec![
+        ("NATS_URL", without_passwords(&nats.nats_url)),
+        ("NATS_CREDS", path(&nats.nats_creds)),
+        ("NATS_CA", path(&nats.nats_ca)),
+        ("NATS_CERT", path(&nats.nats_cert)),
+        ("NATS_KEY", path(&nats.nats_key)),
+        ("NATS_PREFIX", nats.nats_prefix.clone().unwrap_or_else(|| "unset".to_owned())),
+        ("LD_EVENTS_MAX_AGE", format!("{}s", streams.ld_events_max_age.as_secs())),
+        ("LD_EVENTS_MAX_BYTES", streams.events_max_bytes().to_string()),
+        ("LD_REPLICAS", streams.ld_replicas.to_string()),
+    ]
+}
+
+/// The settings that both binaries have of their life.
+#[must_use]
+pub fn process(logs: &LogArgs, shutdown: &ShutdownArgs) -> Vec<(&'static str, String)> {
+    vec![
+        ("LOG_LEVEL", logs.log_level.as_str().to_uppercase()),
+        ("LOG_FORMAT", format!("{:?}", logs.log_format).to_lowercase()),
+        ("SHUTDOWN_GRACE", format!("{}s", shutdown.shutdown_grace.as_secs())),
+    ]
+}
+
+/// `nats://user:password@host` as `nats://…@host`; several, separated by commas, too.
+#[must_use]
+pub fn without_passwords(urls: &str) -> String {
+    let one = |url: &str| match url.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+            format!("{scheme}…@{host}")
+        }
+        None => url.to_owned(),
+    };
+    urls.split(',').map(|url| one(url.trim())).collect::<Vec<_>>().join(",")
+}
+
+/// The address of a database, which may have a password with a comma in it.
+#[must_use]
+pub fn without_password(uri: &Secret) -> String {
+    match uri.expose().rsplit_once('@') {
+        Some((before, rest)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{rest}")
+        }
+        None => uri.expose().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_left_out_of_addresses() {
+        assert_eq!(without_passwords("nats://u:hush@a:1, b:2,tls://c"), "nats://…@a:1,b:2,tls://c");
+        let uri = |text: &str| without_password(&text.parse().unwrap());
+        assert_eq!(uri("mongodb://u:h,u@a:1,b:2/x?y=z"), "mongodb://…@a:1,b:2/x?y=z");
+        assert_eq!(uri("mongodb://localhost:27017"), "mongodb://localhost:27017");
+    }
+}

@@ -1,0 +1,350 @@
+//! Streams, subjects and consumers: the only file that knows their names and limits (CONTRACT §2).
+//!
+//! | stream | subjects | holds |
+//! |---|---|---|
+//! | `LD_EVENTS` | `ld.events.<source>.<prj>.<event>` | webhooks as they came, for replay |
+//! | `LD_NOTIFY` | `ld.notify.<key>` | what LD Eval has still to be told, one message a key |
+//! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups still to be made, one message a key |
+//! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | what could not be processed |
+//! | `LD_PROBE` | `ld.probe.<who>` | the last readiness probe of each process |
+//!
+//! With `NATS_PREFIX=staging` every stream is `staging_LD_…` and every subject `staging.ld.…`, so that
+//! several installations (or tests) share a server.
+//!
+//! **No acknowledged event is dropped to make room.** `LD_EVENTS` refuses new messages at its ceiling
+//! instead of discarding old ones; the worker makes room by removing the oldest events that are already
+//! processed. So a full stream means a backlog that nobody works off, and ingress answers 503.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::{Context, ErrorCode};
+
+use crate::config::StreamArgs;
+use crate::ids::{Project, Source};
+
+/// How long the server remembers a `Nats-Msg-Id` (CONTRACT §2).
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
+
+/// How long a message may be in flight without a sign of life before another worker gets it.
+pub const ACK_WAIT: Duration = Duration::from_secs(20);
+
+/// How many messages all workers together may have in flight.
+const MAX_ACK_PENDING: i64 = 50_000;
+
+/// One of our streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamName {
+    /// Webhooks as they came.
+    Events,
+    /// What LD Eval has still to be told.
+    Notify,
+    /// Look-ups still to be made.
+    Enrich,
+    /// What could not be processed.
+    Dead,
+    /// Readiness probes.
+    Probe,
+}
+
+impl StreamName {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Events, Self::Notify, Self::Enrich, Self::Dead, Self::Probe];
+
+    const fn parts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Events => ("LD_EVENTS", "ld.events"),
+            Self::Notify => ("LD_NOTIFY", "ld.notify"),
+            Self::Enrich => ("LD_ENRICH", "ld.enrich"),
+            Self::Dead => ("LD_DEAD", "ld.dead"),
+            Self::Probe => ("LD_PROBE", "ld.probe"),
+        }
+    }
+}
+
+/// Why the streams are not as they must be.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {name}: {error}")]
+pub struct EnsureError {
+    what: &'static str,
+    name: String,
+    error: String,
+}
+
+impl EnsureError {
+    fn new(what: &'static str, name: &str, error: impl ToString) -> Self {
+        Self { what, name: name.to_owned(), error: error.to_string() }
+    }
+}
+
+/// The names of one installation, and the limits of its streams.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    prefix: Option<String>,
+    limits: StreamArgs,
+}
+
+impl Topology {
+    /// The installation that `NATS_PREFIX` names (usually none).
+    #[must_use]
+    pub fn new(prefix: Option<&str>, limits: StreamArgs) -> Self {
+        Self { prefix: prefix.filter(|prefix| !prefix.is_empty()).map(str::to_owned), limits }
+    }
+
+    /// The stream's full name.
+    #[must_use]
+    pub fn stream(&self, stream: StreamName) -> String {
+        let name = stream.parts().0;
+        self.prefix.as_ref().map_or_else(|| name.to_owned(), |prefix| format!("{prefix}_{name}"))
+    }
+
+    fn root(&self, stream: StreamName) -> String {
+        let root = stream.parts().1;
+        self.prefix.as_ref().map_or_else(|| root.to_owned(), |prefix| format!("{prefix}.{root}"))
+    }
+
+    /// Where a webhook is published.
+    #[must_use]
+    pub fn event_subject(&self, source: Source, project: &Project, event: &str) -> String {
+        format!("{}.{source}.{project}.{event}", self.root(StreamName::Events))
+    }
+
+    /// The subjects of all events that match; `None` matches any.
+    #[must_use]
+    pub fn event_filter(&self, source: Option<Source>, project: Option<&Project>, event: Option<&str>) -> String {
+        let source = source.map_or("*", Source::as_str);
+        let project = project.map_or("*", Project::as_str);
+        format!("{}.{source}.{project}.{}", self.root(StreamName::Events), event.unwrap_or("*"))
+    }
+
+    /// Where a notification waits; `key` is a hash of what makes two notifications the same.
+    #[must_use]
+    pub fn notify_subject(&self, key: &str) -> String {
+        format!("{}.{key}", self.root(StreamName::Notify))
+    }
+
+    /// Where a look-up waits; `key` is a hash of what makes two look-ups the same.
+    #[must_use]
+    pub fn enrich_subject(&self, source: Source, project: &Project, key: &str) -> String {
+        format!("{}.{source}.{project}.{key}", self.root(StreamName::Enrich))
+    }
+
+    /// Where a dead letter is kept.
+    #[must_use]
+    pub fn dead_subject(&self, reason: &str, source: &str, project: &str) -> String {
+        format!("{}.{reason}.{source}.{project}", self.root(StreamName::Dead))
+    }
+
+    /// Where a process proves that it can publish.
+    #[must_use]
+    pub fn probe_subject(&self, who: &str) -> String {
+        format!("{}.{who}", self.root(StreamName::Probe))
+    }
+
+    /// What each stream must be like.
+    fn config(&self, stream: StreamName, atomic: bool) -> Config {
+        let base = Config {
+            name: self.stream(stream),
+            subjects: vec![format!("{}.>", self.root(stream))],
+            storage: StorageType::File,
+            num_replicas: self.limits.ld_replicas,
+            duplicate_window: DUPLICATE_WINDOW,
+            discard: DiscardPolicy::New,
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            allow_direct: true,
+            allow_atomic_publish: atomic,
+            ..Config::default()
+        };
+        let max_age = self.limits.ld_events_max_age;
+        match stream {
+            StreamName::Events => Config {
+                description: Some("Webhooks as they came, kept for replay".into()),
+                max_age,
+                // The server refuses a window longer than the age.
+                duplicate_window: if max_age.is_zero() { DUPLICATE_WINDOW } else { DUPLICATE_WINDOW.min(max_age) },
+                max_bytes: self.limits.events_max_bytes(),
+                ..base
+            },
+            // One message a subject, and the older one goes: a newer notification replaces an unsent one.
+            StreamName::Notify | StreamName::Enrich => Config {
+                description: Some("Work still to be done, one message a key".into()),
+                retention: RetentionPolicy::WorkQueue,
+                max_messages_per_subject: 1,
+                discard: DiscardPolicy::Old,
+                ..base
+            },
+            StreamName::Dead => {
+                Config { description: Some("What could not be processed; see `worker dead-letters`".into()), ..base }
+            }
+            StreamName::Probe => Config {
+                description: Some("The last readiness probe of each process".into()),
+                max_messages_per_subject: 1,
+                max_age: Duration::from_secs(3600),
+                discard: DiscardPolicy::Old,
+                ..base
+            },
+        }
+    }
+
+    /// Creates the streams that are missing and widens those that are too narrow. Never narrows.
+    ///
+    /// Idempotent, and safe to run from several processes at once.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses; the message names the stream.
+    pub async fn ensure(&self, jetstream: &Context) -> Result<(), EnsureError> {
+        // Before the first round trip the client does not know the server's version.
+        if let Err(error) = jetstream.client().flush().await {
+            return Err(EnsureError::new("reach", "NATS", error));
+        }
+        // Atomic batches need server 2.12; an older one would silently drop the setting.
+        let atomic = jetstream.client().is_server_compatible(2, 12, 0);
+        for stream in StreamName::ALL {
+            self.ensure_stream(jetstream, self.config(stream, atomic)).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_stream(&self, jetstream: &Context, wanted: Config) -> Result<(), EnsureError> {
+        let name = wanted.name.clone();
+        let existing = match jetstream.get_stream(&name).await {
+            Ok(stream) => stream.cached_info().config.clone(),
+            Err(error) if is_missing(&error.kind()) => {
+                match jetstream.create_stream(wanted.clone()).await {
+                    Ok(_) => {
+                        tracing::info!(stream.name = %name, "created a stream");
+                        return Ok(());
+                    }
+                    // Another process was faster with other limits: look at what it made.
+                    Err(error) if is_taken(&error.kind()) => jetstream
+                        .get_stream(&name)
+                        .await
+                        .map_err(|error| EnsureError::new("read stream", &name, error))?
+                        .cached_info()
+                        .config
+                        .clone(),
+                    Err(error) => return Err(EnsureError::new("create stream", &name, error)),
+                }
+            }
+            Err(error) => return Err(EnsureError::new("read stream", &name, error)),
+        };
+        let widened = widen(&existing, &wanted);
+        if !same_limits(&widened, &existing) {
+            jetstream.update_stream(widened).await.map_err(|error| EnsureError::new("widen stream", &name, error))?;
+            tracing::info!(stream.name = %name, "widened a stream");
+        }
+        Ok(())
+    }
+
+    /// The durable consumer that workers share, created when it is missing.
+    ///
+    /// # Errors
+    /// When the stream or the server is away.
+    pub async fn consumer(&self, jetstream: &Context, stream: StreamName) -> Result<PullConsumer, EnsureError> {
+        let name = self.stream(stream);
+        let durable = match stream {
+            StreamName::Notify => "ld-notifier",
+            StreamName::Enrich => "ld-enricher",
+            _ => "ld-worker",
+        };
+        let config = pull::Config {
+            durable_name: Some(durable.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: MAX_ACK_PENDING,
+            ..pull::Config::default()
+        };
+        let stream: Stream<()> =
+            jetstream.get_stream_no_info(&name).await.map_err(|error| EnsureError::new("read stream", &name, error))?;
+        match stream.get_consumer(durable).await {
+            Ok(consumer) => Ok(consumer),
+            Err(_) => {
+                let made = stream.create_consumer(config).await;
+                made.map_err(|error| EnsureError::new("create consumer", &format!("{durable} on {name}"), error))
+            }
+        }
+    }
+}
+
+fn is_missing(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn is_taken(kind: &CreateStreamErrorKind) -> bool {
+    matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST)
+}
+
+/// The existing configuration with what ours needs added and nothing taken away.
+fn widen(existing: &Config, wanted: &Config) -> Config {
+    let mut out = existing.clone();
+    for subject in &wanted.subjects {
+        if !out.subjects.contains(subject) {
+            out.subjects.push(subject.clone());
+        }
+    }
+    // In both limits, the server says "none" with a value that is not positive.
+    if out.max_bytes > 0 && (wanted.max_bytes <= 0 || wanted.max_bytes > out.max_bytes) {
+        out.max_bytes = wanted.max_bytes;
+    }
+    if !out.max_age.is_zero() && (wanted.max_age.is_zero() || wanted.max_age > out.max_age) {
+        out.max_age = wanted.max_age;
+    }
+    out.duplicate_window = out.duplicate_window.max(wanted.duplicate_window);
+    if !out.max_age.is_zero() {
+        out.duplicate_window = out.duplicate_window.min(out.max_age);
+    }
+    out.allow_atomic_publish |= wanted.allow_atomic_publish;
+    out
+}
+
+fn same_limits(a: &Config, b: &Config) -> bool {
+    (a.subjects == b.subjects)
+        && (a.max_bytes, a.max_age, a.duplicate_window) == (b.max_bytes, b.max_age, b.duplicate_window)
+        && a.allow_atomic_publish == b.allow_atomic_publish
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(age: Duration, bytes: u64) -> Topology {
+        let limits =
+            StreamArgs { ld_events_max_age: age, ld_events_max_bytes: bytesize::ByteSize(bytes), ld_replicas: 1 };
+        Topology::new(None, limits)
+    }
+
+    #[test]
+    fn an_operators_wider_limits_stay() {
+        let ours = topology(Duration::from_secs(3600), 1000).config(StreamName::Events, true);
+        let mut theirs = ours.clone();
+        theirs.max_bytes = 5000;
+        theirs.max_age = Duration::ZERO;
+        theirs.subjects.push("ld.legacy.>".into());
+        theirs.duplicate_window = Duration::from_secs(1200);
+        assert!(same_limits(&widen(&theirs, &ours), &theirs));
+    }
+
+    #[test]
+    fn a_narrower_stream_is_widened_to_ours() {
+        let ours = topology(Duration::from_secs(3600), 1000).config(StreamName::Events, true);
+        let mut theirs = ours.clone();
+        theirs.max_bytes = 10;
+        theirs.max_age = Duration::from_secs(60);
+        theirs.duplicate_window = Duration::from_secs(60);
+        theirs.allow_atomic_publish = false;
+        theirs.subjects.clear();
+        assert!(same_limits(&widen(&theirs, &ours), &ours));
+    }
+
+    #[test]
+    fn a_prefix_separates_installations_on_one_server() {
+        let limits = topology(Duration::ZERO, 0).limits;
+        let staging = Topology::new(Some("staging"), limits);
+        let team = Project::new("TeamA").unwrap();
+        assert_eq!(staging.stream(StreamName::Events), "staging_LD_EVENTS");
+        assert_eq!(staging.event_subject(Source::Taiga, &team, "task"), "staging.ld.events.taiga.TeamA.task");
+    }
+}

@@ -1,0 +1,225 @@
+//! Everything a delivery passes through, for one test.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use super::build::{Voice, build};
+use super::{Binary, Service};
+use crate::eval::Eval;
+use crate::eventually::{Alive, eventually};
+use crate::paths;
+use crate::sender::{Secrets, Sender};
+use crate::servers::{MongoServer, NatsServer, Servers, mongo, shared};
+
+/// How long ingress may take to make its streams.
+const START: Duration = Duration::from_secs(30);
+
+/// How long tidying up may take before we leave it to the next run.
+const TIDY: Duration = Duration::from_secs(10);
+
+/// What a test wants different.
+#[derive(Debug, Default, Clone)]
+pub struct Options {
+    /// A NATS server of its own, to be stopped at will.
+    pub own_nats: bool,
+    /// A MongoDB of its own, to be stopped at will.
+    pub own_mongo: bool,
+    /// Only ingress: the test is about what reaches the stream.
+    pub no_worker: bool,
+    /// More settings, for both binaries.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// With this setting.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+}
+
+/// Ingress, worker, LD Eval's stand-in and a sender, on real servers. A database and stream names of
+/// its own keep it apart from others on the same servers; they are dropped with it.
+#[derive(Debug)]
+pub struct Stack {
+    /// HTTP in.
+    pub ingress: Service,
+    /// Documents and notifications out; absent with [`Options::no_worker`].
+    pub workers: Vec<Service>,
+    /// LD Eval's stand-in.
+    pub eval: Eval,
+    /// Who sends webhooks to `ingress`.
+    pub sender: Sender,
+    /// The NATS server, where it is this test's own.
+    pub nats: Option<NatsServer>,
+    /// The MongoDB, where it is this test's own.
+    pub mongo: Option<MongoServer>,
+    /// The settings of the two binaries.
+    pub env: BTreeMap<String, String>,
+    /// The prefix of stream names and subjects.
+    pub prefix: String,
+    /// The database's name.
+    pub database: String,
+    /// For `MONGO_URI`.
+    pub mongo_uri: String,
+    /// For `NATS_URL`.
+    pub nats_url: String,
+    shared: Option<&'static Servers>,
+    dir: PathBuf,
+}
+
+impl Stack {
+    /// Starts one with the ordinary settings.
+    ///
+    /// # Errors
+    /// When anything of it does not start; with the log's end.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts one.
+    ///
+    /// # Errors
+    /// When anything of it does not start; with the log's end.
+    pub async fn start_with(options: Options) -> anyhow::Result<Self> {
+        build(Voice::Quiet)?;
+        let id = format!("t{:08x}", rand::rng().random::<u32>());
+        let dir = paths::scratch(&id)?;
+        let nats = if options.own_nats { Some(NatsServer::start(&dir.join("nats")).await?) } else { None };
+        let mongo = if options.own_mongo { Some(MongoServer::start(&dir.join("mongo")).await?) } else { None };
+        let shared = if nats.is_none() || mongo.is_none() { Some(shared().await?) } else { None };
+        let nats_url = nats.as_ref().map(NatsServer::url).or_else(|| shared.map(|s| s.nats_url.clone()));
+        let mongo_uri = mongo.as_ref().map(MongoServer::uri).or_else(|| shared.map(|s| s.mongo_uri.clone()));
+        let (nats_url, mongo_uri) = (nats_url.unwrap_or_default(), mongo_uri.unwrap_or_default());
+        let eval = Eval::start()?;
+        let secrets = Secrets::default();
+        let settings = [
+            ("NATS_URL", nats_url.clone()),
+            ("NATS_PREFIX", id.clone()),
+            ("MONGO_URI", mongo_uri.clone()),
+            ("MONGO_DB", id.clone()),
+            ("EVAL_HOST", "127.0.0.1".to_owned()),
+            ("EVAL_PORT", eval.port().to_string()),
+            ("GITHUB_SECRET", secrets.github.clone()),
+            ("TAIGA_SECRET", secrets.taiga.clone()),
+            // Small enough that many streams fit on one server.
+            ("LD_EVENTS_MAX_BYTES", (512 * 1024 * 1024).to_string()),
+        ];
+        let mut env: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        env.extend(options.env);
+        let ingress = Service::start(Binary::Ingress, "ingress", &dir, env.clone()).await?;
+        let sender = Sender::new(&ingress.webhooks(), secrets)?;
+        let mut stack = Self {
+            ingress,
+            workers: Vec::new(),
+            eval,
+            sender,
+            nats,
+            mongo,
+            env,
+            prefix: id.clone(),
+            database: id,
+            mongo_uri,
+            nats_url,
+            shared,
+            dir,
+        };
+        // Ingress listens before it has reached NATS; a test begins when there is a stream to look into.
+        let stream = async || stack.stream("LD_EVENTS").await.map(|_| ());
+        stack.eventually("ingress has made its streams", START, stream).await?;
+        if !options.no_worker {
+            stack.add_worker().await?;
+        }
+        Ok(stack)
+    }
+
+    /// Starts one worker more.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn add_worker(&mut self) -> anyhow::Result<()> {
+        let name = format!("worker-{}", self.workers.len());
+        self.workers.push(Service::start(Binary::Worker, &name, &self.dir, self.env.clone()).await?);
+        Ok(())
+    }
+
+    /// The first worker.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn worker(&self) -> &Service {
+        self.workers.first().expect("this stack has a worker")
+    }
+
+    /// As [`eventually`], and at once an error when a process of the stack has died.
+    ///
+    /// # Errors
+    /// When it is not so in time.
+    pub async fn eventually<T>(
+        &self,
+        name: &str,
+        within: Duration,
+        fact: impl AsyncFnMut() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        eventually(name, within, self, fact).await
+    }
+}
+
+impl Alive for Stack {
+    fn check(&self) -> anyhow::Result<()> {
+        self.shared.map_or(Ok(()), Alive::check)?;
+        self.nats.as_ref().map_or(Ok(()), Alive::check)?;
+        self.mongo.as_ref().map_or(Ok(()), Alive::check)?;
+        self.ingress.check()?;
+        self.workers.as_slice().check()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tell(&self.ingress);
+            self.workers.iter().for_each(tell);
+        }
+        for service in self.workers.iter().chain([&self.ingress]) {
+            // A process that cannot be killed dies with ours.
+            let _ = service.process.kill();
+        }
+        // What is on servers of our own goes with them.
+        let nats = self.nats.is_none().then(|| (self.nats_url.clone(), format!("{}_", self.prefix)));
+        let mongo = self.mongo.is_none().then(|| (self.mongo_uri.clone(), self.database.clone()));
+        // Drop may run within a runtime, which would not let us wait here; another thread may.
+        let tidied = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { tokio::time::timeout(TIDY, tidy(nats, mongo)).await? })
+        });
+        // Servers under target/ are thrown away as a whole later; only given ones would keep this.
+        let _ = tidied.join();
+    }
+}
+
+/// The end of a service's log, beside the test's own message.
+#[expect(clippy::print_stderr, reason = "cargo test shows it with the failed test")]
+fn tell(service: &Service) {
+    eprintln!("--- {}:\n{}", service.process.name(), service.process.log().tail());
+}
+
+async fn tidy(nats: Option<(String, String)>, database: Option<(String, String)>) -> anyhow::Result<()> {
+    if let Some((url, prefix)) = nats {
+        use futures::TryStreamExt as _;
+        let jetstream = async_nats::jetstream::new(async_nats::connect(url).await?);
+        let names: Vec<String> = jetstream.stream_names().try_collect().await?;
+        for name in names.iter().filter(|name| name.starts_with(&prefix)) {
+            jetstream.delete_stream(name).await?;
+        }
+    }
+    if let Some((uri, name)) = database {
+        mongo::connect(&uri).await?.database(&name).drop().await?;
+    }
+    Ok(())
+}

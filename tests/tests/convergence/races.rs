@@ -1,0 +1,136 @@
+//! Every point at which a worker can be overtaken, or die, tried one by one.
+//!
+//! One worker takes a batch, stands still after 1, 2, 3 … polls while another takes its own from
+//! beginning to end, and then goes on; or dies there and begins again. What came before is in place.
+
+use crate::drive::Bench;
+use crate::history::{Batch, Event, Turn, What};
+use crate::runtime;
+
+/// More polls than any batch takes; reaching the end of a batch is noticed long before.
+const POLLS: std::ops::RangeInclusive<u16> = 1..=400;
+
+/// How often many documents are inserted at once.
+const ROUNDS: usize = 8;
+
+/// What there is, what the slow worker does, what the fast one does: each an instant and an event.
+type Scene<'a> = (&'a [(u16, What)], &'a [(u16, What)], &'a [(u16, What)]);
+
+/// Tries a scene at every point, with the parts as they are and exchanged.
+fn play(name: &str, (before, slow, fast): Scene<'_>) {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let bench = Bench::start(name).await.unwrap();
+        for (slow, fast) in [(slow, fast), (fast, slow)] {
+            for dies in [false, true] {
+                every_point(&bench, (before, slow, fast), dies).await;
+            }
+        }
+        bench.finish().await.unwrap();
+    });
+}
+
+async fn every_point(bench: &Bench, (before, slow, fast): Scene<'_>, dies: bool) {
+    let mut sequence = 0;
+    let mut batch = |worker: usize, what: &[(u16, What)]| {
+        let event = |&(at, what): &(u16, What)| {
+            sequence += 1;
+            Event { sequence, at, what }
+        };
+        Batch { worker, events: what.iter().map(event).collect(), dies_after: None, again: false }
+    };
+    let batches = [batch(2, before), batch(0, slow), batch(1, fast)];
+    for polls in POLLS {
+        let mut batches = batches.clone();
+        batches[1].dies_after = dies.then_some(polls);
+        let all = u16::MAX;
+        let turns = [Turn { worker: 2, polls: all }, Turn { worker: 0, polls }, Turn { worker: 1, polls: all }];
+        let arrival = bench.arrive(&batches, &turns).await.unwrap();
+        let fate = if dies { "died" } else { "was overtaken" };
+        assert!(
+            arrival.differences.is_empty(),
+            "{slow:?} {fate} after {polls} polls, {fast:?} did not: {}",
+            arrival.differences.join("\n")
+        );
+        if arrival.ended.get(1) == Some(&true) {
+            return;
+        }
+    }
+    panic!("{slow:?} did not end");
+}
+
+#[test]
+fn a_storys_deletion_and_a_newer_link_race() {
+    let (story, gone, link) = (story(1), What::StoryGone { id: 1 }, What::Link { story: 1, epic: 1 });
+    play("newer-link", (&[(1, story)], &[(2, gone)], &[(3, link)]));
+}
+
+#[test]
+fn a_storys_deletion_and_a_newer_state_race() {
+    let (link, gone, story) = (What::Link { story: 1, epic: 1 }, What::StoryGone { id: 1 }, story(1));
+    play("newer-state", (&[(1, link)], &[(2, gone)], &[(3, story)]));
+}
+
+#[test]
+fn a_storys_deletion_races_with_what_it_takes_along() {
+    let gone = What::StoryGone { id: 1 };
+    let task = |story| What::Task { id: 1, story: Some(story), sprint: None };
+    // An old state of the task, and one that has left the story before.
+    play("task", (&[(1, story(1))], &[(4, gone)], &[(2, task(1))]));
+    play("moved", (&[(1, story(1)), (2, task(1))], &[(4, gone)], &[(3, task(2))]));
+    // The task was elsewhere before; what is told of that later must not bring it back.
+    play("was-elsewhere", (&[(1, story(1)), (3, task(1))], &[(4, gone)], &[(2, task(2))]));
+}
+
+#[test]
+fn a_sprint_races_with_what_is_in_it() {
+    let sprint = What::Sprint { id: 1 };
+    play("sprint", (&[], &[(2, sprint)], &[(1, story(1)), (1, What::Task { id: 1, story: None, sprint: Some(1) })]));
+    play("sprint-gone", (&[(1, sprint)], &[(3, What::SprintGone { id: 1 })], &[(2, story(1))]));
+    play("sprint-left", (&[(1, story(1))], &[(3, sprint)], &[(2, What::Story { id: 1, sprint: None })]));
+}
+
+#[test]
+fn an_epic_and_a_link_race_with_their_deletions() {
+    let link = What::Link { story: 1, epic: 1 };
+    play("epic", (&[(1, What::Epic { id: 1 })], &[(3, What::EpicGone { id: 1 })], &[(2, link)]));
+    play("unlink", (&[(1, story(1))], &[(3, What::Unlink { story: 1, epic: 1 })], &[(2, link)]));
+    play(
+        "relink",
+        (&[(1, link)], &[(3, What::Unlink { story: 1, epic: 1 })], &[(2, What::Link { story: 1, epic: 2 })]),
+    );
+}
+
+#[test]
+fn two_states_of_one_thing_race() {
+    play("states", (&[], &[(1, story(1))], &[(2, story(1))]));
+    let push = What::Push { first: 1, last: 2 };
+    play("pushes", (&[], &[(1, push)], &[(2, push)]));
+    play("pull", (&[], &[(2, What::PullReopened { number: 1 })], &[(1, What::PullClosed { number: 1 })]));
+}
+
+/// MongoDB itself lets two upserts of one document both try to insert it; the one that loses may be the
+/// newer. No turn of ours comes between its steps, so there are many at once instead.
+#[test]
+fn a_newer_state_survives_a_race_of_inserts() {
+    let task = |id| What::Task { id, story: None, sprint: None };
+    let all = |worker: usize| {
+        let event = move |id: u8| Event { sequence: id as i64 * 3 + worker as i64, at: worker as u16, what: task(id) };
+        Batch { worker, events: (0..=u8::MAX).map(event).collect(), dies_after: None, again: false }
+    };
+    let batches = [all(0), all(1), all(2)];
+    let runtime = runtime();
+    runtime.block_on(async {
+        let bench = Bench::start("inserts").await.unwrap();
+        for _ in 0..ROUNDS {
+            let arrival = bench.arrive(&batches, &[]).await.unwrap();
+            assert!(arrival.differences.is_empty(), "{}", arrival.differences.join("\n"));
+        }
+        bench.finish().await.unwrap();
+    });
+}
+
+/// A state of a story, in the sprint 1.
+fn story(id: u8) -> What {
+    What::Story { id, sprint: Some(1) }
+}

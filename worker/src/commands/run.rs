@@ -1,0 +1,89 @@
+//! `worker run`: the process that works.
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use clap::Args;
+use shared::admin::{self, Readiness};
+use shared::credentials;
+use shared::lifecycle::Lifecycle;
+use shared::publish::Publisher;
+use shared::telemetry;
+use shared::topology::Topology;
+use tokio::sync::watch as channel;
+
+use crate::config::Config;
+use crate::consumer::{self, Pipeline};
+use crate::enrich::{Enricher, Tokens};
+use crate::notify::Notifier;
+use crate::store::Store;
+use crate::watch;
+
+/// The settings of the process.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// Works until SIGTERM or SIGINT. Exit code 0 after a clean stop.
+pub async fn run(options: Options) -> ExitCode {
+    telemetry::init_logs(&options.config.logs);
+    match start(options.config).await {
+        Ok((life, client)) => {
+            let code = life.run().await;
+            // The last acks are still in the client's buffer; without them their events would come again.
+            drop(tokio::time::timeout(Duration::from_secs(2), client.flush()).await);
+            code
+        }
+        Err(error) => {
+            tracing::error!(%error, "the worker cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
+async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
+    let metrics = telemetry::init_metrics()?;
+    // mongodb and reqwest share one TLS provider, which must be named before the first connection.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
+        .map_err(|problem| format!("the teachers' file is broken: {problem}"))?;
+    let tokens = Tokens::new(courses.clone(), &config.enrich)?;
+    let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
+    let (readiness, ready) = channel::channel(Readiness::not_yet("starting"));
+    let more = Default::default();
+    let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, more).await?;
+
+    let who = format!("ld-worker-{}", std::process::id());
+    let client = shared::nats::connect(&config.nats, &who).await?;
+    let jetstream = shared::nats::jetstream(client.clone());
+    let topology = Topology::new(config.nats.nats_prefix.as_deref(), config.streams);
+    let store = Store::connect(config.mongo.mongo_uri.expose(), &config.mongo.mongo_db)
+        .await
+        .map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+    let publisher = Publisher::new(client.clone());
+    let batch = config.work.worker_batch.get();
+    let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });
+    let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval)?);
+    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich)?);
+
+    for _ in 0..config.work.worker_concurrency.get() {
+        life.spawn("lane", consumer::lane(pipeline.clone(), life.soft(), life.hard()));
+    }
+    life.spawn("notifier", notifier.run(life.soft(), life.hard()));
+    life.spawn("enricher", enricher.run(life.soft()));
+    life.spawn("credentials", well(watcher.run(life.soft())));
+    life.spawn("watch", watch::watch(pipeline, courses, who, readiness, life.soft()));
+    life.spawn("admin", admin.run(life.soft()));
+    Ok((life, client))
+}
+
+async fn well(task: impl Future<Output = ()>) -> Result<(), Infallible> {
+    task.await;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The one place that answers JetStream for an event.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{AckKind, Message};
+use shared::retry::Policy;
+
+use super::Pipeline;
+use crate::dead_letter;
+
+/// How long an event waits when its dead letter could not be written.
+const DEAD_LETTER_LATER: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
+
+/// What becomes of an event.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Its effects are durable and its notifications queued: acknowledge.
+    Done,
+    /// It can never be processed: to the dead letters, then acknowledge.
+    Dead {
+        /// The word it is listed under.
+        reason: &'static str,
+        /// What is wrong.
+        error: String,
+    },
+    /// This worker stops: somebody else's, at once.
+    HandBack,
+}
+
+impl Verdict {
+    /// To the dead letters.
+    pub fn dead(reason: &'static str, error: impl ToString) -> Self {
+        Self::Dead { reason, error: error.to_string() }
+    }
+}
+
+/// Carries out verdicts.
+#[derive(Debug)]
+pub struct Settler<'a>(&'a Pipeline);
+
+impl<'a> Settler<'a> {
+    pub(super) const fn new(pipeline: &'a Pipeline) -> Self {
+        Self(pipeline)
+    }
+
+    /// Answers JetStream. An answer that is lost costs a redelivery, which is harmless.
+    pub(super) async fn settle(&self, message: &Message, verdict: Verdict) {
+        let kind = match verdict {
+            Verdict::Done => AckKind::Ack,
+            Verdict::HandBack => AckKind::Nak(None),
+            Verdict::Dead { reason, error } if self.0.buries => self.bury(message, reason, &error).await,
+            Verdict::Dead { reason, .. } => {
+                let sequence = message.info().map_or(0, |info| info.stream_sequence);
+                tracing::warn!(
+                    dead.reason = reason,
+                    stream.sequence = sequence,
+                    "left out an event that cannot be processed"
+                );
+                AckKind::Ack
+            }
+        };
+        if let Err(error) = message.ack_with(kind).await {
+            tracing::debug!(%error, "an answer to JetStream was lost; the event comes again");
+        }
+    }
+
+    /// Writes the dead letter; the event is acknowledged only after that.
+    async fn bury(&self, message: &Message, reason: &'static str, error: &str) -> AckKind {
+        let info = message.info().ok();
+        let (sequence, attempts) = info.map_or((0, 1), |info| (info.stream_sequence, info.delivered));
+        match dead_letter::publish(&self.0.publisher, &self.0.topology, message, reason, error).await {
+            Ok(()) => {
+                metrics::counter!("ldconnect_dead_letters_total", "reason" => reason).increment(1);
+                tracing::error!(
+                    dead.reason = reason,
+                    stream.sequence = sequence,
+                    subject = message.subject.as_str(),
+                    attempts,
+                    "an event cannot be processed and went to LD_DEAD; look at it with `worker dead-letters`"
+                );
+                AckKind::Ack
+            }
+            Err(failure) => {
+                tracing::warn!(stream.sequence = sequence, %failure, "a dead letter could not be written; the event comes again");
+                AckKind::Nak(Some(DEAD_LETTER_LATER.delay_for(u32::try_from(attempts).unwrap_or(1))))
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! GitHub: what a commit changed, whether it is a merge, and what its signature is worth (CONTRACT §4).
+//!
+//! One commit is asked for by `rest`, several by one `graphql` request where the token allows it. Both
+//! give the same [`CommitFacts`].
+
+mod graphql;
+mod rest;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::NotYet;
+use super::api::Api;
+use super::budget::Seat;
+use super::tokens::Token;
+use crate::store::CommitFacts;
+
+/// How many commits are asked for one by one before what is known is written.
+const SINGLES: usize = 10;
+
+/// For how long a token that may not use GraphQL (or a server that has none) is taken at its word.
+const SINGLY: Duration = Duration::from_secs(3_600);
+
+/// From which attempt on commits are asked for singly: a server that cannot answer for a hundred at once in
+/// time answers for one.
+const GIVE_UP_GRAPHQL: u32 = 3;
+
+/// What came of asking for some commits.
+#[derive(Debug)]
+struct Asked {
+    /// What is known now. A commit GitHub does not know is not among them.
+    facts: Vec<(String, CommitFacts)>,
+    /// How many were answered for, known to GitHub or not, from the first on.
+    answered: usize,
+    /// Why the others were not asked for.
+    then: Option<NotYet>,
+}
+
+/// GitHub's API.
+#[derive(Debug)]
+pub struct Github {
+    api: Api,
+    base: String,
+    graphql_url: String,
+    singly: Mutex<HashMap<String, Instant>>,
+}
+
+/// One look-up's commits, asked for part by part.
+#[derive(Debug)]
+pub struct Search<'g> {
+    github: &'g Github,
+    token: &'g Token,
+    repo: &'g str,
+    attempt: u32,
+    left: Vec<String>,
+    strangers: usize,
+}
+
+impl Github {
+    /// At this base URL.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+        let base = base.trim_end_matches('/').to_owned();
+        // GitHub Enterprise has REST at /api/v3 and GraphQL beside it.
+        let graphql_url = match base.strip_suffix("/api/v3") {
+            Some(root) => format!("{root}/api/graphql"),
+            None => format!("{base}/graphql"),
+        };
+        Ok(Self { api: Api::new("github")?, base, graphql_url, singly: Mutex::default() })
+    }
+
+    /// A place for a look-up.
+    ///
+    /// # Errors
+    /// [`NotYet::Wait`].
+    pub fn seat(&self, token: &Token) -> Result<Seat, NotYet> {
+        self.api.seat(&token.payer)
+    }
+
+    /// Looks for commits of a repository; `attempt` counts from 1.
+    #[must_use]
+    pub fn search<'g>(&'g self, token: &'g Token, repo: &'g str, mut shas: Vec<String>, attempt: u32) -> Search<'g> {
+        // A commit that GitHub fails at (its own diffs can be too much for it) must not stand before the others.
+        let first = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0) % shas.len().max(1);
+        shas.rotate_left(first);
+        Search { github: self, token, repo, attempt, left: shas, strangers: 0 }
+    }
+
+    fn asks_singly(&self, token: &Token) -> bool {
+        let mut singly = self.singly.lock().unwrap_or_else(PoisonError::into_inner);
+        singly.retain(|_, since| since.elapsed() < SINGLY);
+        singly.contains_key(&token.payer.id)
+    }
+
+    fn ask_singly(&self, token: &Token) {
+        self.singly.lock().unwrap_or_else(PoisonError::into_inner).insert(token.payer.id.clone(), Instant::now());
+    }
+}
+
+impl Search<'_> {
+    /// Asks for the next part; `None` when all is asked. Gives what was learned, which should be written before
+    /// the next, and why the rest cannot be asked for now.
+    pub async fn next(&mut self) -> Option<(Vec<(String, CommitFacts)>, Option<NotYet>)> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let Asked { facts, answered, then } = self.ask().await;
+        self.left.drain(..answered.min(self.left.len()));
+        if answered == 0 && then.is_none() {
+            // Cannot be; but a loop without an end must not be a matter of trust.
+            return Some((facts, Some(NotYet::Unreadable("nothing was answered".into()))));
+        }
+        Some((facts, then))
+    }
+
+    async fn ask(&mut self) -> Asked {
+        let Self { github, token, repo, attempt, .. } = *self;
+        if self.left.len() > 1 && attempt < GIVE_UP_GRAPHQL && !github.asks_singly(token) {
+            match graphql::ask(github, token, repo, &self.left).await {
+                Ok(facts) => return Asked { facts, answered: self.left.len(), then: None },
+                Err(graphql::Refusal::NotYet(then)) => {
+                    return Asked { facts: Vec::new(), answered: 0, then: Some(then) };
+                }
+                Err(graphql::Refusal::Singly { always }) => {
+                    if always {
+                        github.ask_singly(token);
+                    }
+                }
+            }
+        }
+        let part = self.left.iter().take(SINGLES).cloned().collect();
+        rest::ask(github, token, repo, part, &mut self.strangers).await
+    }
+}

@@ -1,0 +1,180 @@
+//! With whose token a project's look-ups are made: its course's, else the default one (CONTRACT §5, §6).
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use shared::config::Secret;
+use shared::credentials::{Courses, Handle};
+use shared::ids::{Project, Source};
+
+use crate::config::EnrichArgs;
+
+/// What the default token is called in metrics and logs.
+const DEFAULT: &str = "default";
+
+/// Who is counted for a request: a token or an account, told apart without showing it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Payer {
+    /// The course, or `default`.
+    pub label: String,
+    /// A hash of the token: an edited one starts with a fresh budget, and two courses with the same one share it.
+    pub id: String,
+}
+
+impl Payer {
+    fn new(label: &str, parts: &[&str]) -> Self {
+        let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
+        let id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { label: label.to_owned(), id }
+    }
+}
+
+/// A token for GitHub.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Who is counted.
+    pub payer: Payer,
+    /// For the `Authorization` header.
+    pub secret: Secret,
+}
+
+/// An account at Taiga.
+#[derive(Clone)]
+pub struct Account {
+    /// Who is counted.
+    pub payer: Payer,
+    /// Its name.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("payer", &self.payer).finish_non_exhaustive()
+    }
+}
+
+/// Everybody's tokens, as they are in force now.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    courses: Handle,
+    github: Option<Token>,
+    taiga: Option<Account>,
+}
+
+impl Tokens {
+    /// Those of the teachers' file and of the settings.
+    ///
+    /// # Errors
+    /// When the default account is half set; the text names the missing variable.
+    pub fn new(courses: Handle, args: &EnrichArgs) -> Result<Self, String> {
+        let taiga = match (&args.taiga_username, &args.taiga_password) {
+            (Some(username), Some(password)) => Some(account(DEFAULT, username, password)),
+            (None, None) => None,
+            (None, Some(_)) => return Err("TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both".to_owned()),
+            (Some(_), None) => return Err("TAIGA_USERNAME is set but TAIGA_PASSWORD is missing: set both".to_owned()),
+        };
+        let github = args.github_token.as_ref().map(|secret| token(DEFAULT, secret));
+        Ok(Self { courses, github, taiga })
+    }
+
+    /// Nobody's: nothing is looked up.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { courses: Handle::fixed(Courses::default()), github: None, taiga: None }
+    }
+
+    /// The token for a project's look-ups at GitHub.
+    #[must_use]
+    pub fn github(&self, project: &Project) -> Option<Token> {
+        let courses = self.courses.courses();
+        let own =
+            courses.course_of(project).and_then(|course| Some(token(&course.name, course.github_token.as_ref()?)));
+        own.or_else(|| self.github.clone())
+    }
+
+    /// The account for a project's look-ups at Taiga.
+    #[must_use]
+    pub fn taiga(&self, project: &Project) -> Option<Account> {
+        let courses = self.courses.courses();
+        let own = courses.course_of(project).and_then(|course| {
+            Some(account(&course.name, course.taiga_user.as_ref()?, course.taiga_password.as_ref()?))
+        });
+        own.or_else(|| self.taiga.clone())
+    }
+
+    /// Whether a project's events of a source leave anything to look up: without a token there is no cost.
+    #[must_use]
+    pub fn cover(&self, source: Source, project: &Project) -> bool {
+        let courses = self.courses.courses();
+        let course = courses.course_of(project);
+        match source {
+            Source::Github => self.github.is_some() || course.is_some_and(|course| course.github_token.is_some()),
+            Source::Taiga => self.taiga.is_some() || course.is_some_and(|course| course.taiga_password.is_some()),
+            Source::Excel => false,
+        }
+    }
+}
+
+fn token(label: &str, secret: &Secret) -> Token {
+    Token { payer: Payer::new(label, &[secret.expose()]), secret: secret.clone() }
+}
+
+fn account(label: &str, username: &str, password: &Secret) -> Account {
+    let payer = Payer::new(label, &[username, password.expose()]);
+    Account { payer, username: username.to_owned(), password: password.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        enrich: EnrichArgs,
+    }
+
+    fn tokens(file: &str, args: &[&str]) -> Result<Tokens, String> {
+        let courses = Courses::parse(Path::new("f.json"), file.as_bytes()).unwrap();
+        let settings = Settings::try_parse_from(["x"].iter().chain(args)).unwrap();
+        Tokens::new(Handle::fixed(courses), &settings.enrich)
+    }
+
+    #[test]
+    fn a_courses_own_token_goes_before_the_default_one() {
+        let file = r#"{"amep": {"teams": ["A"], "github_token": "own"},
+                       "pes": {"teams": ["B"], "taiga_user": "u", "taiga_password": "p"}}"#;
+        let [a, b, c] = ["A", "B", "C"].map(|team| Project::new(team).unwrap());
+        let with = tokens(file, &["--github-token", "general"]).unwrap();
+        let label = |team| with.github(team).map(|token| (token.payer.label, token.secret.expose().to_owned()));
+        assert_eq!(label(&a), Some(("amep".into(), "own".into())));
+        assert_eq!(label(&b), Some(("default".into(), "general".into())));
+        assert_eq!(label(&c), Some(("default".into(), "general".into())));
+        assert_eq!(with.taiga(&b).map(|account| account.username).as_deref(), Some("u"));
+        assert!(with.taiga(&a).is_none());
+        let without = tokens(file, &[]).unwrap();
+        assert!(without.cover(Source::Github, &a) && !without.cover(Source::Github, &b));
+        assert!(without.cover(Source::Taiga, &b) && !without.cover(Source::Taiga, &c));
+    }
+
+    #[test]
+    fn half_an_account_names_the_missing_half() {
+        let error = tokens("{}", &["--taiga-username", "u"]).unwrap_err();
+        assert_eq!(error, "TAIGA_USERNAME is set but TAIGA_PASSWORD is missing: set both");
+        let error = tokens("{}", &["--taiga-password", "hush"]).unwrap_err();
+        assert_eq!(error, "TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both");
+    }
+
+    #[test]
+    fn an_account_is_never_shown() {
+        let tokens = tokens("{}", &["--taiga-username", "who", "--taiga-password", "hush"]).unwrap();
+        let shown = format!("{:?}", tokens.taiga(&Project::new("A").unwrap()));
+        assert!(!shown.contains("hush") && !shown.contains("who"), "{shown}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The `worker` binary: see [`worker::commands`].
+
+use std::process::ExitCode;
+
+use shared::config;
+use worker::commands::Command;
+
+/// Batches allocate and free many small documents at once; mimalloc does that faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    config::parse::<Command>().run().await
+}

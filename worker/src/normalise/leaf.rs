@@ -1,0 +1,208 @@
+//! A value that is passed through with the type it came with.
+
+use std::fmt;
+
+use bson::{Bson, Document};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::number::integer;
+use crate::effect::Reject;
+
+/// How many arrays and objects may be nested in one stored value: MongoDB takes 100, and the value
+/// already hangs some levels below the top of its document and of the statement that writes it.
+const DEEPEST: usize = 90;
+
+/// What the error of a deeper value says; [`is_too_deep`] knows it by its beginning, which no error of
+/// serde's or serde_json's has.
+pub(super) const TOO_DEEP: &str = "nested deeper than 90 levels";
+
+/// Whether reading failed because a stored value was nested too deeply.
+pub(super) fn is_too_deep(error: &serde_json::Error) -> bool {
+    error.is_data() && error.to_string().starts_with(TOO_DEEP)
+}
+
+/// One JSON value as BSON (CONTRACT §3, "Rules for every field"); null when it is absent.
+///
+/// Integers are `Int32` where they fit, else `Int64`, and doubles beyond 64 bits. A NUL in a text or a
+/// name becomes U+FFFD, because a BSON name ends at a NUL. Dots and `$` are kept literally, and of a
+/// name that comes twice the last wins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Leaf(pub(super) Bson);
+
+impl Default for Leaf {
+    fn default() -> Self {
+        Self(Bson::Null)
+    }
+}
+
+impl From<Leaf> for Bson {
+    fn from(leaf: Leaf) -> Self {
+        leaf.0
+    }
+}
+
+impl Leaf {
+    /// The text, when it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+
+    /// The text, or the number as text; empty for everything else. For names in notifications.
+    pub(super) fn name(&self) -> String {
+        match &self.0 {
+            Bson::String(text) => text.clone(),
+            number @ (Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_)) => number.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// The value, or `default` when it is null.
+    pub(super) fn or(self, default: impl Into<Bson>) -> Bson {
+        if self.0 == Bson::Null { default.into() } else { self.0 }
+    }
+
+    /// The value as a natural key: a text or an integer.
+    pub(super) fn key(self, path: &'static str) -> Result<Bson, Reject> {
+        match self.0 {
+            Bson::Null => Err(Reject::MissingKey(path)),
+            // An integer beyond 64 bits came as a double.
+            Bson::Double(number) if number.fract() != 0.0 => Err(not_a_key(path)),
+            key @ (Bson::String(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_)) => Ok(key),
+            _ => Err(not_a_key(path)),
+        }
+    }
+}
+
+fn not_a_key(path: &str) -> Reject {
+    Reject::Shape(format!("{path}: it identifies the document, so it must be a text or an integer"))
+}
+
+impl<'de> Deserialize<'de> for Leaf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Level(0).deserialize(deserializer).map(Self)
+    }
+}
+
+/// Reads a value that is inside this many arrays and objects.
+struct Level(usize);
+
+impl Level {
+    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
+        if self.0 == DEEPEST { Err(E::custom(TOO_DEEP)) } else { Ok(Self(self.0 + 1)) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Level {
+    type Value = Bson;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bson, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Level {
+    type Value = Bson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Bson, E> {
+        Ok(Bson::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Bson, E> {
+        Ok(Bson::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Bson, E> {
+        Ok(integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Bson, E> {
+        Ok(i64::try_from(value).map_or(Bson::Double(value as f64), integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Bson, E> {
+        Ok(Bson::Double(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Bson, E> {
+        Ok(Bson::String(without_nul(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Bson, A::Error> {
+        self.deeper::<A::Error>()?;
+        let mut out = Vec::new();
+        while let Some(value) = list.next_element_seed(Self(self.0 + 1))? {
+            out.push(value);
+        }
+        Ok(Bson::Array(out))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Bson, A::Error> {
+        self.deeper::<A::Error>()?;
+        let mut out = Document::new();
+        while let Some(name) = object.next_key::<String>()? {
+            out.insert(without_nul(name), object.next_value_seed(Self(self.0 + 1))?);
+        }
+        Ok(Bson::Document(out))
+    }
+}
+
+fn without_nul(text: String) -> String {
+    if memchr::memchr(0, text.as_bytes()).is_some() { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(json: &str) -> Bson {
+        serde_json::from_str::<Leaf>(json).unwrap().0
+    }
+
+    #[test]
+    fn every_value_keeps_its_type() {
+        for (json, expected) in [
+            ("null", Bson::Null),
+            ("true", Bson::Boolean(true)),
+            ("0", Bson::Int32(0)),
+            ("2147483647", Bson::Int32(i32::MAX)),
+            ("-2147483648", Bson::Int32(i32::MIN)),
+            ("2147483648", Bson::Int64(2_147_483_648)),
+            ("9223372036854775807", Bson::Int64(i64::MAX)),
+            ("-9223372036854775808", Bson::Int64(i64::MIN)),
+            ("9223372036854775808", Bson::Double(9_223_372_036_854_775_808.0)),
+            ("123456789012345678901234567890", Bson::Double(1.234_567_890_123_456_8e29)),
+            ("5.0", Bson::Double(5.0)),
+            ("1e2", Bson::Double(100.0)),
+            ("0.30000000000000004", Bson::Double(0.1 + 0.2)),
+            ("7.2057594037927933e16", Bson::Double(7.205_759_403_792_794e16)),
+            (r#""a\u0000b""#, Bson::String("a\u{fffd}b".into())),
+            (r#""\ud83d\udc19""#, Bson::String("🐙".into())),
+        ] {
+            assert_eq!(leaf(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn names_are_literal_and_the_last_of_two_wins() {
+        let value = leaf(r#"{"a.b":1,"$set":{"$x":[null]},"n\u0000":2,"":3,"a.b":4,"n\ufffd":5}"#);
+        let expected = bson::doc! {"a.b": 4, "$set": {"$x": [Bson::Null]}, "n\u{fffd}": 5, "": 3};
+        assert_eq!(value, Bson::Document(expected.clone()));
+        expected.to_vec().unwrap();
+    }
+
+    #[test]
+    fn a_key_is_a_text_or_an_integer() {
+        for good in [r#""x""#, "7", "-7", "5000000000", "100000000000000000000"] {
+            assert_eq!(Leaf(leaf(good)).key("data.id"), Ok(leaf(good)));
+        }
+        assert_eq!(Leaf(Bson::Null).key("data.id"), Err(Reject::MissingKey("data.id")));
+        for bad in ["true", "1.5", "[]", "{}", "[1]"] {
+            let error = Leaf(leaf(bad)).key("data.id").expect_err(bad);
+            assert!(matches!(&error, Reject::Shape(text) if text.starts_with("data.id: ")), "{error}");
+        }
+    }
+}
