@@ -137,6 +137,13 @@ impl Topology {
         format!("{}.{reason}.{source}.{project}", self.root(StreamName::Dead))
     }
 
+    /// The subjects of all dead letters that match; `None` matches any.
+    #[must_use]
+    pub fn dead_filter(&self, reason: Option<&str>, project: Option<&Project>) -> String {
+        let (reason, project) = (reason.unwrap_or("*"), project.map_or("*", Project::as_str));
+        format!("{}.{reason}.*.{project}", self.root(StreamName::Dead))
+    }
+
     /// Where a process proves that it can publish.
     #[must_use]
     pub fn probe_subject(&self, who: &str) -> String {

@@ -3,6 +3,7 @@
 pub mod run;
 pub mod healthcheck;
 pub mod config_check;
+pub mod completions;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +31,8 @@ pub enum Command {
     /// Looks at the settings.
     #[command(subcommand)]
     Config(config_check::Config),
+    /// Prints a script that completes this command line.
+    Completions(completions::Options),
 }
 
 #[cfg(test)]

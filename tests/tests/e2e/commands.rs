@@ -4,8 +4,10 @@ use std::process::Output;
 
 use anyhow::ensure;
 use async_nats::HeaderMap;
-use bson::doc;
+use bson::{Bson, Document, doc};
 use serde_json::{Value, json};
+use tests::paths::scratch;
+use tests::process::{Process, Recipe};
 use tests::sender::{Delivery, github, sheets, taiga};
 use tests::stack::build::path;
 use tests::stack::{Options, Stack};
@@ -13,61 +15,116 @@ use tests::stack::{Options, Stack};
 use crate::{LONG, SOON};
 
 /// Runs `worker <args>` against a stack, to its end.
-async fn command(stack: &Stack, args: &[&str]) -> Output {
+pub(crate) async fn command(stack: &Stack, args: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(path("worker").unwrap());
     command.args(args).env_clear().envs(&stack.env).kill_on_drop(true);
     tokio::time::timeout(LONG, command.output()).await.expect("the command ends").unwrap()
 }
 
 /// The same, which must succeed: its standard output.
-async fn done(stack: &Stack, args: &[&str]) -> String {
+pub(crate) async fn done(stack: &Stack, args: &[&str]) -> String {
     let output = command(stack, args).await;
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Starts `worker <args>` beside a stack: for what is interrupted. Its output is in its log.
+pub(crate) fn process(stack: &Stack, args: &[&str]) -> Process {
+    let recipe = Recipe {
+        name: "worker-command".to_owned(),
+        program: path("worker").unwrap(),
+        args: args.iter().map(Into::into).collect(),
+        env: stack.env.clone().into_iter().collect(),
+        dir: scratch(&format!("{}-command", stack.prefix)).unwrap(),
+    };
+    Process::start(recipe).unwrap()
+}
+
 /// The dead letters, as a script sees them.
-async fn letters(stack: &Stack) -> Vec<Value> {
+pub(crate) async fn letters(stack: &Stack) -> Vec<Value> {
     let listed = done(stack, &["dead-letters", "list", "--output", "json"]).await;
     listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-async fn settled(stack: &Stack) {
+pub(crate) async fn settled(stack: &Stack) {
     stack.eventually("everything is settled", SOON, async || stack.nothing_pending().await).await.unwrap();
 }
 
-const COLLECTIONS: [&str; 6] = [
+const COLLECTIONS: [&str; 10] = [
     "github_Team.commits",
     "github_Team.issues",
+    "github_Team.pull_requests",
     "taiga_Team.userstories",
     "taiga_Team.tasks",
+    "taiga_Team.issues",
     "taiga_Team.epics",
     "excel_Team.sheets",
+    "ld_deletions",
+    "ld_milestones",
 ];
 
-async fn everything(stack: &Stack) -> Vec<String> {
+/// All that is stored, with its types to the bit: only `_id`, `_ld` and the order of fields are left out.
+pub(crate) async fn everything(stack: &Stack) -> Vec<String> {
+    fn sorted(value: Bson) -> Bson {
+        match value {
+            Bson::Document(document) => {
+                let mut fields: Vec<_> = document.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+                fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+                fields.into_iter().collect::<Document>().into()
+            }
+            other => other,
+        }
+    }
     let mut all = Vec::new();
     for collection in COLLECTIONS {
-        all.extend(stack.documents(collection).await.unwrap().iter().map(|found| format!("{collection} {found}")));
+        let documents = stack.documents(collection).await.unwrap().into_iter();
+        let mut documents: Vec<_> = documents.map(|found| format!("{collection} {:?}", sorted(found.into()))).collect();
+        documents.sort();
+        all.extend(documents);
+        let mut indexes =
+            stack.db().await.unwrap().collection::<Document>(collection).list_index_names().await.unwrap();
+        indexes.sort();
+        all.push(format!("{collection} {indexes:?}"));
     }
     all
 }
 
-/// Stories that move, a task that dies with its story, an issue that closes, pushes and a row.
-fn history() -> Vec<Delivery> {
+/// Something of each kind, changed, linked, deleted and out of order.
+pub(crate) fn history() -> Vec<Delivery> {
     let at = |second: u32| format!("2026-11-23T17:00:{second:02}Z");
     let story = |id, subject: &str| taiga::userstory(id, subject);
+    let event =
+        |kind: &str, action: &str, second, data| Delivery::taiga(&taiga::event(kind, action, &at(second), data));
+    let sprint = |name: &str| taiga::milestone(5, name);
+    let in_sprint = |mut item: Value| {
+        item["milestone"] = sprint("Sprint 1");
+        item["custom_attributes_values"] = json!({ "Priority": "Alta", "a.b": 1.50, "$c": 9_007_199_254_740_993_i64 });
+        item
+    };
     vec![
-        Delivery::taiga(&taiga::event("userstory", "create", &at(1), story(1, "kept"))),
-        Delivery::taiga(&taiga::event("userstory", "create", &at(2), story(2, "gone"))),
-        Delivery::taiga(&taiga::event("task", "create", &at(3), taiga::task(1, "stays", story(1, "kept")))),
-        Delivery::taiga(&taiga::event("task", "create", &at(4), taiga::task(2, "goes", story(2, "gone")))),
-        Delivery::taiga(&taiga::event("userstory", "change", &at(6), story(1, "renamed"))),
-        Delivery::taiga(&taiga::event("userstory", "change", &at(5), story(1, "late and stale"))),
-        Delivery::taiga(&taiga::event("userstory", "delete", &at(7), story(2, "gone"))),
+        event("userstory", "create", 1, in_sprint(story(1, "kept"))),
+        event("userstory", "create", 2, story(2, "gone")),
+        event("task", "create", 3, in_sprint(taiga::task(1, "stays", story(1, "kept")))),
+        event("task", "create", 4, taiga::task(2, "goes", story(2, "gone"))),
+        event("userstory", "change", 6, in_sprint(story(1, "renamed"))),
+        event("userstory", "change", 5, story(1, "late and stale")),
+        event("userstory", "delete", 7, story(2, "gone")),
+        // A link before its story, and one to an epic that goes.
+        event("relateduserstory", "create", 8, taiga::related(story(3, "linked"), taiga::epic(7, "Epic"))),
+        event("userstory", "create", 9, story(3, "linked")),
+        event("epic", "create", 8, taiga::epic(7, "Epic")),
+        event("epic", "create", 8, taiga::epic(8, "Short-lived")),
+        event("relateduserstory", "create", 9, taiga::related(story(1, "renamed"), taiga::epic(8, "Short-lived"))),
+        event("epic", "delete", 10, taiga::epic(8, "Short-lived")),
+        event("milestone", "change", 11, sprint("Sprint 1, extended")),
+        event("issue", "create", 12, taiga::issue(1, "It breaks")),
         Delivery::github("issues", &github::issue(1, "opened", &at(1))),
         Delivery::github("issues", &github::issue(1, "closed", &at(2))),
+        Delivery::github("pull_request", &github::pull_request(1, "closed", &at(3))),
+        Delivery::github("pull_request", &github::pull_request(2, "closed", &at(4))),
+        Delivery::github("pull_request", &github::pull_request(2, "reopened", &at(5))),
         Delivery::github("push", &github::push(1_795_455_723, (1..5).map(|n| github::commit(&github::sha(n), "x")))),
+        Delivery::github("push", &github::push(1_795_455_700, (3..6).map(|n| github::commit(&github::sha(n), "x")))),
         Delivery::sheets(&sheets::row(1)),
     ]
 }
@@ -80,10 +137,13 @@ async fn a_replay_rebuilds_a_dropped_database_and_changes_nothing_in_a_whole_one
     }
     settled(&stack).await;
     let before = everything(&stack).await;
-    assert_eq!(before.len(), 8, "{before:#?}");
+    // Five commits, an issue and a pull request; two stories, a task, an issue and an epic; a row. And remembered:
+    // four deletions (a story, its task, an epic, a pull request) and a sprint.
+    let documents = before.iter().filter(|line| line.contains("Document(")).count();
+    assert_eq!(documents, 13 + 5, "{before:#?}");
 
     let would = done(&stack, &["replay", "--dry-run"]).await;
-    assert!(would.starts_with("11 events"), "{would}");
+    assert!(would.starts_with(&format!("{} events", history().len())), "{would}");
     done(&stack, &["replay"]).await;
     assert_eq!(everything(&stack).await, before, "a whole database is left as it is");
 
@@ -116,6 +176,8 @@ async fn a_wrong_argument_names_itself_and_shows_what_would_be_right() {
         (&["replay", "--source", "gitlab"][..], "--source", "github, taiga or excel"),
         (&["dead-letters", "redrive"][..], "--all", "Usage"),
         (&["dead-letters", "purge", "--older-than", "old"][..], "--older-than", "Usage"),
+        (&["dead-letters", "purge", "--older-than", "1d", "--yes", "--dry-run"][..], "--dry-run", "Usage"),
+        (&["completions", "tcsh"][..], "SHELL", "bash"),
     ] {
         let output = command(&stack, args).await;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -149,8 +211,15 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
     let shown = done(&stack, &["dead-letters", "show", &id.to_string()]).await;
     assert!(shown.contains("LD-Dead-Reason: no_identity") && shown.contains("without an id"), "{shown}");
 
+    let shown = done(&stack, &["dead-letters", "show", &id.to_string(), "--output", "json"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["headers"]["LD-Dead-Reason"], "no_identity");
+    assert_eq!(shown["payload"].as_str(), Some(body.to_string().as_str()));
+
     let would = done(&stack, &["dead-letters", "redrive", "--all", "--dry-run"]).await;
     assert_eq!(would.lines().count(), 2, "{would}");
+    let would = done(&stack, &["dead-letters", "redrive", "--prj", "Team", "--dry-run", "--output", "json"]).await;
+    assert!(would.lines().count() == 1 && would.contains("\"sent\":false"), "{would}");
     assert_eq!(letters(&stack).await.len(), 2, "a dry run sends nothing");
 
     // Sent again it dies again: as another letter, of the same event.
@@ -162,6 +231,8 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
     };
     stack.eventually("it is a new letter", SOON, again).await.unwrap();
 
+    let would = done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--dry-run", "--output", "json"]).await;
+    assert!(would.contains("\"letters\":2") && would.contains("\"removed\":false"), "{would}");
     done(&stack, &["dead-letters", "purge", "--older-than", "0s"]).await;
     assert_eq!(letters(&stack).await.len(), 2, "without --yes nothing is removed");
     done(&stack, &["dead-letters", "purge", "--older-than", "1h", "--yes"]).await;
@@ -194,4 +265,18 @@ async fn a_redriven_event_is_stored_once_its_cause_is_mended() {
         .await
         .unwrap();
     assert!(letters(&stack).await.is_empty());
+}
+
+#[tokio::test]
+async fn shells_complete_both_command_lines() {
+    tests::stack::build::build(tests::stack::build::Voice::Quiet).unwrap();
+    for (program, word) in [("worker", "dead-letters"), ("ingress", "healthcheck")] {
+        for shell in ["bash", "zsh", "fish"] {
+            let output = tokio::process::Command::new(path(program).unwrap()).args(["completions", shell]).output();
+            let output = output.await.unwrap();
+            assert!(output.status.success());
+            let script = String::from_utf8(output.stdout).unwrap();
+            assert!(script.contains(word) && script.contains(program), "{program} {shell}");
+        }
+    }
 }

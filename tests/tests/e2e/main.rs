@@ -13,6 +13,7 @@ mod enrich_taiga;
 mod survival;
 mod ledger;
 mod commands;
+mod replaying;
 mod harness;
 mod observe;
 mod notifications;

@@ -7,16 +7,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use shared::envelope::header;
 use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
-use shared::topology::StreamName;
+use shared::topology::{StreamName, Topology};
 
-use super::terminal::{ConnectArgs, Connection, Exit, Output, finish, say, tell};
+use super::terminal::exit::HELP;
+use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, say, tell};
 use crate::dead_letter;
 
 /// What to do with dead letters.
@@ -24,6 +26,9 @@ use crate::dead_letter;
 pub struct Options {
     #[command(flatten)]
     connect: ConnectArgs,
+    /// table for people, json for scripts (one object a line).
+    #[arg(long, value_enum, default_value = "table", global = true)]
+    output: Output,
     #[command(subcommand)]
     action: Action,
 }
@@ -31,19 +36,19 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List them, oldest first.
+    #[command(after_help = HELP)]
     List {
         #[command(flatten)]
         filter: Filter,
-        /// table for people, json for scripts.
-        #[arg(long, value_enum, default_value = "table")]
-        output: Output,
     },
     /// Show one: its headers and its payload.
+    #[command(after_help = HELP)]
     Show {
         /// The number in the first column of `list`.
         id: u64,
     },
     /// Send them again, after their cause is mended; each leaves the list once it is queued.
+    #[command(after_help = HELP)]
     Redrive {
         #[command(flatten)]
         chosen: Chosen,
@@ -55,13 +60,17 @@ enum Action {
         dry_run: bool,
     },
     /// Throw away the old ones. Their events are then only in LD_EVENTS, while that still holds them.
+    #[command(after_help = HELP)]
     Purge {
         /// How old, such as 30d.
         #[arg(long, value_parser = humantime::parse_duration)]
         older_than: Duration,
         /// Really do it; without it the number is told and nothing is removed.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "dry_run")]
         yes: bool,
+        /// Say how many would be removed and remove none; the same as leaving out --yes.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -88,9 +97,9 @@ struct Chosen {
 }
 
 impl Filter {
-    fn matches(&self, letter: &Letter) -> bool {
-        self.reason.as_ref().is_none_or(|reason| *reason == letter.get(dead_letter::REASON))
-            && self.prj.as_ref().is_none_or(|prj| prj.as_str() == letter.get(header::PROJECT))
+    /// Their subjects: reason and project are in them.
+    fn subject(&self, topology: &Topology) -> String {
+        topology.dead_filter(self.reason.as_deref(), self.prj.as_ref())
     }
 }
 
@@ -98,13 +107,14 @@ impl Filter {
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
         let connection = options.connect.open().await?;
-        let stream = connection.jetstream.get_stream(connection.topology.stream(StreamName::Dead)).await;
-        let stream = stream.map_err(|error| format!("the dead letters cannot be read: {error}"))?;
+        let stream = connection.stream(StreamName::Dead).await?;
+        let letters = Letters { last: stream.cached_info().state.last_sequence, stream, output: options.output };
+        let all = connection.topology.dead_filter(None, None);
         match options.action {
-            Action::List { filter, output } => list(&stream, &filter, output).await,
-            Action::Show { id } => show(&stream, id).await,
-            Action::Redrive { chosen, rate, dry_run } => redrive(&connection, &stream, &chosen, rate, dry_run).await,
-            Action::Purge { older_than, yes } => purge(&stream, older_than, yes).await,
+            Action::List { filter } => letters.list(&filter.subject(&connection.topology)).await,
+            Action::Show { id } => letters.show(&all, id).await,
+            Action::Redrive { chosen, rate, dry_run } => letters.redrive(&connection, &chosen, rate, dry_run).await,
+            Action::Purge { older_than, yes, .. } => letters.purge(&all, older_than, yes).await,
         }
     })
     .await
@@ -121,114 +131,184 @@ impl Letter {
     fn get(&self, name: &str) -> &str {
         self.0.headers.get(name).map_or("", |value| value.as_str())
     }
+
+    /// Its line in the list, for scripts.
+    fn json(&self) -> Map<String, Value> {
+        let number = |name| self.get(name).parse::<u64>().ok();
+        let fields = json!({
+            "id": self.id(), "at": self.get(dead_letter::AT), "reason": self.get(dead_letter::REASON),
+            "prj": self.get(header::PROJECT), "attempts": number(dead_letter::ATTEMPTS),
+            "source": self.get(header::SOURCE), "event": self.get(header::EVENT),
+            "delivery": self.get(header::DELIVERY), "sequence": number(dead_letter::SEQUENCE),
+            "error": self.get(dead_letter::ERROR),
+        });
+        fields.as_object().cloned().unwrap_or_default()
+    }
 }
 
-/// The letter with the lowest id from `from` on; `None` at the end.
-async fn next(stream: &Stream, from: u64) -> Result<Option<Letter>, String> {
-    let (first, last) = (stream.cached_info().state.first_sequence, stream.cached_info().state.last_sequence);
-    for id in from.max(first)..=last {
-        match stream.get_raw_message(id).await {
-            Ok(message) => return Ok(Some(Letter(message))),
-            Err(error) if error.to_string().contains("no message found") => {}
-            Err(error) => return Err(format!("dead letter {id} cannot be read: {error}")),
+/// The stream, up to the letter that was the last when the command began: what is sent again may come back
+/// behind it.
+struct Letters {
+    stream: Stream,
+    last: u64,
+    output: Output,
+}
+
+impl Letters {
+    /// The letter with the lowest id from `from` on that has such a subject; `None` at the end.
+    async fn next(&self, subject: &str, from: u64) -> Result<Option<Letter>, String> {
+        match self.stream.get_first_raw_message_by_subject(subject, from.max(1)).await {
+            Ok(message) => Ok(Some(Letter(message)).filter(|letter| letter.id() <= self.last)),
+            Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(format!("the dead letters from {from} on cannot be read: {error}; check NATS_URL")),
         }
     }
-    Ok(None)
-}
 
-async fn list(stream: &Stream, filter: &Filter, output: Output) -> Result<Exit, String> {
-    if output == Output::Table {
-        say(format_args!(
-            "{:>8}  {:<24}  {:<14}  {:<18}  {:>8}  error",
-            "id", "given up at", "reason", "project", "attempts"
-        ));
-    }
-    let mut from = 0;
-    while let Some(letter) = next(stream, from).await? {
-        from = letter.id() + 1;
-        if !filter.matches(&letter) {
-            continue;
+    async fn list(&self, subject: &str) -> Result<Exit, String> {
+        if self.output == Output::Table {
+            say(format_args!(
+                "{:>8}  {:<24}  {:<14}  {:<18}  {:>8}  error",
+                "id", "given up at", "reason", "project", "attempts"
+            ));
         }
-        let (at, reason, prj) =
-            (letter.get(dead_letter::AT), letter.get(dead_letter::REASON), letter.get(header::PROJECT));
-        let (attempts, error) = (letter.get(dead_letter::ATTEMPTS), letter.get(dead_letter::ERROR));
-        match output {
-            Output::Table => {
-                let short: String = error.chars().take(100).collect();
-                say(format_args!("{:>8}  {at:<24}  {reason:<14}  {prj:<18}  {attempts:>8}  {short}", letter.id()));
-            }
-            Output::Json => say(json!({
-                "id": letter.id(), "at": at, "reason": reason, "prj": prj, "attempts": attempts.parse::<u64>().ok(),
-                "source": letter.get(header::SOURCE), "event": letter.get(header::EVENT),
-                "delivery": letter.get(header::DELIVERY), "sequence": letter.get(dead_letter::SEQUENCE).parse::<u64>().ok(),
-                "error": error,
-            })),
-        }
-    }
-    Ok(Exit::Done)
-}
-
-async fn show(stream: &Stream, id: u64) -> Result<Exit, String> {
-    let letter = next(stream, id).await?.filter(|letter| letter.id() == id);
-    let letter = letter
-        .ok_or_else(|| format!("there is no dead letter {id}; `worker dead-letters list` shows those there are"))?;
-    let mut headers: Vec<_> = letter
-        .0
-        .headers
-        .iter()
-        .flat_map(|(name, values)| values.iter().map(move |value| format!("{name}: {}", value.as_str())))
-        .collect();
-    headers.sort();
-    headers.iter().for_each(say);
-    say("");
-    let payload = shared::envelope::payload(&letter.0.headers, &letter.0.payload)
-        .map_err(|error| format!("the payload cannot be shown: {error}"))?;
-    say(String::from_utf8_lossy(&payload));
-    Ok(Exit::Done)
-}
-
-async fn redrive(
-    connection: &Connection,
-    stream: &Stream,
-    chosen: &Chosen,
-    rate: Option<u32>,
-    dry_run: bool,
-) -> Result<Exit, String> {
-    let publisher = Publisher::new(connection.client.clone());
-    let pause = rate.map(|rate| Duration::from_secs(1) / rate);
-    let (mut sent, mut from) = (0_u64, 0);
-    while let Some(letter) = next(stream, from).await? {
-        from = letter.id() + 1;
-        let wanted = chosen.all
-            || if chosen.id.is_empty() { chosen.filter.matches(&letter) } else { chosen.id.contains(&letter.id()) };
-        if !wanted {
-            continue;
-        }
-        if dry_run {
-            say(format_args!("would send dead letter {} again to {}", letter.id(), letter.get(dead_letter::SUBJECT)));
-            continue;
-        }
-        let failed = |error: &dyn std::fmt::Display| {
-            format!("dead letter {} could not be sent again: {error}; {sent} were", letter.id())
-        };
-        publisher.publish(original(&letter)).await.map_err(|error| failed(&error))?;
-        // Only now: a letter that is removed first is lost when the connection breaks.
-        stream.delete_message(letter.id()).await.map_err(|error| failed(&error))?;
-        sent += 1;
-        if let Some(pause) = pause {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = tokio::signal::ctrl_c() => {
-                    tell(format_args!("interrupted: {sent} were sent again; run the same command for the rest"));
-                    return Ok(Exit::Interrupted);
+        let mut from = 0;
+        while let Some(letter) = self.next(subject, from).await? {
+            from = letter.id() + 1;
+            match self.output {
+                Output::Table => {
+                    let (at, reason) = (letter.get(dead_letter::AT), letter.get(dead_letter::REASON));
+                    let (prj, attempts) = (letter.get(header::PROJECT), letter.get(dead_letter::ATTEMPTS));
+                    let short: String = letter.get(dead_letter::ERROR).chars().take(100).collect();
+                    say(format_args!("{:>8}  {at:<24}  {reason:<14}  {prj:<18}  {attempts:>8}  {short}", letter.id()));
                 }
+                Output::Json => say(Value::from(letter.json())),
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn show(&self, all: &str, id: u64) -> Result<Exit, String> {
+        let letter = self.next(all, id).await?.filter(|letter| letter.id() == id);
+        let letter = letter
+            .ok_or_else(|| format!("there is no dead letter {id}; `worker dead-letters list` shows those there are"))?;
+        let payload = shared::envelope::payload(&letter.0.headers, &letter.0.payload)
+            .map_err(|error| format!("the payload cannot be shown: {error}"))?;
+        let payload = String::from_utf8_lossy(&payload);
+        let mut headers: Vec<_> = letter
+            .0
+            .headers
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.as_str())))
+            .collect();
+        headers.sort();
+        match self.output {
+            Output::Table => {
+                headers.iter().for_each(|(name, value)| say(format_args!("{name}: {value}")));
+                say("");
+                say(payload);
+            }
+            Output::Json => {
+                let mut shown = letter.json();
+                let headers: Map<_, _> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+                shown.insert("headers".to_owned(), headers.into());
+                // As text: it may be no JSON, and its bytes are what matters.
+                shown.insert("payload".to_owned(), payload.into());
+                say(Value::from(shown));
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn redrive(
+        &self,
+        connection: &Connection,
+        chosen: &Chosen,
+        rate: Option<u32>,
+        dry_run: bool,
+    ) -> Result<Exit, String> {
+        let subject = chosen.filter.subject(&connection.topology);
+        let interrupt = Interrupt::listen();
+        let total = match chosen.id.len() {
+            0 => count(&self.stream, &subject, DeliverPolicy::All).await?,
+            ids => ids as u64,
+        };
+        let publisher = Publisher::new(connection.client.clone());
+        let pause = rate.map(|rate| Duration::from_secs(1) / rate);
+        let mut progress = Progress::new("sent again", "dead letters", total);
+        let mut from = 0;
+        while let Some(letter) = self.next(&subject, from).await? {
+            from = letter.id() + 1;
+            if !chosen.id.is_empty() && !chosen.id.contains(&letter.id()) {
+                continue;
+            }
+            if interrupt.is_stopping() {
+                progress.end();
+                tell("interrupted: the same command sends the rest");
+                return Ok(Exit::Interrupted);
+            }
+            if !dry_run {
+                let failed = |error: &dyn std::fmt::Display| {
+                    let (id, sent) = (letter.id(), progress.done());
+                    format!(
+                        "dead letter {id} could not be sent again: {error}; {sent} were, the same command sends the rest"
+                    )
+                };
+                publisher.publish(original(&letter)).await.map_err(|error| failed(&error))?;
+                // Only now: a letter that is removed first is lost when the connection breaks.
+                self.stream.delete_message(letter.id()).await.map_err(|error| failed(&error))?;
+                progress.add(1);
+            }
+            self.tell_sent(&letter, dry_run);
+            if let Some(pause) = pause.filter(|_| !dry_run) {
+                interrupt.pause(pause).await;
+            }
+        }
+        if !dry_run {
+            progress.end();
+        }
+        Ok(Exit::Done)
+    }
+
+    fn tell_sent(&self, letter: &Letter, dry_run: bool) {
+        let subject = letter.get(dead_letter::SUBJECT);
+        match self.output {
+            Output::Table if dry_run => {
+                say(format_args!("would send dead letter {} again to {subject}", letter.id()));
+            }
+            Output::Table => {}
+            Output::Json => {
+                let mut told = letter.json();
+                told.insert("sent".to_owned(), (!dry_run).into());
+                say(Value::from(told));
             }
         }
     }
-    if !dry_run {
-        tell(format_args!("sent {sent} dead letters again"));
+
+    async fn purge(&self, all: &str, older_than: Duration, yes: bool) -> Result<Exit, String> {
+        let older_than = i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX);
+        let before = shared::time::rfc3339(shared::time::now_ms().saturating_sub(older_than));
+        let (mut old, mut from) = (0_u64, 0);
+        while let Some(letter) = self.next(all, from).await? {
+            from = letter.id() + 1;
+            // Same shape and zone: the texts compare as the instants do.
+            if letter.get(dead_letter::AT) >= before.as_str() {
+                continue;
+            }
+            if yes {
+                let gone = self.stream.delete_message(letter.id()).await;
+                gone.map_err(|error| format!("dead letter {} could not be removed: {error}; {old} were", letter.id()))?;
+            }
+            old += 1;
+        }
+        match (self.output, yes) {
+            (Output::Json, _) => say(json!({ "letters": old, "before": before, "removed": yes })),
+            (Output::Table, true) => say(format_args!("removed {old} dead letters given up before {before}")),
+            (Output::Table, false) => {
+                say(format_args!("{old} dead letters were given up before {before}; add --yes to remove them"));
+            }
+        }
+        Ok(Exit::Done)
     }
-    Ok(Exit::Done)
 }
 
 /// The message as it was before it died.
@@ -249,28 +329,4 @@ fn original(letter: &Letter) -> Outgoing {
         headers.insert(header::MSG_ID, format!("redrive:{}", letter.id()).as_str());
     }
     Outgoing { subject: letter.get(dead_letter::SUBJECT).to_owned(), headers, payload: letter.0.payload.clone() }
-}
-
-async fn purge(stream: &Stream, older_than: Duration, yes: bool) -> Result<Exit, String> {
-    let older_than = i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX);
-    let before = shared::time::rfc3339(shared::time::now_ms().saturating_sub(older_than));
-    let (mut removed, mut from) = (0_u64, 0);
-    while let Some(letter) = next(stream, from).await? {
-        from = letter.id() + 1;
-        // Same shape and zone: the texts compare as the instants do.
-        if letter.get(dead_letter::AT) >= before.as_str() {
-            continue;
-        }
-        if yes {
-            let gone = stream.delete_message(letter.id()).await;
-            gone.map_err(|error| format!("dead letter {} could not be removed: {error}", letter.id()))?;
-        }
-        removed += 1;
-    }
-    if yes {
-        tell(format_args!("removed {removed} dead letters given up before {before}"));
-    } else {
-        tell(format_args!("{removed} dead letters were given up before {before}; add --yes to remove them"));
-    }
-    Ok(Exit::Done)
 }

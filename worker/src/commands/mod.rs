@@ -5,6 +5,7 @@ pub mod replay;
 pub mod dead_letters;
 pub mod healthcheck;
 pub mod config_check;
+pub mod completions;
 pub mod terminal;
 pub mod when;
 
@@ -12,9 +13,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::terminal::exit;
+
 /// LD Connect's worker: turns webhooks waiting in JetStream into MongoDB documents and tells LD Eval.
 #[derive(Debug, Parser)]
-#[command(version, name = "worker")]
+#[command(version, name = "worker", after_help = exit::HELP)]
 pub struct Command {
     #[command(subcommand)]
     command: Sub,
@@ -23,16 +26,23 @@ pub struct Command {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Work until stopped: consume, store, notify.
+    #[command(after_help = exit::HELP)]
     Run(Box<run::Options>),
     /// Process again what the event stream still holds: after a lost database, or a mended bug.
+    #[command(after_help = exit::HELP)]
     Replay(Box<replay::Options>),
     /// Look at what could not be processed, send it again, throw it away.
+    #[command(after_help = exit::HELP)]
     DeadLetters(Box<dead_letters::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
+    #[command(after_help = exit::HELP)]
     Healthcheck(healthcheck::Options),
     /// Look at the settings.
     #[command(subcommand)]
     Config(config_check::Config),
+    /// Print a script that completes this command line; `--help` says where it goes.
+    #[command(after_help = exit::HELP)]
+    Completions(completions::Options),
 }
 
 impl Command {
@@ -44,12 +54,29 @@ impl Command {
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config),
+            Sub::Completions(options) => completions::run::<Self>("worker", &options),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_command_lists_the_exit_codes_and_every_argument_is_explained() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            if !command.has_subcommands() {
+                let help = command.clone().render_long_help().to_string();
+                assert!(help.contains("Exit codes:"), "{path} does not list them");
+            }
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{path} does not explain {}", arg.get_id());
+            }
+            command.get_subcommands().for_each(|sub| walk(sub, &path));
+        }
+        walk(&<super::Command as clap::CommandFactory>::command(), "");
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         <super::Command as clap::CommandFactory>::command().debug_assert();

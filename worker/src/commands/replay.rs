@@ -4,21 +4,25 @@
 //! pipeline as `worker run`. The consumer's name follows from what is asked for: the same command after an
 //! interruption goes on where it stopped, and after the end starts over.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::message::Info;
 use async_nats::jetstream::stream::Stream;
 use clap::Args;
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use shared::config::{CredentialsArgs, LogArgs};
 use shared::credentials;
 use shared::ids::{Project, Source};
 use shared::publish::Publisher;
 use shared::topology::{ACK_WAIT, StreamName};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinSet;
 
-use super::terminal::{ConnectArgs, Connection, Exit, finish, say, tell};
+use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, say, tell};
 use super::when::{Sequences, When};
 use crate::config::{EnrichArgs, MongoArgs};
 use crate::consumer::pull::Puller;
@@ -32,8 +36,14 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many events one batch has at most.
 const BATCH: usize = 1_000;
 
-/// How often progress is told.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+/// How many batches are worked on at once: as many as `worker run` has by default, so that it is as fast.
+const AT_ONCE: usize = 3;
+
+/// How many events may be in flight: those batches, and what a killed replay had taken.
+const MAX_ACK_PENDING: i64 = 20_000;
+
+/// How long the end waits between two looks at what is not settled yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What to process again.
 #[derive(Debug, Args)]
@@ -48,6 +58,26 @@ pub struct Options {
     enrich: EnrichArgs,
     #[command(flatten)]
     logs: LogArgs,
+    #[command(flatten)]
+    question: Question,
+    /// At most so many events a second.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Do not tell LD Eval.
+    #[arg(long)]
+    no_notify: bool,
+    /// Say how many events would be processed and process none.
+    #[arg(long)]
+    dry_run: bool,
+    /// table for people, json for scripts.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which events")]
+struct Question {
     /// From when on: RFC 3339, a date (Madrid), or how long ago, such as 2h or 3d.
     #[arg(long)]
     since: Option<When>,
@@ -66,60 +96,9 @@ pub struct Options {
     /// Only of this kind, such as push or task.
     #[arg(long)]
     event: Option<String>,
-    /// At most so many events a second.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: Option<u32>,
-    /// Do not tell LD Eval.
-    #[arg(long)]
-    no_notify: bool,
-    /// Say how many events would be processed and process none.
-    #[arg(long)]
-    dry_run: bool,
 }
 
-/// Runs the command.
-pub async fn run(options: Options) -> ExitCode {
-    shared::telemetry::init_logs(&options.logs);
-    drop(rustls::crypto::ring::default_provider().install_default());
-    finish(replay(options)).await
-}
-
-async fn replay(options: Options) -> Result<Exit, String> {
-    let connection = options.connect.open().await?;
-    let name = connection.topology.stream(StreamName::Events);
-    let stream =
-        connection.jetstream.get_stream(&name).await.map_err(|error| format!("{name} cannot be read: {error}"))?;
-    let consumer_name = options.consumer_name();
-    let filter = connection.topology.event_filter(options.source, options.prj.as_ref(), options.event.as_deref());
-    let consumer = open_consumer(&stream, &consumer_name, options.start(), filter).await?;
-    let waiting = consumer.cached_info().num_pending;
-    if options.dry_run {
-        remove(&stream, &consumer_name).await;
-        say(format_args!("{waiting} events would be processed, less those after --until or the end of --seq"));
-        return Ok(Exit::Done);
-    }
-    let last = stream.cached_info().state.last_sequence;
-    let until = Until {
-        sequence: options.seq.and_then(|range| range.last).map_or(last, |end| end.min(last)),
-        ms: options.until.map(|until| until.ms()),
-    };
-    let done = pump(&options, &connection, &consumer, until, waiting).await?;
-    if done == Exit::Done {
-        remove(&stream, &consumer_name).await;
-    } else {
-        tell("interrupted: the same command goes on where this one stopped");
-    }
-    Ok(done)
-}
-
-/// Where a replay ends: what came after it began is live traffic, which the workers have.
-#[derive(Debug, Clone, Copy)]
-struct Until {
-    sequence: u64,
-    ms: Option<i64>,
-}
-
-impl Options {
+impl Question {
     fn start(&self) -> DeliverPolicy {
         match (self.seq.and_then(|range| range.first), self.since) {
             (Some(first), _) if first > 1 => DeliverPolicy::ByStartSequence { start_sequence: first },
@@ -145,22 +124,111 @@ impl Options {
     }
 }
 
-async fn open_consumer(
+/// Runs the command.
+pub async fn run(options: Options) -> ExitCode {
+    shared::telemetry::init_logs(&options.logs);
+    drop(rustls::crypto::ring::default_provider().install_default());
+    finish(replay(options)).await
+}
+
+async fn replay(options: Options) -> Result<Exit, String> {
+    let interrupt = Interrupt::listen();
+    let connection = options.connect.open().await?;
+    let stream = connection.stream(StreamName::Events).await?;
+    let question = &options.question;
+    let (source, prj, event) = (question.source, question.prj.as_ref(), question.event.as_deref());
+    let filter = connection.topology.event_filter(source, prj, event);
+    let until = Until::of(question, stream.cached_info().state.last_sequence);
+    let name = question.consumer_name();
+    let left = stream.get_consumer(&name).await.ok();
+    let beyond = until.count_beyond(&stream, &filter).await?;
+    let waiting = match &left {
+        Some(left) => left.cached_info().num_pending + left.cached_info().num_ack_pending as u64,
+        None => count(&stream, &filter, question.start()).await?,
+    };
+    let total = waiting.saturating_sub(beyond);
+    if options.dry_run {
+        match options.output {
+            Output::Table if left.is_some() => {
+                say(format_args!("{total} events would be processed: an interrupted replay has done the others"));
+            }
+            Output::Table => say(format_args!("{total} events would be processed")),
+            Output::Json => say(json!({ "would_process": total, "goes_on": left.is_some() })),
+        }
+        return Ok(Exit::Done);
+    }
+    let consumer = match left {
+        Some(left) => {
+            tell(format_args!("going on with an interrupted replay; {total} events are left"));
+            left
+        }
+        None => make_consumer(&stream, &name, question.start(), filter).await?,
+    };
+    let began = Instant::now();
+    let mut progress = Progress::new("replayed", "events", total);
+    let ended = pump(&options, &connection, &consumer, until, &mut progress, &interrupt).await;
+    progress.end();
+    let exit = ended.map_err(|error| format!("{error}; the same command goes on where this one stopped"))?;
+    if exit == Exit::Done {
+        if let Err(error) = stream.delete_consumer(&name).await {
+            tell(format_args!("the consumer {name} could not be removed, the server will: {error}"));
+        }
+    } else {
+        tell("interrupted: the same command goes on where this one stopped, within seven days");
+    }
+    if options.output == Output::Json {
+        say(json!({ "processed": progress.done(), "of": progress.total(), "interrupted": exit != Exit::Done,
+                    "seconds": began.elapsed().as_secs_f64() }));
+    }
+    Ok(exit)
+}
+
+/// Where a replay ends: what came after it began is live traffic, which the workers have.
+#[derive(Debug, Clone, Copy)]
+struct Until {
+    sequence: u64,
+    last: u64,
+    when: Option<When>,
+}
+
+impl Until {
+    fn of(question: &Question, last: u64) -> Self {
+        let end = question.seq.and_then(|range| range.last);
+        Self { sequence: end.map_or(last, |end| end.min(last)), last, when: question.until }
+    }
+
+    fn excludes(self, info: &Info<'_>) -> bool {
+        let ms = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        info.stream_sequence > self.sequence || self.when.is_some_and(|until| ms >= until.ms())
+    }
+
+    /// How many events are behind the end, of those that match.
+    async fn count_beyond(self, stream: &Stream, filter: &str) -> Result<u64, String> {
+        let mut beyond = 0;
+        if self.sequence < self.last {
+            let policy = DeliverPolicy::ByStartSequence { start_sequence: self.sequence + 1 };
+            beyond = count(stream, filter, policy).await?;
+        }
+        if let Some(until) = self.when.filter(|until| until.ms() <= shared::time::now_ms()) {
+            beyond = beyond.max(count(stream, filter, until.deliver_policy()).await?);
+        }
+        Ok(beyond)
+    }
+}
+
+async fn make_consumer(
     stream: &Stream,
     name: &str,
     start: DeliverPolicy,
     filter: String,
 ) -> Result<PullConsumer, String> {
-    if let Ok(left) = stream.get_consumer(name).await {
-        tell("going on with an interrupted replay");
-        return Ok(left);
-    }
     let config = pull::Config {
         durable_name: Some(name.to_owned()),
         description: Some("A `worker replay`; removed at its end".to_owned()),
         deliver_policy: start,
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
+        max_ack_pending: MAX_ACK_PENDING,
         filter_subject: filter,
         inactive_threshold: KEPT,
         ..pull::Config::default()
@@ -168,10 +236,18 @@ async fn open_consumer(
     stream.create_consumer(config).await.map_err(|error| format!("the replay's consumer cannot be made: {error}"))
 }
 
-async fn remove(stream: &Stream, name: &str) {
-    if let Err(error) = stream.delete_consumer(name).await {
-        tell(format_args!("the consumer {name} could not be removed, the server will: {error}"));
-    }
+async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline, String> {
+    let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
+    let store = store.map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+    let publisher = Publisher::new(connection.client.clone());
+    // What is rebuilt is looked up again: `worker run` does that, and leaves out what is known.
+    let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(|error| error.to_string())?;
+    Ok(Pipeline {
+        tokens: Tokens::new(courses, &options.enrich)?,
+        notifies: !options.no_notify,
+        buries: false,
+        ..Pipeline::new(store, publisher, connection.topology.clone(), connection.jetstream.clone(), BATCH)
+    })
 }
 
 async fn pump(
@@ -179,68 +255,87 @@ async fn pump(
     connection: &Connection,
     consumer: &PullConsumer,
     until: Until,
-    waiting: u64,
+    progress: &mut Progress,
+    interrupt: &Interrupt,
 ) -> Result<Exit, String> {
-    let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
-    let store = store.map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
-    let publisher = Publisher::new(connection.client.clone());
-    let mut pipeline =
-        Pipeline::new(store, publisher, connection.topology.clone(), connection.jetstream.clone(), BATCH);
-    // What is rebuilt is looked up again: `worker run` does that, and leaves out what is known.
-    let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(|error| error.to_string())?;
-    pipeline.tokens = Tokens::new(courses, &options.enrich)?;
-    pipeline.notifies = !options.no_notify;
-    pipeline.buries = false;
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        // The batch in hand is finished first: it takes a moment, and then nothing is done twice.
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stopping.cancel();
-        }
-    });
+    let pipeline = Arc::new(pipeline(options, connection).await?);
     let mut puller = Puller::new(&connection.jetstream, consumer).await.map_err(|error| error.to_string())?;
-    let (began, mut told, mut done) = (Instant::now(), Instant::now(), 0_u64);
-    let batch = options.rate.map_or(BATCH, |rate| BATCH.min(rate as usize));
-    while !stop.is_cancelled() {
-        let mut messages = puller.pull(batch, Duration::from_secs(1)).await.map_err(|error| error.to_string())?;
-        let nothing_left = messages.is_empty() && {
-            let info = consumer.get_info().await.map_err(|error| error.to_string())?;
-            info.num_pending == 0 && info.num_ack_pending == 0
-        };
-        let place = |info: &async_nats::jetstream::message::Info<'_>| {
-            let ms = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-            info.stream_sequence > until.sequence || until.ms.is_some_and(|until| ms >= until)
-        };
-        let before = messages.len();
-        messages.retain(|message| message.info().is_ok_and(|info| !place(&info)));
-        let reached_end = messages.len() < before;
-        done += messages.len() as u64;
-        let pause = options.rate.map(|rate| Duration::from_secs_f64(messages.len() as f64 / f64::from(rate)));
-        let turn = Instant::now();
-        consumer::work(&pipeline, messages, &stop).await;
-        if nothing_left || reached_end {
-            progress(done, waiting, began);
-            puller.close().await;
-            drop(connection.client.flush().await);
-            return Ok(Exit::Done);
-        }
-        if told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            progress(done, waiting, began);
-        }
-        if let Some(pause) = pause {
-            tokio::time::sleep(pause.saturating_sub(turn.elapsed())).await;
-        }
-    }
+    let mut turns = JoinSet::new();
+    let ended = turn_by_turn(options, &pipeline, consumer, &mut puller, until, progress, interrupt, &mut turns).await;
+    // What is in hand is finished in any case: it takes a moment, and then nothing is done twice.
+    settle(&mut turns, progress, 0).await;
     puller.close().await;
     drop(connection.client.flush().await);
-    progress(done, waiting, began);
+    ended
+}
+
+#[expect(clippy::too_many_arguments, reason = "one loop, cut out of `pump` so that every way out of it ends alike")]
+async fn turn_by_turn(
+    options: &Options,
+    pipeline: &Arc<Pipeline>,
+    consumer: &PullConsumer,
+    puller: &mut Puller,
+    until: Until,
+    progress: &mut Progress,
+    interrupt: &Interrupt,
+    turns: &mut JoinSet<u64>,
+) -> Result<Exit, String> {
+    let (most, at_once) = options.rate.map_or((BATCH, AT_ONCE), |rate| (BATCH.min(rate as usize), 1));
+    // Events behind the end that were pulled nonetheless. They are left alone: the workers have them.
+    let mut strays = HashSet::new();
+    while !interrupt.is_stopping() {
+        let turn = Instant::now();
+        let pulled = interrupt.soft.run_until_cancelled(puller.pull(most, consumer::POLL)).await;
+        let Some(pulled) = pulled else { break };
+        let mut messages = pulled.map_err(|error| error.to_string())?;
+        let nothing_came = messages.is_empty();
+        messages.retain(|message| {
+            let info = message.info().ok();
+            let stray = info.as_ref().is_none_or(|info| until.excludes(info));
+            if stray {
+                strays.extend(info.map(|info| info.stream_sequence));
+            }
+            !stray
+        });
+        let taken = messages.len();
+        if taken > 0 {
+            settle(turns, progress, at_once - 1).await;
+            let (pipeline, hard) = (pipeline.clone(), interrupt.hard.clone());
+            turns.spawn(async move {
+                consumer::work(&pipeline, messages, &hard).await;
+                // At the hard stop they were handed back.
+                if hard.is_cancelled() { 0 } else { taken as u64 }
+            });
+        }
+        if let Some(rate) = options.rate {
+            settle(turns, progress, 0).await;
+            let due = Duration::from_secs_f64(taken as f64 / f64::from(rate));
+            interrupt.pause(due.saturating_sub(turn.elapsed())).await;
+        }
+        let under_way = turns.len() as u64 * BATCH as u64;
+        if nothing_came || !strays.is_empty() || progress.done() + under_way >= progress.total() {
+            settle(turns, progress, 0).await;
+            let info = consumer.get_info().await.map_err(|error| error.to_string())?;
+            let all_delivered =
+                info.num_pending == 0 || !strays.is_empty() || info.delivered.stream_sequence >= until.sequence;
+            // What a killed replay had taken comes again after the ack wait, behind everything else.
+            if all_delivered && info.num_ack_pending <= strays.len() {
+                return Ok(Exit::Done);
+            }
+            if all_delivered {
+                interrupt.pause(LOOK_AGAIN).await;
+            }
+        }
+    }
     Ok(Exit::Interrupted)
 }
 
-fn progress(done: u64, waiting: u64, began: Instant) {
-    let rate = done as f64 / began.elapsed().as_secs_f64().max(0.001);
-    let left = waiting.saturating_sub(done) as f64 / rate.max(0.001);
-    tell(format_args!("replayed {done} of {waiting} events, {rate:.0} a second, {left:.0} s left"));
+/// Waits until at most so many batches are under way.
+async fn settle(turns: &mut JoinSet<u64>, progress: &mut Progress, at_most: usize) {
+    while turns.len() > at_most {
+        match turns.join_next().await {
+            Some(Ok(events)) => progress.add(events),
+            Some(Err(_)) | None => {}
+        }
+    }
 }

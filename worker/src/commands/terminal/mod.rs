@@ -1,34 +1,29 @@
-//! What the commands share: exit codes, output, and a connection that fails fast.
+//! What the commands share: exit codes ([`exit`]), output, progress ([`progress`]), being interrupted
+//! ([`interrupt`]), and a connection that fails fast.
+
+pub mod exit;
+pub mod interrupt;
+pub mod progress;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::Stream;
 use clap::{Args, ValueEnum};
 use shared::config::{NatsArgs, StreamArgs};
-use shared::topology::Topology;
+use shared::topology::{StreamName, Topology};
+
+pub use self::exit::Exit;
+pub use self::interrupt::Interrupt;
+pub use self::progress::Progress;
 
 /// How long a command waits for NATS: a person is watching.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-/// How a command ended. Wrong arguments end with 2, which is clap's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Everything asked for was done.
-    Done = 0,
-    /// Something failed; standard error says what, and what to do.
-    Failed = 1,
-    /// Interrupted; the same command goes on where it stopped.
-    Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// How a command writes its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,16 +71,53 @@ impl ConnectArgs {
     }
 }
 
+impl Connection {
+    /// One of the streams, as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn stream(&self, stream: StreamName) -> Result<Stream, String> {
+        let name = self.topology.stream(stream);
+        self.jetstream
+            .get_stream(&name)
+            .await
+            .map_err(|error| format!("{name} cannot be read: {error}; check NATS_URL"))
+    }
+}
+
+/// How many messages of a stream match a filter, from somewhere on.
+///
+/// # Errors
+/// When the stream cannot be asked.
+pub async fn count(stream: &Stream, filter: &str, from: DeliverPolicy) -> Result<u64, String> {
+    let failed = |error: &dyn Display| format!("the messages of {filter} cannot be counted: {error}");
+    // A consumer that nobody reads knows the number at once, however large it is.
+    let config = pull::Config {
+        ack_policy: AckPolicy::None,
+        deliver_policy: from,
+        filter_subject: filter.to_owned(),
+        inactive_threshold: Duration::from_secs(5),
+        memory_storage: true,
+        ..pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
+    let info = consumer.cached_info();
+    let waiting = info.num_pending;
+    // The server removes it by itself if this fails.
+    drop(stream.delete_consumer(&info.name).await);
+    Ok(waiting)
+}
+
 /// Writes a line of the answer.
-#[expect(clippy::print_stdout, reason = "a command answers on standard output")]
 pub fn say(line: impl Display) {
-    println!("{line}");
+    // A reader who has gone (`| head`) has seen enough; what was asked for is done all the same.
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 /// Writes a line beside the answer: progress, or what went wrong.
-#[expect(clippy::print_stderr, reason = "a command speaks to the person who runs it on standard error")]
 pub fn tell(line: impl Display) {
-    eprintln!("{line}");
+    // Where nobody listens there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// Runs a command's body and turns an error into a line and an exit code.
