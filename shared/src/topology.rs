@@ -31,6 +31,9 @@ pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 /// How long a message may be in flight without a sign of life before another worker gets it.
 pub const ACK_WAIT: Duration = Duration::from_secs(20);
 
+/// What stands in a dead letter's subject for a source or project that its headers do not name.
+pub const UNKNOWN: &str = "unknown";
+
 /// How many messages all workers together may have in flight.
 const MAX_ACK_PENDING: i64 = 50_000;
 
@@ -131,6 +134,18 @@ impl Topology {
         format!("{}.{source}.{project}.{key}", self.root(StreamName::Enrich))
     }
 
+    /// The subjects of a project's look-ups.
+    #[must_use]
+    pub fn enrich_filter(&self, project: &Project) -> String {
+        format!("{}.*.{project}.>", self.root(StreamName::Enrich))
+    }
+
+    /// The subjects of a stream, all of them.
+    #[must_use]
+    pub fn all_of(&self, stream: StreamName) -> String {
+        format!("{}.>", self.root(stream))
+    }
+
     /// Where a dead letter is kept.
     #[must_use]
     pub fn dead_subject(&self, reason: &str, source: &str, project: &str) -> String {
@@ -144,6 +159,12 @@ impl Topology {
         format!("{}.{reason}.*.{project}", self.root(StreamName::Dead))
     }
 
+    /// The subjects of dead letters that do not say whose they are: notifications, and what ingress did not write.
+    #[must_use]
+    pub fn dead_filter_unknown(&self) -> String {
+        format!("{}.*.*.{UNKNOWN}", self.root(StreamName::Dead))
+    }
+
     /// Where a process proves that it can publish.
     #[must_use]
     pub fn probe_subject(&self, who: &str) -> String {
@@ -154,7 +175,7 @@ impl Topology {
     fn config(&self, stream: StreamName, atomic: bool) -> Config {
         let base = Config {
             name: self.stream(stream),
-            subjects: vec![format!("{}.>", self.root(stream))],
+            subjects: vec![self.all_of(stream)],
             storage: StorageType::File,
             num_replicas: self.limits.ld_replicas,
             duplicate_window: DUPLICATE_WINDOW,

@@ -21,7 +21,7 @@ use async_nats::jetstream::Message;
 use shared::envelope::{header, header_safe};
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::time::{now_ms, rfc3339};
-use shared::topology::Topology;
+use shared::topology::{Topology, UNKNOWN};
 
 /// What every header of a letter's own begins with.
 pub const PREFIX: &str = "LD-Dead-";
@@ -83,9 +83,9 @@ pub async fn publish(
     }
     let named = |name, otherwise| originals.get(name).map_or(otherwise, |value| value.as_str());
     let token = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    let safe = |text| if token(text) { text } else { "unknown" };
+    let safe = |text| if token(text) { text } else { UNKNOWN };
     let subject =
-        topology.dead_subject(reason, safe(named(header::SOURCE, "unknown")), safe(named(header::PROJECT, "unknown")));
+        topology.dead_subject(reason, safe(named(header::SOURCE, UNKNOWN)), safe(named(header::PROJECT, UNKNOWN)));
     let letter = Outgoing { subject, headers, payload: message.payload.clone() };
     publisher.publish(letter).await.map(drop)
 }

@@ -14,6 +14,7 @@ mod survival;
 mod ledger;
 mod commands;
 mod replaying;
+mod forgetting;
 mod harness;
 mod observe;
 mod notifications;

@@ -3,6 +3,7 @@
 pub mod run;
 pub mod replay;
 pub mod dead_letters;
+pub mod forget;
 pub mod healthcheck;
 pub mod config_check;
 pub mod completions;
@@ -34,6 +35,9 @@ enum Sub {
     /// Look at what could not be processed, send it again, throw it away.
     #[command(after_help = exit::HELP)]
     DeadLetters(Box<dead_letters::Options>),
+    /// Remove a project's data, or take a person out of it.
+    #[command(after_help = exit::HELP)]
+    Forget(Box<forget::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     #[command(after_help = exit::HELP)]
     Healthcheck(healthcheck::Options),
@@ -52,6 +56,7 @@ impl Command {
             Sub::Run(options) => run::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
+            Sub::Forget(options) => forget::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config),
             Sub::Completions(options) => completions::run::<Self>("worker", &options),

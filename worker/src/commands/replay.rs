@@ -333,9 +333,8 @@ async fn turn_by_turn(
 /// Waits until at most so many batches are under way.
 async fn settle(turns: &mut JoinSet<u64>, progress: &mut Progress, at_most: usize) {
     while turns.len() > at_most {
-        match turns.join_next().await {
-            Some(Ok(events)) => progress.add(events),
-            Some(Err(_)) | None => {}
+        if let Some(Ok(events)) = turns.join_next().await {
+            progress.add(events);
         }
     }
 }

@@ -29,6 +29,7 @@ use self::process::{Attempt, Outage};
 use self::pull::Puller;
 use self::settle::{Settler, Verdict};
 use crate::enrich::Tokens;
+use crate::forgotten::Known;
 use crate::store::Store;
 
 /// How long a pull waits at the server before it is asked again; also how long an idle worker takes to stop.
@@ -64,6 +65,8 @@ pub struct Pipeline {
     pub jetstream: JetStream,
     /// With whose tokens what events leave open is looked up.
     pub tokens: Tokens,
+    /// Who is to be forgotten.
+    pub forgotten: Known,
     /// Largest batch.
     pub batch: usize,
     /// Whether LD Eval is told; a replay can do without.
@@ -81,8 +84,20 @@ impl Pipeline {
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, topology: Topology, jetstream: JetStream, batch: usize) -> Self {
         let (outages, pulls) = (Throttle::new(TELL_EVERY), Throttle::new(TELL_EVERY));
-        let tokens = Tokens::none();
-        Self { store, publisher, topology, jetstream, tokens, batch, notifies: true, buries: true, outages, pulls }
+        let (tokens, forgotten) = (Tokens::none(), Known::default());
+        Self {
+            store,
+            publisher,
+            topology,
+            jetstream,
+            tokens,
+            forgotten,
+            batch,
+            notifies: true,
+            buries: true,
+            outages,
+            pulls,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::settle::Verdict;
 use crate::effect::Notification;
 use crate::enrich::lookup::Asker;
 use crate::enrich::{self, Lookups, Tokens};
+use crate::forgotten::Rules;
 use crate::normalise::normalise;
 use crate::notify;
 use crate::store::{Event, StoreError};
@@ -60,11 +61,12 @@ pub async fn attempt(pipeline: &Pipeline, messages: &[Message]) -> Result<Attemp
 
 async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<Attempt, Outage> {
     let mut verdicts: Vec<Verdict> = messages.iter().map(|_| Verdict::Done).collect();
+    let forgotten = pipeline.forgotten.current(&pipeline.store).await.map_err(|error| Outage(error.to_string()))?;
     loop {
         let mut understood = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             if matches!(verdicts.get(index), Some(Verdict::Done)) {
-                match understand(message) {
+                match understand(message, &forgotten) {
                     Ok((event, notifications, label, received_at)) => {
                         understood.push(Understood { index, event, notifications, label, received_at });
                     }
@@ -129,15 +131,16 @@ fn lookups(tokens: &Tokens, understood: &[Understood]) -> Lookups {
 type Meaning = (Event, Vec<Notification>, (&'static str, String), i64);
 
 /// What a message means, or why it can never be processed.
-fn understand(message: &Message) -> Result<Meaning, Verdict> {
+fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> {
     survive(|| {
         let headers = message.headers.as_ref().ok_or_else(|| Verdict::dead("unreadable", "it has no headers"))?;
         let envelope =
             Envelope::decode(headers, &message.payload).map_err(|error| Verdict::dead("unreadable", error))?;
         let info = message.info().map_err(|error| Verdict::dead("unreadable", error))?;
         let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
-        let normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX))
+        let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX))
             .map_err(|reject| Verdict::dead(reject.reason(), &reject))?;
+        forgotten.apply(envelope.project.as_str(), &mut normalised);
         let event = Event {
             prj: envelope.project.as_str().to_owned(),
             delivery: envelope.delivery,

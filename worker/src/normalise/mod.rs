@@ -26,7 +26,7 @@ mod golden;
 #[cfg(test)]
 mod mutations;
 
-use bson::Document;
+use bson::{Bson, Document};
 use shared::envelope::Envelope;
 use shared::ids::Source;
 
@@ -56,6 +56,11 @@ pub fn normalise(envelope: &Envelope, order_sequence: i64) -> Result<Normalised,
         normalised.effects.iter().try_for_each(measure)?;
     }
     Ok(normalised)
+}
+
+/// The sum of those that are numbers, with the type that adding makes of theirs.
+pub(crate) fn sum(values: &[Bson]) -> Bson {
+    values.iter().filter_map(number::Number::of).sum::<number::Number>().into()
 }
 
 /// Refuses an effect whose document MongoDB would refuse.

@@ -15,8 +15,8 @@ use super::fold::Plan;
 use super::statement::{Statement, order};
 use crate::effect::{MilestoneFields, Order};
 
-const DELETIONS: &str = "ld_deletions";
-const MILESTONES: &str = "ld_milestones";
+pub(super) const DELETIONS: &str = "ld_deletions";
+pub(super) const MILESTONES: &str = "ld_milestones";
 
 /// A sprint as it is remembered.
 #[derive(Debug, Clone, Default)]

@@ -22,6 +22,7 @@ mod apply;
 mod command;
 mod enriched;
 mod fold;
+mod forget;
 mod index;
 mod memory;
 mod statement;
@@ -38,6 +39,7 @@ pub use self::command::StoreError;
 pub use self::enriched::CommitFacts;
 pub use self::fold::Event;
 use self::fold::Plan;
+pub use self::forget::Found;
 use self::index::Indexes;
 use self::statement::Statement;
 

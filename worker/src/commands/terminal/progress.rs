@@ -73,10 +73,15 @@ impl Progress {
 
     /// Takes the bar away and writes a last line, in either case.
     pub fn end(&self) {
+        self.clear();
+        tell(self.line());
+    }
+
+    /// Takes the bar away and says nothing: something else does.
+    pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        tell(self.line());
     }
 
     fn line(&self) -> String {
