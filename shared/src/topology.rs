@@ -267,17 +267,23 @@ impl Topology {
         Ok(())
     }
 
+    /// The name of the durable consumer that workers share.
+    #[must_use]
+    pub const fn durable(&self, stream: StreamName) -> &'static str {
+        match stream {
+            StreamName::Notify => "ld-notifier",
+            StreamName::Enrich => "ld-enricher",
+            _ => "ld-worker",
+        }
+    }
+
     /// The durable consumer that workers share, created when it is missing.
     ///
     /// # Errors
     /// When the stream or the server is away.
     pub async fn consumer(&self, jetstream: &Context, stream: StreamName) -> Result<PullConsumer, EnsureError> {
         let name = self.stream(stream);
-        let durable = match stream {
-            StreamName::Notify => "ld-notifier",
-            StreamName::Enrich => "ld-enricher",
-            _ => "ld-worker",
-        };
+        let durable = self.durable(stream);
         let config = pull::Config {
             durable_name: Some(durable.to_owned()),
             ack_policy: AckPolicy::Explicit,

@@ -30,6 +30,12 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
     }
     let graphql = request.path.first().is_some_and(|part| part == "graphql");
     let budget = world.budget(token);
+    if request.path == ["rate_limit"] {
+        // Asking for it is free.
+        let reset = budget.reset.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let core = json!({ "limit": HOURLY, "used": HOURLY - budget.remaining, "remaining": budget.remaining, "reset": reset });
+        return Answer::new(200, json!({ "resources": { "core": core }, "rate": core }));
+    }
     let limited = budget.remaining == 0;
     budget.remaining = budget.remaining.saturating_sub(1);
     let (remaining, reset) = (budget.remaining, budget.reset);

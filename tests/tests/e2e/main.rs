@@ -15,6 +15,7 @@ mod ledger;
 mod commands;
 mod replaying;
 mod forgetting;
+mod doctor;
 mod harness;
 mod observe;
 mod notifications;

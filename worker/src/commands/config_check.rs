@@ -36,12 +36,34 @@ pub fn run(config: Config) -> ExitCode {
     report(*options).print()
 }
 
+/// What is wrong with settings, the teachers' file left out.
+pub(super) fn problems(settings: &Settings) -> Vec<String> {
+    let mut report = Report::default();
+    check_addresses(&mut report, settings);
+    report.problems.extend(Tokens::new(Handle::fixed(Courses::default()), &settings.enrich).err());
+    report.problems
+}
+
 fn report(options: Options) -> Report {
     let mut settings = options.settings;
     if let Some(file) = options.file {
         settings.credentials.credentials_file = file;
     }
     let mut report = Report { settings: effective(&settings), ..Report::default() };
+    check_addresses(&mut report, &settings);
+    let courses = report.check_file(&settings.credentials.credentials_file);
+    let file_is_good = courses.is_some();
+    let courses = courses.unwrap_or_else(|| Handle::fixed(Courses::default()));
+    match Tokens::new(courses.clone(), &settings.enrich) {
+        Ok(_) if file_is_good => describe(&mut report, &settings, &courses.courses()),
+        Ok(_) => {}
+        Err(error) => report.problems.push(error),
+    }
+    report
+}
+
+/// Looks whether NATS and MongoDB could be reached with these settings, without asking them.
+fn check_addresses(report: &mut Report, settings: &Settings) {
     report.check_nats(&settings.nats);
     if let Err(error) = ConnectionString::parse(settings.mongo.mongo_uri.expose()) {
         // The driver's text may repeat a part of the address; that part may hold a password.
@@ -52,15 +74,6 @@ fn report(options: Options) -> Report {
             _ => "MONGO_URI is not a mongodb:// or mongodb+srv:// address; special characters of a password must be percent-encoded".to_owned(),
         });
     }
-    let courses = report.check_file(&settings.credentials.credentials_file);
-    let file_is_good = courses.is_some();
-    let courses = courses.unwrap_or_else(|| Handle::fixed(Courses::default()));
-    match Tokens::new(courses.clone(), &settings.enrich) {
-        Ok(_) if file_is_good => describe(&mut report, &settings, &courses.courses()),
-        Ok(_) => {}
-        Err(error) => report.problems.push(error),
-    }
-    report
 }
 
 /// Which look-ups will be made.

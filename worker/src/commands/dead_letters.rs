@@ -24,11 +24,11 @@ use crate::dead_letter;
 /// What to do with dead letters.
 #[derive(Debug, Args)]
 pub struct Options {
-    #[command(flatten)]
-    connect: ConnectArgs,
     /// table for people, json for scripts (one object a line).
     #[arg(long, value_enum, default_value = "table", global = true)]
     output: Output,
+    #[command(flatten)]
+    connect: ConnectArgs,
     #[command(subcommand)]
     action: Action,
 }

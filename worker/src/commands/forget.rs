@@ -34,12 +34,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What to forget.
 #[derive(Debug, Args)]
 pub struct Options {
-    #[command(flatten)]
-    connect: ConnectArgs,
-    #[command(flatten)]
-    mongo: MongoArgs,
-    #[command(flatten)]
-    logs: LogArgs,
     /// The project.
     #[arg(long)]
     prj: Project,
@@ -60,6 +54,12 @@ pub struct Options {
     /// table for people, json for scripts (one object a line).
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    mongo: MongoArgs,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -4,6 +4,7 @@ pub mod run;
 pub mod replay;
 pub mod dead_letters;
 pub mod forget;
+pub mod doctor;
 pub mod healthcheck;
 pub mod config_check;
 pub mod completions;
@@ -38,6 +39,9 @@ enum Sub {
     /// Remove a project's data, or take a person out of it.
     #[command(after_help = exit::HELP)]
     Forget(Box<forget::Options>),
+    /// Check everything a person would check by hand; exit 0 when all is well, 1 when not.
+    #[command(after_help = exit::HELP)]
+    Doctor(Box<doctor::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     #[command(after_help = exit::HELP)]
     Healthcheck(healthcheck::Options),
@@ -57,6 +61,7 @@ impl Command {
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
             Sub::Forget(options) => forget::run(*options).await,
+            Sub::Doctor(options) => doctor::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config),
             Sub::Completions(options) => completions::run::<Self>("worker", &options),
@@ -76,6 +81,13 @@ mod tests {
             }
             for arg in command.get_arguments() {
                 assert!(arg.get_help().is_some(), "{path} does not explain {}", arg.get_id());
+                // What is a command's own stands first. (A heading goes on to what is declared behind it.)
+                let own = ["prj", "output", "dry_run", "yes"].contains(&arg.get_id().as_str());
+                assert!(
+                    !own || arg.get_help_heading().is_none(),
+                    "{path}: declare {} before what is flattened",
+                    arg.get_id()
+                );
             }
             command.get_subcommands().for_each(|sub| walk(sub, &path));
         }

@@ -49,16 +49,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
-    connect: ConnectArgs,
-    #[command(flatten)]
-    mongo: MongoArgs,
-    #[command(flatten)]
-    credentials: CredentialsArgs,
-    #[command(flatten)]
-    enrich: EnrichArgs,
-    #[command(flatten)]
-    logs: LogArgs,
-    #[command(flatten)]
     question: Question,
     /// At most so many events a second.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -72,11 +62,20 @@ pub struct Options {
     /// table for people, json for scripts.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    mongo: MongoArgs,
+    #[command(flatten)]
+    credentials: CredentialsArgs,
+    #[command(flatten)]
+    enrich: EnrichArgs,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 /// Which events.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Which events")]
 struct Question {
     /// From when on: RFC 3339, a date (Madrid), or how long ago, such as 2h or 3d.
     #[arg(long)]

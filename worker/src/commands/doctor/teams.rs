@@ -1,0 +1,98 @@
+//! When each team was last heard of.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream::message::StreamMessage;
+use futures::TryStreamExt as _;
+use shared::credentials::Courses;
+use shared::envelope::header;
+use shared::ids::{Project, Source};
+use shared::topology::StreamName;
+
+use super::checks::Checks;
+use super::parts::Streams;
+
+/// How old a message is, in whole seconds.
+#[must_use]
+pub fn ago(published_nanos: i128) -> Duration {
+    let published = i64::try_from(published_nanos / 1_000_000).unwrap_or(i64::MAX);
+    let ms = shared::time::now_ms().saturating_sub(published).max(0);
+    Duration::from_secs(ms as u64 / 1_000)
+}
+
+/// The last accepted event of each source, and the last refused one, team by team.
+pub async fn check(checks: &mut Checks, streams: &Streams, courses: &Courses, prj: Option<&Project>) {
+    let teams = match prj {
+        Some(prj) => BTreeSet::from([prj.clone()]),
+        None => everybody(streams, courses).await,
+    };
+    if teams.is_empty() {
+        checks.note("team", "there is none: the teachers' file names none and no event has come");
+    }
+    for team in &teams {
+        let mut heard = Vec::new();
+        for source in Source::ALL {
+            match last_accepted(streams, team, source).await {
+                Ok(last) => heard.extend(last.map(|last| format!("{source} {last}"))),
+                Err(error) => {
+                    checks.bad("team", format_args!("{team}: {error}"), "look at NATS");
+                    return;
+                }
+            }
+            if let Some(refused) = last_refused(team, source) {
+                checks.bad(
+                    "team",
+                    format_args!("{team}: the last event of {source} was refused: {refused}"),
+                    "compare its secret with ours",
+                );
+            }
+        }
+        if heard.is_empty() {
+            checks.bad(
+                "team",
+                format_args!("{team}: no event is in the stream"),
+                "look at the hooks' deliveries at GitHub and Taiga: address, secret, events, and what we answered",
+            );
+        } else {
+            checks.ok("team", format_args!("{team}: {}", heard.join(", ")));
+        }
+    }
+}
+
+/// Teams of the teachers' file, and those whose events are in the stream.
+async fn everybody(streams: &Streams, courses: &Courses) -> BTreeSet<Project> {
+    let mut teams: BTreeSet<Project> = courses.iter().flat_map(|course| course.teams.iter().cloned()).collect();
+    let Ok(events) = streams.get(StreamName::Events).await else { return teams };
+    let filter = streams.topology.event_filter(None, None, None);
+    if let Ok(subjects) = events.info_with_subjects(filter).await {
+        let names: Result<Vec<(String, usize)>, _> = subjects.try_collect().await;
+        // `….<prj>.<event>`
+        let project = |subject: &str| subject.rsplit('.').nth(1).and_then(|name| Project::new(name).ok());
+        teams.extend(names.unwrap_or_default().iter().filter_map(|(subject, _)| project(subject)));
+    }
+    teams
+}
+
+/// What a source last sent of a team, as far as the stream remembers.
+async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Result<Option<String>, String> {
+    let events = streams.get(StreamName::Events).await?;
+    let subject = streams.topology.event_filter(Some(source), Some(team), None);
+    let describe = |message: &StreamMessage| {
+        let event = message.headers.get(header::EVENT).map_or("", |event| event.as_str());
+        let ago = humantime::format_duration(ago(message.time.unix_timestamp_nanos()));
+        format!("{event} {ago} ago")
+    };
+    match events.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(Some(describe(&message))),
+        Err(error) => match error.kind() {
+            async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(format!("the last event of {source} cannot be read: {error}")),
+        },
+    }
+}
+
+/// What was last refused of a team and source. Ingress knows; nobody asks it yet.
+fn last_refused(_team: &Project, _source: Source) -> Option<String> {
+    None
+}
