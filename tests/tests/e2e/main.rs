@@ -16,6 +16,7 @@ mod commands;
 mod replaying;
 mod forgetting;
 mod doctor;
+mod walkthroughs;
 mod harness;
 mod observe;
 mod notifications;
