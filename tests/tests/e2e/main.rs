@@ -17,6 +17,8 @@ mod replaying;
 mod forgetting;
 mod doctor;
 mod walkthroughs;
+mod residue;
+mod moving;
 mod harness;
 mod observe;
 mod notifications;

@@ -42,7 +42,7 @@ async fn ends(stack: &Stack, line: &str, code: i32) -> String {
     out
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
