@@ -18,7 +18,7 @@ use shared::publish::{Outgoing, Publisher};
 use shared::topology::{StreamName, Topology};
 
 use super::terminal::exit::HELP;
-use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, say, tell};
+use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, delete, finish, say, tell};
 use crate::dead_letter;
 
 /// What to do with dead letters.
@@ -255,7 +255,7 @@ impl Letters {
                 };
                 publisher.publish(original(&letter)).await.map_err(|error| failed(&error))?;
                 // Only now: a letter that is removed first is lost when the connection breaks.
-                self.stream.delete_message(letter.id()).await.map_err(|error| failed(&error))?;
+                delete(&self.stream, letter.id()).await.map_err(|error| failed(&error))?;
                 progress.add(1);
             }
             self.tell_sent(&letter, dry_run);
@@ -295,8 +295,7 @@ impl Letters {
                 continue;
             }
             if yes {
-                let gone = self.stream.delete_message(letter.id()).await;
-                gone.map_err(|error| format!("dead letter {} could not be removed: {error}; {old} were", letter.id()))?;
+                delete(&self.stream, letter.id()).await.map_err(|error| format!("{error}; {old} others were"))?;
             }
             old += 1;
         }

@@ -19,7 +19,9 @@ use shared::config::LogArgs;
 use shared::ids::Project;
 use shared::topology::{ACK_WAIT, StreamName, UNKNOWN};
 
-use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, say, tell};
+use super::terminal::{
+    ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, delete, finish, init_logs, say, tell,
+};
 use crate::config::MongoArgs;
 use crate::dead_letter;
 use crate::forgotten::{REFRESH, Rules};
@@ -69,7 +71,7 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
-    shared::telemetry::init_logs(&options.logs);
+    init_logs(&options.logs);
     drop(rustls::crypto::ring::default_provider().install_default());
     finish(async move {
         let interrupt = Interrupt::listen();
@@ -256,12 +258,8 @@ impl Errand {
             };
             from = message.sequence + 1;
             progress.add(1);
-            if wanted(&message) {
-                if yes {
-                    // The server overwrites its bytes.
-                    let gone = stream.delete_message(message.sequence).await;
-                    gone.map_err(|error| format!("message {} of {name} cannot be deleted: {error}", message.sequence))?;
-                }
+            // What was settled a moment ago is gone by itself.
+            if wanted(&message) && (!yes || delete(stream, message.sequence).await?) {
                 found += 1;
             }
         }

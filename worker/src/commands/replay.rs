@@ -22,7 +22,9 @@ use shared::publish::Publisher;
 use shared::topology::{ACK_WAIT, StreamName};
 use tokio::task::JoinSet;
 
-use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, say, tell};
+use super::terminal::{
+    ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, init_logs, say, tell,
+};
 use super::when::{Sequences, When};
 use crate::config::{EnrichArgs, MongoArgs};
 use crate::consumer::pull::Puller;
@@ -42,8 +44,9 @@ const AT_ONCE: usize = 3;
 /// How many events may be in flight: those batches, and what a killed replay had taken.
 const MAX_ACK_PENDING: i64 = 20_000;
 
-/// How long the end waits between two looks at what is not settled yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long the end waits between two looks at what is not settled yet, and how often it looks before it pulls.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const LOOKS: usize = 10;
 
 /// What to process again.
 #[derive(Debug, Args)]
@@ -125,7 +128,7 @@ impl Question {
 
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
-    shared::telemetry::init_logs(&options.logs);
+    init_logs(&options.logs);
     drop(rustls::crypto::ring::default_provider().install_default());
     finish(replay(options)).await
 }
@@ -283,6 +286,8 @@ async fn turn_by_turn(
     // Events behind the end that were pulled nonetheless. They are left alone: the workers have them.
     let mut strays = HashSet::new();
     while !interrupt.is_stopping() {
+        // A place before a pull: what is pulled is worked on at once.
+        settle(turns, progress, at_once - 1).await;
         let turn = Instant::now();
         let pulled = interrupt.soft.run_until_cancelled(puller.pull(most, consumer::POLL)).await;
         let Some(pulled) = pulled else { break };
@@ -298,7 +303,6 @@ async fn turn_by_turn(
         });
         let taken = messages.len();
         if taken > 0 {
-            settle(turns, progress, at_once - 1).await;
             let (pipeline, hard) = (pipeline.clone(), interrupt.hard.clone());
             turns.spawn(async move {
                 consumer::work(&pipeline, messages, &hard).await;
@@ -314,16 +318,20 @@ async fn turn_by_turn(
         let under_way = turns.len() as u64 * BATCH as u64;
         if nothing_came || !strays.is_empty() || progress.done() + under_way >= progress.total() {
             settle(turns, progress, 0).await;
-            let info = consumer.get_info().await.map_err(|error| error.to_string())?;
-            let all_delivered =
-                info.num_pending == 0 || !strays.is_empty() || info.delivered.stream_sequence >= until.sequence;
-            // What a killed replay had taken comes again after the ack wait, behind everything else.
-            if all_delivered && info.num_ack_pending <= strays.len() {
-                return Ok(Exit::Done);
-            }
-            if all_delivered {
+            // The server may take a moment to count the last acks.
+            for _ in 0..LOOKS {
+                let info = consumer.get_info().await.map_err(|error| error.to_string())?;
+                let all_delivered =
+                    info.num_pending == 0 || !strays.is_empty() || info.delivered.stream_sequence >= until.sequence;
+                if !all_delivered {
+                    break;
+                }
+                if info.num_ack_pending <= strays.len() {
+                    return Ok(Exit::Done);
+                }
                 interrupt.pause(LOOK_AGAIN).await;
             }
+            // What a killed replay had taken comes again after the ack wait, behind everything else.
         }
     }
     Ok(Exit::Interrupted)

@@ -40,7 +40,7 @@ pub async fn check(checks: &mut Checks, streams: &Streams, courses: &Courses, pr
                     return;
                 }
             }
-            if let Some(refused) = last_refused(team, source) {
+            if let Some(refused) = last_refused(streams, team, source).await {
                 checks.bad(
                     "team",
                     format_args!("{team}: the last event of {source} was refused: {refused}"),
@@ -92,7 +92,7 @@ async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Res
     }
 }
 
-/// What was last refused of a team and source. Ingress knows; nobody asks it yet.
-fn last_refused(_team: &Project, _source: Source) -> Option<String> {
+/// What was last refused of a team and source: ingress's word for why, and how long ago. Nobody tells it yet.
+async fn last_refused(_streams: &Streams, _team: &Project, _source: Source) -> Option<String> {
     None
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use clap::{Args, ValueEnum};
-use shared::config::{NatsArgs, StreamArgs};
+use shared::config::{LogArgs, LogLevel, NatsArgs, StreamArgs};
 use shared::topology::{StreamName, Topology};
 
 pub use self::exit::Exit;
@@ -55,7 +55,8 @@ pub struct Connection {
 }
 
 impl ConnectArgs {
-    /// Connects and makes sure that the streams are there.
+    /// Connects, and makes the streams where one is missing. Those that are there are left as they are: a command
+    /// may be run without the settings of the running processes.
     ///
     /// # Errors
     /// When NATS does not answer in time; the message says what to check.
@@ -63,7 +64,15 @@ impl ConnectArgs {
         let client = shared::nats::connect(&self.nats, "worker-command").await.map_err(|error| error.to_string())?;
         let jetstream = shared::nats::jetstream(client.clone());
         let topology = Topology::new(self.nats.nats_prefix.as_deref(), self.streams);
-        match tokio::time::timeout(PATIENCE, topology.ensure(&jetstream)).await {
+        let ensured = async {
+            for stream in StreamName::ALL {
+                if jetstream.get_stream(topology.stream(stream)).await.is_err() {
+                    return topology.ensure(&jetstream).await;
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(PATIENCE, ensured).await {
             Ok(Ok(())) => Ok(Connection { client, jetstream, topology }),
             Ok(Err(error)) => Err(format!("{error}; check NATS_URL and that JetStream is on")),
             Err(_) => Err(format!("NATS does not answer within {} s; check NATS_URL", PATIENCE.as_secs())),
@@ -106,6 +115,25 @@ pub async fn count(stream: &Stream, filter: &str, from: DeliverPolicy) -> Result
     // The server removes it by itself if this fails.
     drop(stream.delete_consumer(&info.name).await);
     Ok(waiting)
+}
+
+/// Deletes one message; the server overwrites its bytes. `false` when it was gone already: settled, or deleted
+/// by somebody else.
+///
+/// # Errors
+/// When it is still there.
+pub async fn delete(stream: &Stream, sequence: u64) -> Result<bool, String> {
+    let Err(error) = stream.delete_message(sequence).await else { return Ok(true) };
+    match stream.get_raw_message(sequence).await {
+        Err(gone) if matches!(gone.kind(), RawMessageErrorKind::NoMessageFound) => Ok(false),
+        _ => Err(format!("message {sequence} of {} cannot be deleted: {error}", stream.cached_info().config.name)),
+    }
+}
+
+/// Starts logging for a person who watches: what is normal is not told, unless more than the default is asked for.
+pub fn init_logs(args: &LogArgs) {
+    let log_level = if args.log_level == LogLevel::Info { LogLevel::Warn } else { args.log_level };
+    shared::telemetry::init_logs(&LogArgs { log_level, ..args.clone() });
 }
 
 /// Writes a line of the answer.

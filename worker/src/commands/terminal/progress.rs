@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::tell;
 
@@ -32,10 +32,17 @@ impl Progress {
 
     fn on(target: Option<ProgressDrawTarget>, verb: &'static str, things: &'static str, total: u64) -> Self {
         let bar = target.map(|target| {
-            let template = "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left";
+            let template = "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {rate} a second, {eta} left";
             // The template is ours: it reads.
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::with_draw_target(Some(total), target).with_style(style).with_prefix(verb).with_message(things)
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // What cannot be drawn is not drawn.
+                let _ = write!(out, "{:.0}", state.per_sec());
+            };
+            ProgressBar::with_draw_target(Some(total), target)
+                .with_style(style.with_key("rate", rate))
+                .with_prefix(verb)
+                .with_message(things)
         });
         let now = Instant::now();
         Self { verb, things, total, done: 0, began: now, told: now, bar }
@@ -113,7 +120,7 @@ mod tests {
             bar.force_draw();
         }
         let shown = terminal.contents();
-        for part in ["replayed", "1,000 of 4,000 events", "/s", "left"] {
+        for part in ["replayed", "1,000 of 4,000 events", " a second, ", " left"] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         progress.end();
