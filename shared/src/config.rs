@@ -243,9 +243,15 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
         return Err(clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n")));
     }
     let mut command = command;
+    // What the whole command line ends its help with (exit codes) belongs to each of its commands.
+    let last_words = command.get_after_help().cloned();
     for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
         let mut failure = None;
         command = command.mut_subcommand(&name, |sub| {
+            let sub = match &last_words {
+                Some(words) if sub.get_after_help().is_none() => sub.after_help(words.clone()),
+                _ => sub,
+            };
             with_defaults(sub.clone(), environment).unwrap_or_else(|error| {
                 failure = Some(error);
                 sub
@@ -358,6 +364,28 @@ mod tests {
         assert!(help.contains("GITHUB_SECRET") && !help.contains("s3cret"), "{help}");
         let gone = read(&[], &[("GITHUB_SECRET_FILE", "/nowhere/x")], &[]).unwrap_err();
         assert!(gone.contains("GITHUB_SECRET_FILE") && gone.contains("/nowhere/x"), "{gone}");
+    }
+
+    #[test]
+    fn what_a_command_line_ends_its_help_with_ends_the_help_of_its_commands() {
+        #[derive(Debug, Parser)]
+        #[command(after_help = "Exit codes: 0")]
+        enum Cli {
+            #[command(subcommand)]
+            Sub(Sub),
+        }
+        #[derive(Debug, clap::Subcommand)]
+        enum Sub {
+            Leaf,
+            #[command(after_help = "its own")]
+            Other,
+        }
+        let environment = Environment { process: HashMap::new(), dotenv: HashMap::new() };
+        let help = |name: &str| {
+            try_parse::<Cli>(["x", "sub", name, "--help"].map(OsString::from), &environment).unwrap_err().to_string()
+        };
+        assert!(help("leaf").contains("Exit codes: 0"), "{}", help("leaf"));
+        assert!(help("other").contains("its own") && !help("other").contains("Exit codes"), "{}", help("other"));
     }
 
     #[test]

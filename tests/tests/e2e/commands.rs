@@ -269,6 +269,17 @@ async fn a_redriven_event_is_stored_once_its_cause_is_mended() {
 }
 
 #[tokio::test]
+async fn every_command_lists_the_exit_codes() {
+    tests::stack::build::build(tests::stack::build::Voice::Quiet).unwrap();
+    for command in ["", "replay", "dead-letters redrive", "forget", "doctor", "config check", "completions"] {
+        let args = command.split_whitespace().chain(["--help"]);
+        let output = tokio::process::Command::new(path("worker").unwrap()).args(args).output().await.unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("130  interrupted"), "{command}: {help}");
+    }
+}
+
+#[tokio::test]
 async fn shells_complete_both_command_lines() {
     tests::stack::build::build(tests::stack::build::Voice::Quiet).unwrap();
     for (program, word) in [("worker", "dead-letters"), ("ingress", "healthcheck")] {

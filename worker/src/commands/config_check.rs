@@ -15,7 +15,6 @@ use crate::enrich::Tokens;
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Prints the effective settings and every problem; exit code 0 when there is none, else 1.
-    #[command(after_help = super::terminal::exit::HELP)]
     Check(Box<Options>),
 }
 

@@ -17,7 +17,6 @@ use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
 use shared::topology::{StreamName, Topology};
 
-use super::terminal::exit::HELP;
 use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, delete, finish, say, tell};
 use crate::dead_letter;
 
@@ -36,19 +35,16 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List them, oldest first.
-    #[command(after_help = HELP)]
     List {
         #[command(flatten)]
         filter: Filter,
     },
     /// Show one: its headers and its payload.
-    #[command(after_help = HELP)]
     Show {
         /// The number in the first column of `list`.
         id: u64,
     },
     /// Send them again, after their cause is mended; each leaves the list once it is queued.
-    #[command(after_help = HELP)]
     Redrive {
         #[command(flatten)]
         chosen: Chosen,
@@ -60,7 +56,6 @@ enum Action {
         dry_run: bool,
     },
     /// Throw away the old ones. Their events are then only in LD_EVENTS, while that still holds them.
-    #[command(after_help = HELP)]
     Purge {
         /// How old, such as 30d.
         #[arg(long, value_parser = humantime::parse_duration)]
