@@ -16,8 +16,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::Context as JetStream;
-use async_nats::jetstream::Message;
+use async_nats::jetstream::{AckKind, Context as JetStream, Message};
+use async_nats::{Client, Subject};
 use futures::future::join_all;
 use shared::publish::Publisher;
 use shared::retry::Policy;
@@ -235,30 +235,28 @@ async fn work_together(pipeline: &Pipeline, settler: &Settler<'_>, messages: Vec
 }
 
 /// Tells JetStream that messages are still being worked on.
-struct KeepAlive(Vec<Message>);
+struct KeepAlive {
+    client: Option<Client>,
+    /// Where each message is answered: no more of it than that, because a message's headers take more room than
+    /// its payload.
+    replies: Vec<Subject>,
+}
 
 impl KeepAlive {
-    fn new<'a>(messages: impl Iterator<Item = &'a Message>) -> Self {
-        Self(messages.map(without_content).collect())
+    fn new<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> Self {
+        let client = messages.clone().next().map(|message| message.context.client());
+        Self { client, replies: messages.filter_map(|message| message.reply.clone()).collect() }
     }
 
     /// Tells it again and again; never returns.
     async fn keep_on(&self) {
         loop {
             tokio::time::sleep(ACK_WAIT / 3).await;
-            for message in &self.0 {
+            for reply in &self.replies {
+                let Some(client) = &self.client else { continue };
                 // Without a connection there is nobody to tell; the message then comes again, which is harmless.
-                drop(message.ack_with(async_nats::jetstream::AckKind::Progress).await);
+                drop(client.publish(reply.clone(), AckKind::Progress.into()).await);
             }
         }
     }
-}
-
-/// As much of a message as its answer needs; its headers would take more room than its payload.
-fn without_content(message: &Message) -> Message {
-    let async_nats::Message { subject, reply, .. } = &message.message;
-    let (subject, reply, context) = (subject.clone(), reply.clone(), message.context.clone());
-    let (payload, headers, status, description, length) = (Default::default(), None, None, None, 0);
-    let message = async_nats::Message { subject, reply, payload, headers, status, description, length };
-    Message { message, context }
 }

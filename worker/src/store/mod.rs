@@ -27,11 +27,11 @@ mod index;
 mod memory;
 mod statement;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
@@ -190,18 +190,18 @@ impl Store {
                 return Err(StoreError::Outage(failure.error));
             }
         }
-        let stale = self.stale(collection, &lost).await?;
-        lost.retain(|write| !stale.contains(&write.id()));
+        self.drop_stale(collection, &mut lost).await?;
         Ok(lost)
     }
 
-    /// Which documents are at least as new as what was to be written there.
-    async fn stale(&self, collection: &str, lost: &[Write<'_>]) -> Result<HashSet<String>, StoreError> {
-        let Some(any) = lost.first() else { return Ok(HashSet::new()) };
-        let keys: Vec<Bson> = lost.iter().map(|write| Bson::from(write.at_least_as_new())).collect();
-        // One query answers for all.
-        let newer: Vec<Document> =
-            command::find_durable(&self.db, collection, doc! { "$or": keys }, statement::key_projection()).await?;
-        Ok(newer.iter().filter_map(|found| any.id_of(found)).collect())
+    /// Of writes that met E11000, keeps those that merely lost a race: no document at least as new is there.
+    async fn drop_stale(&self, collection: &str, lost: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
+        let Some(any) = lost.first().copied() else { return Ok(()) };
+        let (filter, projection) = (statement::documents_of(lost), statement::registers());
+        let found = command::find_durable(&self.db, collection, filter, projection).await?;
+        let found: HashMap<String, Document> =
+            found.into_iter().filter_map(|document| Some((any.id_of(&document)?, document))).collect();
+        lost.retain(|write| !found.get(&write.id()).is_some_and(|document| write.is_stale_beside(document)));
+        Ok(())
     }
 }

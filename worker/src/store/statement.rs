@@ -10,6 +10,7 @@ use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocumentBuf, doc};
 
 use super::command::StoreError;
 use super::fold::{Link, State, entity_id};
+use super::memory::read_order;
 use crate::effect::{Key, Kind, Order};
 use crate::normalise::unenriched;
 
@@ -90,39 +91,70 @@ impl Write<'_> {
         }
     }
 
-    /// Matches the document when it is at least as new as the upsert would make it.
-    pub(super) fn at_least_as_new(&self) -> Document {
-        let mut filter = self.key();
+    /// Whether a document found with [`registers`] is at least as new as the upsert would make it.
+    pub(super) fn is_stale_beside(&self, found: &Document) -> bool {
+        let ours = found.get_document("_ld").ok();
+        let held = |document: Option<&Document>| document?.get("order").and_then(read_order);
         match self {
-            Self::State(state) => filter.insert(STATE, stale(state)),
-            Self::Link(link) => filter.insert(LINK, doc! { "$gte": order(link.order) }),
-        };
-        filter
+            Self::State(state) => held(ours).is_some_and(|held| match state.kind {
+                Kind::Commit => held <= state.order,
+                _ => held >= state.order,
+            }),
+            Self::Link(link) => {
+                held(ours.and_then(|ours| ours.get_document("link").ok())).is_some_and(|held| held >= link.order)
+            }
+        }
     }
 
     /// Names the document, so that it can be found among others of its project.
     pub(super) fn id(&self) -> String {
-        match self {
-            Self::State(state) => entity_id(state.kind, &state.prj, &state.key),
-            Self::Link(link) => entity_id(Kind::UserStory, &link.prj, slice::from_ref(&link.story)),
-        }
+        let (kind, key) = self.key();
+        entity_id(kind, self.prj(), key)
     }
 
-    /// The same name, of a document that was found with [`key_projection`].
+    /// The same name, of a document that was found with [`registers`].
     pub(super) fn id_of(&self, found: &Document) -> Option<String> {
-        let (kind, prj) = match self {
-            Self::State(state) => (state.kind, &state.prj),
-            Self::Link(link) => (Kind::UserStory, &link.prj),
-        };
+        let (kind, _) = self.key();
         let key: Option<Key> = kind.key_fields().iter().map(|field| found.get(field).cloned()).collect();
-        Some(entity_id(kind, prj, &key?))
+        Some(entity_id(kind, self.prj(), &key?))
     }
 
-    fn key(&self) -> Document {
+    fn prj(&self) -> &str {
         match self {
-            Self::State(state) => key_filter(state.kind, &state.key),
-            Self::Link(link) => doc! { "userstory_id": link.story.clone() },
+            Self::State(state) => &state.prj,
+            Self::Link(link) => &link.prj,
         }
+    }
+
+    fn key(&self) -> (Kind, &[Bson]) {
+        match self {
+            Self::State(state) => (state.kind, &state.key),
+            Self::Link(link) => (Kind::UserStory, slice::from_ref(&link.story)),
+        }
+    }
+}
+
+/// Matches the documents of writes to one collection: their keys differ in the last field, and mostly in that alone.
+pub(super) fn documents_of(writes: &[Write<'_>]) -> Document {
+    let mut groups: Vec<(Document, Vec<Bson>, &str)> = Vec::new();
+    for (kind, key) in writes.iter().map(Write::key) {
+        let (Some((last, shared)), Some((name, names))) = (key.split_last(), kind.key_fields().split_last()) else {
+            continue;
+        };
+        let shared: Document = names.iter().map(|name| (*name).to_owned()).zip(shared.iter().cloned()).collect();
+        match groups.iter_mut().find(|(group, ..)| *group == shared) {
+            Some((_, values, _)) => values.push(last.clone()),
+            None => groups.push((shared, vec![last.clone()], name)),
+        }
+    }
+    let filter = |(mut group, values, name): (Document, Vec<Bson>, &str)| {
+        group.insert(name, doc! { "$in": values });
+        group
+    };
+    let mut filters: Vec<Document> = groups.into_iter().map(filter).collect();
+    match (filters.pop(), filters.is_empty()) {
+        (Some(only), true) => only,
+        (last, _) => doc! { "$or": filters.into_iter().chain(last).collect::<Vec<_>>() },
     }
 }
 
@@ -144,9 +176,9 @@ fn unencodable(error: impl ToString) -> StoreError {
     StoreError::Command { code: 0, error: error.to_string() }
 }
 
-/// All key fields of all kinds; a document has those of its own.
-pub(super) fn key_projection() -> Document {
-    let mut projection = doc! { "_id": 0 };
+/// All key fields of all kinds, of which a document has its own, and as of when what it shows is.
+pub(super) fn registers() -> Document {
+    let mut projection = doc! { "_id": 0, STATE: 1, LINK: 1 };
     projection.extend(Kind::ALL.iter().flat_map(|kind| kind.key_fields()).map(|field| ((*field).to_owned(), 1.into())));
     projection
 }
@@ -322,18 +354,48 @@ mod tests {
     fn a_write_is_stale_exactly_where_it_does_not_apply() {
         let states = Kind::ALL.map(example_of);
         let link = example_link();
+        let (older, newer) = (Order { t: 5, s: 6 }, Order { t: 6, s: 0 });
         for write in states.iter().map(Write::State).chain([Write::Link(&link)]) {
+            let beside = |at: Order| {
+                let order = doc! { "order": order(at) };
+                write.is_stale_beside(&match write {
+                    Write::State(_) => doc! { "_ld": order },
+                    Write::Link(_) => doc! { "_ld": { "link": order } },
+                })
+            };
             let statement = read(&write.upsert().unwrap());
-            let applies = statement.get_document("q").unwrap();
-            let stale = write.at_least_as_new();
-            assert_eq!(applies.len(), stale.len());
-            for (name, condition) in applies {
-                let other = stale.get(name).unwrap();
-                let is_key = write.key().contains_key(name);
-                let expected = if is_key { other.clone() } else { doc! { "$not": other.clone() }.into() };
-                assert_eq!(*condition, expected, "{name} of {statement}");
-            }
+            let (register, operators) = match write {
+                Write::State(state) if state.kind == Kind::Commit => (STATE, ("$lte", [true, true, false])),
+                Write::State(_) => (STATE, ("$gte", [false, true, true])),
+                Write::Link(_) => (LINK, ("$gte", [false, true, true])),
+            };
+            let condition = doc! { "$not": { operators.0: order(AT) } };
+            assert_eq!(statement.get_document("q").unwrap().get_document(register).unwrap(), &condition);
+            assert_eq!([older, AT, newer].map(beside), operators.1, "{statement}");
+            let other = doc! { "_ld": { "enriched": 1 } };
+            assert!(!write.is_stale_beside(&other), "a document without the register is older than everything");
         }
+    }
+
+    #[test]
+    fn a_newer_state_makes_no_link_stale_nor_a_newer_link_a_state() {
+        let (story, link) = (example(Kind::UserStory, vec![8.into()]), example_link());
+        let newer = doc! { "order": { "t": 9_i64, "s": 9_i64 } };
+        assert!(!Write::Link(&link).is_stale_beside(&doc! { "_ld": newer.clone() }));
+        assert!(!Write::State(&story).is_stale_beside(&doc! { "_ld": { "link": newer } }));
+    }
+
+    #[test]
+    fn documents_are_looked_for_by_their_keys() {
+        let tasks = [1, 2].map(|id| example(Kind::Task, vec![id.into()]));
+        assert_eq!(documents_of(&tasks.each_ref().map(Write::State)), doc! { "task_id": { "$in": [1, 2] } });
+        let issues = [("o/r", 1), ("o/s", 1), ("o/r", 2)];
+        let issues = issues.map(|(repo, id)| example(Kind::GithubIssue, vec![repo.into(), id.into()]));
+        let of = |repo: &str, ids: &[i32]| doc! { "repo_name": repo, "issue_id": { "$in": ids } };
+        assert_eq!(
+            documents_of(&issues.each_ref().map(Write::State)),
+            doc! { "$or": [of("o/r", &[1, 2]), of("o/s", &[1])] }
+        );
     }
 
     #[test]
@@ -360,7 +422,7 @@ mod tests {
 
     #[test]
     fn what_is_looked_up_is_enough_to_recognise_a_document_of_any_kind() {
-        let projection = key_projection();
+        let projection = registers();
         assert!(Kind::ALL.iter().flat_map(|kind| kind.key_fields()).all(|field| projection.contains_key(*field)));
     }
 
