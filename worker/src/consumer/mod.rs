@@ -13,7 +13,7 @@ pub mod pull;
 pub mod settle;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Context as JetStream, Message};
@@ -29,7 +29,7 @@ use self::process::{Attempt, Outage};
 use self::pull::Puller;
 use self::settle::{Settler, Verdict};
 use crate::enrich::Tokens;
-use crate::store::Store;
+use crate::store::{LARGE, Store};
 
 /// How long a pull waits at the server before it is asked again; also how long an idle worker takes to stop.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -70,6 +70,8 @@ pub struct Pipeline {
     pub notifies: bool,
     /// Whether what cannot be processed goes to the dead letters; a replay's is there already.
     pub buries: bool,
+    /// Whether a backlog is being worked off.
+    pub backlog: Backlog,
     /// One line an interval for outages of MongoDB or NATS.
     pub outages: Throttle,
     /// One line an interval for failing pulls.
@@ -81,8 +83,26 @@ impl Pipeline {
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, topology: Topology, jetstream: JetStream, batch: usize) -> Self {
         let (outages, pulls) = (Throttle::new(TELL_EVERY), Throttle::new(TELL_EVERY));
-        let tokens = Tokens::none();
-        Self { store, publisher, topology, jetstream, tokens, batch, notifies: true, buries: true, outages, pulls }
+        let (tokens, backlog) = (Tokens::none(), Backlog::default());
+        let (notifies, buries) = (true, true);
+        Self { store, publisher, topology, jetstream, tokens, batch, notifies, buries, backlog, outages, pulls }
+    }
+}
+
+/// Remembers when a large batch was last worked on: they follow one another while there is a backlog.
+#[derive(Debug, Default)]
+pub struct Backlog(Mutex<Option<Instant>>);
+
+impl Backlog {
+    fn look(&self, messages: &[Message]) {
+        if messages.len() >= LARGE {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    /// Whether events wait in large numbers, and what is done now will be overtaken in a moment.
+    pub fn is_worked_off(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < POLL)
     }
 }
 
@@ -155,6 +175,7 @@ async fn pump(
 /// Works on a batch until every message is settled; at the hard stop hands back what is not.
 pub async fn work(pipeline: &Pipeline, messages: Vec<Message>, hard: &CancellationToken) {
     let settler = Settler::new(pipeline);
+    pipeline.backlog.look(&messages);
     let delivered = |message: &Message| message.info().map_or(1, |info| info.delivered);
     if messages.iter().any(|message| delivered(message) > 1) {
         let again = messages.iter().filter(|message| delivered(message) > 1).count();
@@ -199,6 +220,7 @@ async fn work_together(pipeline: &Pipeline, settler: &Settler<'_>, messages: Vec
                 if pipeline.outages.reset() {
                     tracing::info!("MongoDB and NATS take writes again");
                 }
+                pipeline.backlog.look(&messages);
                 let settled = messages.iter().zip(verdicts).map(|(message, verdict)| settler.settle(message, verdict));
                 join_all(settled).await;
                 return;

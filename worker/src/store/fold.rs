@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use bson::{Bson, Document, RawDocumentBuf};
 
 use super::command::StoreError;
-use super::statement::raw;
+use super::statement::packed;
 use crate::effect::{Effect, Key, Kind, MilestoneFields, Order};
 
 /// One event of a batch, normalised.
@@ -147,7 +147,7 @@ impl Batch {
                     let sprint = milestone.as_ref().map(|fields| fields.get("milestone_id").cloned());
                     let sprint = sprint.map(|id| id.unwrap_or(Bson::Null));
                     fields.extend(milestone.into_iter().flatten());
-                    let fields = raw(&fields)?;
+                    let fields = packed(&fields)?;
                     let state =
                         State { prj, kind, key, order, fields, milestone: sprint, story, delivery, event, fresh };
                     self.states.insert(id, state);

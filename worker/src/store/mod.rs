@@ -51,7 +51,7 @@ const RACES: usize = 10;
 /// From how many events on batches take turns at writing. Large ones side by side cost each other more than they
 /// gain: the later of two is often written first, and then the earlier one's states are stale. Small ones
 /// wait for MongoDB's journal rather than its CPU, and share that.
-const LARGE: usize = 200;
+pub const LARGE: usize = 200;
 
 /// An event whose document MongoDB refuses: its own fault, whoever tries.
 #[derive(Debug, Clone, PartialEq, Eq)]

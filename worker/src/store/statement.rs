@@ -167,6 +167,13 @@ pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<Ra
     Ok(statement)
 }
 
+/// A document as bytes, in as much room as they take.
+pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> {
+    let mut bytes = raw(document)?.into_bytes();
+    bytes.shrink_to_fit();
+    RawDocumentBuf::from_bytes(bytes).map_err(unencodable)
+}
+
 /// A document as bytes.
 pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
     RawDocumentBuf::try_from(document).map_err(unencodable)
