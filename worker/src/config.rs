@@ -112,7 +112,7 @@ pub struct WorkArgs {
     #[arg(long, env = "WORKER_CONCURRENCY", default_value = "2")]
     pub worker_concurrency: NonZeroUsize,
     /// How many events a batch has at most.
-    #[arg(long, env = "WORKER_BATCH", default_value = "8000")]
+    #[arg(long, env = "WORKER_BATCH", default_value = "6000")]
     pub worker_batch: NonZeroUsize,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
