@@ -25,10 +25,6 @@ use tokio::sync::oneshot;
 use self::pace::Pace;
 use crate::envelope::header;
 
-/// How many messages may be under way on their own. The server stores one after the other, so more would
-/// only wait there instead of here, where they can still become a batch.
-const SINGLES: usize = 32;
-
 /// The largest batch; the server's own limit is 1,000.
 const BATCH_MOST: usize = 500;
 
@@ -205,7 +201,7 @@ impl Publisher {
         match self.batch(&messages).await {
             Ok(()) => {
                 let now = Instant::now();
-                lock(&self.queue).pace.batch_took(now.duration_since(begin), now);
+                lock(&self.queue).pace.batch_took(messages.len(), now.duration_since(begin), now);
                 vec![Ok(Published::Stored); messages.len()]
             }
             // Refused as a whole, nothing stored: each message gets its own answer.
@@ -301,7 +297,11 @@ impl Queue {
             self.begun += u64::from(self.batch);
             return self.batch.then_some(Turn::Batch(group));
         }
-        let job = if self.singles < SINGLES { self.waiting.pop_front()? } else { return None };
+        let job = if self.singles < self.pace.singles_at_once(Instant::now()) {
+            self.waiting.pop_front()?
+        } else {
+            return None;
+        };
         self.singles += 1;
         Some(Turn::Single(job))
     }

@@ -2,15 +2,19 @@
 //! waiting messages on a batch is faster.
 //!
 //! It cannot be a constant: with `sync_interval: always` a message on its own waits for an fsync and some
-//! twenty cost as much as a batch; with the default it does not, and a batch never pays, because its
+//! fifteen cost as much as a batch; with the default it does not, and a batch hardly ever pays, because its
 //! staging area is made and removed on disk all the same. No client can ask a server for its setting, and
 //! an fsync takes from 0.1 ms to 10 ms.
 
 use std::time::{Duration, Instant};
 
-/// From how many messages on a batch is worth a thought, and from how many the first one is tried.
+/// From how many messages on a batch is worth a thought, and from how many one is tried to learn its cost.
 const FROM: usize = 8;
-const TRY_FROM: usize = 32;
+const TRY_FROM: usize = 16;
+
+/// Batches are remembered by their size, in classes that begin at 8, 16, 32, … messages: they have a fixed cost and
+/// a small one for each message.
+const CLASSES: usize = 6;
 
 /// A message on its own tells its cost only among as many others: alone, it tells the way to the server.
 const CROWD: usize = 16;
@@ -22,34 +26,68 @@ const SAMPLES: usize = 96;
 /// How long it is believed. Then the next crowd goes singly again until it is known anew.
 const BELIEVED: Duration = Duration::from_secs(15);
 
-/// After this time the cost of a batch is believed half as much, so that one slow batch is not the last.
-const HALF_LIFE: Duration = Duration::from_secs(60);
+/// After how long a batch that did not pay may be tried again, so that one slow batch is not the last.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// No batch is faster than this, in seconds: what takes less time singly is not worth a trial.
+const PLAUSIBLE: f64 = 0.001;
 
 /// How much faster a batch must be. While one is under way all its senders wait, and a server that does not wait
 /// for its disk has done their work by then.
-const CLEARLY: f64 = 2.0;
+const CLEARLY: f64 = 1.5;
 
 /// How much a new batch counts.
 const WEIGHT: f64 = 0.3;
+
+/// How many messages may be under way on their own. The server stores one after the other, so more would
+/// only wait there instead of here, where they can still become a batch.
+pub(super) const SINGLES: usize = 32;
+
+/// How many where batches pay: enough to keep the server busy, few enough that a company forms behind them.
+const SINGLES_BESIDE_BATCHES: usize = 8;
+
+/// What is known of batches of one class.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    seconds: f64,
+    since: Instant,
+}
 
 /// The measured costs, in seconds.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     samples: Vec<f64>,
     single: Option<(f64, Instant)>,
-    batch: Option<(f64, Instant)>,
+    batches: [Option<Known>; CLASSES],
 }
 
 impl Pace {
-    /// Whether this many messages are sooner stored as a batch than one after the other.
+    /// Whether this many messages are sooner stored as a batch than one after the other, or may be: then a batch
+    /// tells.
     pub(super) fn batch_pays(&self, messages: usize, now: Instant) -> bool {
-        let Some((single, since)) = self.single else { return false };
-        if messages < FROM || now.saturating_duration_since(since) > BELIEVED {
-            return false;
+        let Some(singly) = self.singly(messages, now) else { return false };
+        match self.batches.get(class(messages)).copied().flatten() {
+            Some(known) => {
+                singly > CLEARLY * known.seconds
+                    || (singly > PLAUSIBLE && now.saturating_duration_since(known.since) > AGAIN)
+            }
+            None => singly > PLAUSIBLE && messages >= TRY_FROM,
         }
-        let Some((batch, since)) = self.batch else { return messages >= TRY_FROM };
-        let age = now.saturating_duration_since(since).as_secs_f64();
-        messages as f64 * single > CLEARLY * batch * 0.5_f64.powf(age / HALF_LIFE.as_secs_f64())
+    }
+
+    /// How many messages may be under way on their own.
+    pub(super) fn singles_at_once(&self, now: Instant) -> usize {
+        match self.batch_pays(SINGLES - SINGLES_BESIDE_BATCHES, now) {
+            true => SINGLES_BESIDE_BATCHES,
+            false => SINGLES,
+        }
+    }
+
+    /// How long this many messages take one after the other, when that is known.
+    fn singly(&self, messages: usize, now: Instant) -> Option<f64> {
+        let (single, since) = self.single?;
+        let known = messages >= FROM && now.saturating_duration_since(since) <= BELIEVED;
+        known.then_some(messages as f64 * single)
     }
 
     /// `messages` were acknowledged after this time, with `under_way` (they among them) at once and no batch: the
@@ -67,39 +105,76 @@ impl Pace {
         }
     }
 
-    /// A batch was acknowledged after this time.
-    pub(super) fn batch_took(&mut self, time: Duration, now: Instant) {
+    /// A batch of this many messages was acknowledged after this time.
+    pub(super) fn batch_took(&mut self, messages: usize, time: Duration, now: Instant) {
         let time = time.as_secs_f64();
-        let cost = self.batch.map_or(time, |(cost, _)| cost + (time - cost) * WEIGHT);
-        self.batch = Some((cost, now));
+        if let Some(known) = self.batches.get_mut(class(messages)) {
+            let seconds = known.map_or(time, |known| known.seconds + (time - known.seconds) * WEIGHT);
+            *known = Some(Known { seconds, since: now });
+        }
     }
+}
+
+/// The class of a batch.
+fn class(messages: usize) -> usize {
+    let class = (messages / FROM).max(1).ilog2() as usize;
+    class.min(CLASSES - 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// With a server that takes this long for a message on its own, and for any batch.
     fn pace(single: Duration, batch: Duration) -> (Pace, Instant) {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.singles_took(SAMPLES, single * 32, 32, now);
-        pace.batch_took(batch, now);
+        (0..CLASSES).for_each(|class| pace.batch_took(FROM << class, batch, now));
         (pace, now)
     }
 
     #[test]
     fn a_batch_pays_where_each_message_waits_for_the_disk() {
         let (always, now) = pace(Duration::from_micros(200), Duration::from_millis(6));
-        assert!(!always.batch_pays(55, now));
-        assert!(always.batch_pays(65, now));
+        assert!(!always.batch_pays(44, now));
+        assert!(always.batch_pays(46, now));
         let (slow_disk, now) = pace(Duration::from_millis(4), Duration::from_millis(30));
-        assert!(slow_disk.batch_pays(16, now));
-        assert!(!slow_disk.batch_pays(14, now));
+        assert!(slow_disk.batch_pays(12, now));
+        assert!(!slow_disk.batch_pays(11, now));
     }
 
     #[test]
     fn a_batch_does_not_pay_where_no_message_waits_for_the_disk() {
         let (default, now) = pace(Duration::from_micros(16), Duration::from_millis(6));
         assert!(!default.batch_pays(300, now));
+        assert_eq!(default.singles_at_once(now), SINGLES);
+    }
+
+    #[test]
+    fn no_batch_is_tried_where_it_cannot_be_faster() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.singles_took(SAMPLES, Duration::from_micros(16) * 32, 32, now);
+        assert!(!pace.batch_pays(50, now));
+        assert_eq!(pace.singles_at_once(now), SINGLES);
+    }
+
+    #[test]
+    fn a_company_forms_where_it_is_faster_together() {
+        let (always, now) = pace(Duration::from_micros(200), Duration::from_millis(2));
+        assert_eq!(always.singles_at_once(now), SINGLES_BESIDE_BATCHES);
+        let (slow_batches, now) = pace(Duration::from_micros(200), Duration::from_millis(6));
+        assert_eq!(slow_batches.singles_at_once(now), SINGLES);
+    }
+
+    #[test]
+    fn a_large_batch_tells_nothing_of_a_small_one() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.singles_took(SAMPLES, Duration::from_micros(200) * 32, 32, now);
+        pace.batch_took(250, Duration::from_millis(7), now);
+        assert!(pace.batch_pays(24, now), "it is tried");
+        pace.batch_took(24, Duration::from_millis(4), now);
+        assert!(!pace.batch_pays(24, now));
+        assert!(pace.batch_pays(250, now));
     }
 
     #[test]
@@ -117,16 +192,14 @@ mod tests {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.singles_took(32, Duration::from_millis(500), 32, now);
         pace.singles_took(64, Duration::from_micros(640), 32, now);
-        pace.batch_took(Duration::from_millis(6), now);
+        pace.batch_took(250, Duration::from_millis(6), now);
         assert!(!pace.batch_pays(250, now));
     }
 
     #[test]
     fn a_slow_batch_is_not_the_last() {
-        let (mut pace, now) = pace(Duration::from_micros(200), Duration::from_secs(1));
+        let (pace, now) = pace(Duration::from_micros(200), Duration::from_secs(1));
         assert!(!pace.batch_pays(250, now));
-        let later = now + HALF_LIFE * 6;
-        pace.singles_took(SAMPLES, Duration::from_millis(6), 32, later);
-        assert!(pace.batch_pays(250, later));
+        assert!(pace.batch_pays(250, now + AGAIN * 2));
     }
 }
