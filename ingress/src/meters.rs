@@ -122,17 +122,19 @@ impl Meters {
     }
 
     /// A webhook for a project was refused. Counts by time only for a team of the teachers' file (`team`) or a
-    /// project that has been accepted before: anybody can invent others.
-    pub fn last_rejected(&self, source: Source, project: &Project, team: bool) {
+    /// project that has been accepted before: anybody can invent others. Says whether it did.
+    pub fn last_rejected(&self, source: Source, project: &Project, team: bool) -> bool {
         let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (source, project.clone());
         if team && !projects.contains_key(&key) && projects.len() < MAX_PROJECTS {
             let accepted = last_seen(LAST_ACCEPTED, source, project);
             projects.insert(key.clone(), LastSeen { accepted, rejected: None });
         }
-        if let Some(last) = projects.get_mut(&key) {
+        let known = projects.get_mut(&key);
+        known.is_some_and(|last| {
             last.rejected.get_or_insert_with(|| last_seen(LAST_REJECTED, source, project)).set(now());
-        }
+            true
+        })
     }
 }
 
@@ -183,7 +185,7 @@ mod tests {
     fn strangers_cannot_fill_the_memory_with_projects() {
         let meters = Meters::new();
         let count = |meters: &Meters| meters.projects.lock().unwrap().len();
-        meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false);
+        assert!(!meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false));
         assert_eq!(count(&meters), 0);
         meters.accepted(Source::Excel, &Project::new("unsigned").unwrap(), false, false);
         assert_eq!(count(&meters), 0);

@@ -16,6 +16,7 @@ use shared::credentials::{Courses, DefaultKeys, Handle, SigningKeys};
 use shared::envelope::Envelope;
 use shared::ids::{Project, Source};
 use shared::publish::{Outgoing, Published};
+use shared::status::{Herald, Refused};
 use shared::telemetry::Throttle;
 use shared::topology::Topology;
 use tokio::time::Instant;
@@ -42,6 +43,7 @@ pub struct Webhooks<P> {
     memory: Memory,
     meters: Meters,
     forgeries: Throttle,
+    herald: Arc<Herald>,
 }
 
 impl<P: Publish> Webhooks<P> {
@@ -56,7 +58,14 @@ impl<P: Publish> Webhooks<P> {
             memory,
             meters: Meters::new(),
             forgeries: Throttle::new(TELL_EVERY),
+            herald: Arc::default(),
         }
+    }
+
+    /// What tells the status page of refusals; somebody has to run it.
+    #[must_use]
+    pub fn herald(&self) -> Arc<Herald> {
+        self.herald.clone()
     }
 }
 
@@ -114,9 +123,7 @@ impl<P: Publish> Webhooks<P> {
                     body::drain(body);
                 }
                 self.meters.refused(Some(source), &refusal);
-                if let Some(project) = &project {
-                    self.meters.last_rejected(source, project, team);
-                }
+                self.note(source, project.clone(), team, &refusal);
                 self.tell(source, team.then_some(project).flatten(), &refusal);
                 refusal.into_response()
             }
@@ -181,6 +188,14 @@ impl<P: Publish> Webhooks<P> {
             body::drain(request.into_body());
         }
         refusal.into_response()
+    }
+
+    /// For metrics and the status page. A project that nobody here knows shares one place with all such.
+    fn note(&self, source: Source, project: Option<Project>, team: bool, refusal: &Refusal) {
+        let known = project.as_ref().is_some_and(|project| self.meters.last_rejected(source, project, team));
+        let subject = self.topology.refused_subject(source, project.as_ref().filter(|_| known));
+        let at = shared::time::now_ms();
+        self.herald.note(subject, &Refused { at, prj: project, reason: refusal.reason().to_owned() });
     }
 
     /// A wrong secret is somebody's mistake to mend, so it is told, but not once a request.

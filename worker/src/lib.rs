@@ -3,7 +3,7 @@
 //! Reading order: what an event means ([`effect`], [`normalise`]), how it is made true ([`store`]), who
 //! drives it ([`consumer`]), what becomes of what cannot be processed ([`dead_letter`]), how LD Eval is
 //! told ([`notify`]), what is asked at the providers ([`enrich`]), how the process watches itself
-//! ([`watch`]), and the commands ([`commands`]).
+//! ([`watch`]) and tells people ([`status`]), and the commands ([`commands`]).
 
 pub mod commands;
 pub mod config;
@@ -13,5 +13,6 @@ pub mod effect;
 pub mod enrich;
 pub mod normalise;
 pub mod notify;
+pub mod status;
 pub mod store;
 pub mod watch;

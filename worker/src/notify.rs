@@ -27,6 +27,7 @@ use crate::consumer::pull::Puller;
 use crate::consumer::{POLL, Pipeline};
 use crate::dead_letter;
 use crate::effect::Notification;
+use crate::status::Teller;
 
 /// How many notifications are under way at once.
 const AT_ONCE: usize = 16;
@@ -78,6 +79,7 @@ pub struct Notifier {
     url: String,
     failing: AtomicBool,
     outages: Throttle,
+    teller: Teller,
 }
 
 impl Notifier {
@@ -85,12 +87,12 @@ impl Notifier {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(pipeline: Arc<Pipeline>, eval: &EvalArgs) -> Result<Self, reqwest::Error> {
+    pub fn new(pipeline: Arc<Pipeline>, eval: &EvalArgs, teller: Teller) -> Result<Self, reqwest::Error> {
         let http =
             reqwest::Client::builder().connect_timeout(Duration::from_secs(3)).timeout(PATIENCE).no_proxy().build()?;
         let url = format!("http://{}:{}/api/event", eval.eval_host, eval.eval_port);
         let outages = Throttle::new(Duration::from_secs(60));
-        Ok(Self { pipeline, http, url, failing: AtomicBool::new(false), outages })
+        Ok(Self { pipeline, http, url, failing: AtomicBool::new(false), outages, teller })
     }
 
     /// Sends until the soft stop; at the hard stop leaves what is under way to the next worker.
@@ -194,10 +196,12 @@ impl Notifier {
         let kind = match answer {
             Answer::Accepted => {
                 self.recovered();
+                self.teller.told(&message.payload);
                 AckKind::Ack
             }
             Answer::Later(error, wait) => {
                 self.failing.store(true, Ordering::Relaxed);
+                self.teller.untold(&error);
                 if let Some(held_back) = self.outages.open() {
                     tracing::warn!(%error, held_back, url = %self.url, "LD Eval does not take notifications; they wait in LD_NOTIFY, check EVAL_HOST and EVAL_PORT");
                 }

@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::consumer::{self, Pipeline};
 use crate::enrich::{Enricher, Tokens};
 use crate::notify::Notifier;
+use crate::status::look::Watchtower;
+use crate::status::{Teller, serve};
 use crate::store::Store;
 use crate::watch;
 
@@ -56,21 +58,21 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;
     let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
     let (readiness, ready) = channel::channel(Readiness::not_yet("starting"));
-    let more = Default::default();
-    let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, more).await?;
-
     let who = format!("ld-worker-{}", std::process::id());
     let client = shared::nats::connect(&config.nats, &who).await?;
     let jetstream = shared::nats::jetstream(client.clone());
     let topology = Topology::new(config.nats.nats_prefix.as_deref(), config.streams);
+    let tower = Watchtower::new(jetstream.clone(), topology.clone(), courses.clone(), ready.clone());
+    let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, serve::routes(tower)).await?;
+    let teller = Teller::new(topology.clone());
     let store = Store::connect(config.mongo.mongo_uri.expose(), &config.mongo.mongo_db)
         .await
         .map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.worker_batch.get();
     let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });
-    let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval)?);
-    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich)?);
+    let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval, teller.clone())?);
+    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, teller.clone())?);
 
     for _ in 0..config.work.worker_concurrency.get() {
         life.spawn("lane", consumer::lane(pipeline.clone(), life.soft(), life.hard()));
@@ -78,6 +80,8 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     life.spawn("notifier", notifier.run(life.soft(), life.hard()));
     life.spawn("enricher", enricher.run(life.soft()));
     life.spawn("credentials", well(watcher.run(life.soft())));
+    // A publisher of its own, so that no fact travels in a batch with notifications.
+    life.spawn("teller", well(teller.run(Publisher::new(client.clone()), life.soft())));
     life.spawn("watch", watch::watch(pipeline, courses, who, readiness, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
     Ok((life, client))

@@ -27,6 +27,7 @@ use crate::config::EnrichArgs;
 use crate::consumer::Pipeline;
 use crate::consumer::pull::Puller;
 use crate::notify;
+use crate::status::Teller;
 
 /// How long a pull waits at the server before it is asked again.
 const POLL: Duration = Duration::from_secs(1);
@@ -54,12 +55,12 @@ impl Enricher {
     ///
     /// # Errors
     /// When an HTTP client cannot be made.
-    pub fn new(pipeline: Arc<Pipeline>, args: &EnrichArgs) -> Result<Self, reqwest::Error> {
+    pub fn new(pipeline: Arc<Pipeline>, args: &EnrichArgs, teller: Teller) -> Result<Self, reqwest::Error> {
         Ok(Self {
             settler: Settler::new(pipeline.clone()),
             pipeline,
-            github: Github::new(&args.github_api_url)?,
-            taiga: Taiga::new(&args.taiga_api_url)?,
+            github: Github::new(&args.github_api_url, teller.clone())?,
+            taiga: Taiga::new(&args.taiga_api_url, teller)?,
             places: args.enrich_concurrency.get(),
             claims: Claims::default(),
             pulls: Throttle::new(Duration::from_secs(30)),
