@@ -61,9 +61,10 @@ impl Meters {
         );
         describe_histogram!(PUBLISH_SECONDS, "From a complete body to JetStream's acknowledgement");
         describe_gauge!(LAST_ACCEPTED, "When a webhook of this project was last accepted, in Unix time");
-        describe_gauge!(LAST_REJECTED, "When a webhook for this known project was last refused, in Unix time");
+        describe_gauge!(LAST_REJECTED, "When a webhook of this known project was last refused, in Unix time");
         describe_gauge!(CONNECTIONS, "Open connections");
         describe_counter!(TURNED_AWAY, "Connections answered 503 or dropped because too many were open");
+        counter!(TURNED_AWAY).increment(0);
         Self {
             sources: Source::ALL.map(SourceMeters::new),
             publish_seconds: histogram!(PUBLISH_SECONDS),

@@ -62,6 +62,12 @@ impl StreamName {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Events, Self::Notify, Self::Enrich, Self::Dead, Self::Probe, Self::Status];
 
+    /// Its name without the installation's prefix, for metrics.
+    #[must_use]
+    pub const fn plain(self) -> &'static str {
+        self.parts().0
+    }
+
     const fn parts(self) -> (&'static str, &'static str) {
         match self {
             Self::Events => ("LD_EVENTS", "ld.events"),

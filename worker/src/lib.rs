@@ -3,7 +3,7 @@
 //! Reading order: what an event means ([`effect`], [`normalise`]), how it is made true ([`store`]), who
 //! drives it ([`consumer`]), what becomes of what cannot be processed ([`dead_letter`]), how LD Eval is
 //! told ([`notify`]), what is asked at the providers ([`enrich`]), how the process watches itself
-//! ([`watch`]) and tells people ([`status`]), and the commands ([`commands`]).
+//! ([`watch`], [`meters`]) and tells people ([`status`]), and the commands ([`commands`]).
 
 pub mod commands;
 pub mod config;
@@ -11,6 +11,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod effect;
 pub mod enrich;
+pub mod meters;
 pub mod normalise;
 pub mod notify;
 pub mod status;

@@ -197,6 +197,8 @@ impl Notifier {
             Answer::Accepted => {
                 self.recovered();
                 self.teller.told(&message.payload);
+                let now = shared::time::now_ms() as f64 / 1000.0;
+                metrics::gauge!("ldconnect_notify_last_accepted_timestamp_seconds").set(now);
                 AckKind::Ack
             }
             Answer::Later(error, wait) => {

@@ -15,6 +15,7 @@ mod ledger;
 mod commands;
 mod harness;
 mod observe;
+mod metrics;
 mod status;
 mod notifications;
 mod dead_letters;

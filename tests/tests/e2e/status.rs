@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::eval::Mood;
 use tests::paths::scratch;
 use tests::providers::{Commit, Providers};
-use tests::sender::{Delivery, Request, github, taiga};
+use tests::sender::{Delivery, Request, github};
 use tests::stack::{Options, Service, Stack};
 
 use crate::enrich;
@@ -81,7 +81,8 @@ async fn every_worker_shows_who_spoke_who_was_refused_and_when_ld_eval_was_told(
     refused(&stack, &push("Quiet", 9)).await;
     let spoke = |status: &Value| {
         let told = status["last_told"]["prj"] == "Loud" && status["notifications_waiting"] == 0;
-        let hours = row(status, "Loud", "github")["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum());
+        let hours =
+            row(status, "Loud", "github")["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum());
         told && hours == Some(3_u64) && row(status, "Quiet", "github")["last_refused"]["reason"] == "signature"
     };
     let found = becomes(&stack, "the page shows it", spoke).await;
@@ -122,13 +123,13 @@ async fn dead_letters_and_an_absent_ld_eval_are_told_with_what_to_do() {
     let stack = Stack::start().await.unwrap();
     stack.eval.mood(Mood::Answers(503));
     send(&stack, &push("Team", 1)).await;
-    let mut story = taiga::userstory(1, "x");
-    story["data"]["id"] = Value::Null;
-    send(&stack, &Delivery::taiga(&story)).await;
+    let mut nameless = github::issue(1, "opened", "2026-11-23T17:42:03Z");
+    nameless["issue"]["number"] = Value::Null;
+    send(&stack, &Delivery::github("issues", &nameless)).await;
     let both = |status: &Value| findings(status) == ["eval_away", "dead_letters"];
     let found = becomes(&stack, "both are found", both).await;
     assert_eq!((found["level"].as_str(), &found["dead"]), (Some("look"), &json!({ "no_identity": 1 })));
-    assert_eq!(row(&found, "Team", "taiga")["dead"], 1);
+    assert_eq!(row(&found, "Team", "github")["dead"], 1);
     assert!(found["last_untold"]["error"].as_str().unwrap().contains("503"));
     for (language, sentence, todo) in [
         ("en", "LD Eval does not take notifications", "worker dead-letters list"),

@@ -51,6 +51,7 @@ pub async fn run(options: Options) -> ExitCode {
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
 async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
+    crate::meters::describe();
     // mongodb and reqwest share one TLS provider, which must be named before the first connection.
     drop(rustls::crypto::ring::default_provider().install_default());
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)

@@ -71,6 +71,7 @@ impl<'a> Settler<'a> {
         match dead_letter::publish(&self.0.publisher, &self.0.topology, message, reason, error).await {
             Ok(()) => {
                 metrics::counter!("ldconnect_dead_letters_total", "reason" => reason).increment(1);
+                crate::meters::dead(&self.0.topology, message.subject.as_str());
                 tracing::error!(
                     dead.reason = reason,
                     stream.sequence = sequence,

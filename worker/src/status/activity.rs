@@ -133,7 +133,7 @@ fn understand(topology: &Topology, message: &Message) -> Option<((Source, Projec
 ///
 /// # Errors
 /// When NATS does not answer or refuses.
-pub(super) async fn read(
+async fn read(
     stream: &Stream,
     filter: &str,
     deliver_policy: DeliverPolicy,
@@ -175,8 +175,7 @@ async fn pass(stream: &Stream, config: pull::Config, most: u64) -> Result<(Vec<M
     let read = async {
         while (messages.len() as u64) < wanted {
             let portion = (wanted - messages.len() as u64).min(PORTION) as usize;
-            let mut batch =
-                consumer.fetch().max_messages(portion).messages().await.map_err(|error| text(&error))?;
+            let mut batch = consumer.fetch().max_messages(portion).messages().await.map_err(|error| text(&error))?;
             let before = messages.len();
             while let Some(message) = batch.next().await {
                 messages.push(message.map_err(|error| text(&error))?);

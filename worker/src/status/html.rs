@@ -99,7 +99,9 @@ impl Page<'_> {
                 format!("<li>{} <strong>{}</strong></li>\n", escape(&what), escape(&todo))
             };
             let items: String = findings.iter().map(item).collect();
-            format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{heading}</h2>\n<ul>\n{items}</ul>\n</section>\n")
+            format!(
+                "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{heading}</h2>\n<ul>\n{items}</ul>\n</section>\n"
+            )
         };
         let mut text = String::new();
         // One alone is the sentence at the top.
@@ -121,7 +123,14 @@ impl Page<'_> {
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         let last_told = status.last_told.as_ref().map_or_else(
             || (*never).to_owned(),
-            |told| format!("{} <span class=\"quiet\">{}, {}</span>", self.ago(told.at), escape(&told.prj), escape(&told.event_type)),
+            |told| {
+                format!(
+                    "{} <span class=\"quiet\">{}, {}</span>",
+                    self.ago(told.at),
+                    escape(&told.prj),
+                    escape(&told.event_type)
+                )
+            },
         );
         let failed = status.last_untold.as_ref().map_or_else(
             || (*never).to_owned(),
@@ -141,7 +150,10 @@ impl Page<'_> {
             pair(untold, failed),
             pair(stream, size),
         ];
-        format!("<section aria-labelledby=\"waits\">\n<h2 id=\"waits\">{waits}</h2>\n<dl>\n{}</dl>\n</section>\n", pairs.concat())
+        format!(
+            "<section aria-labelledby=\"waits\">\n<h2 id=\"waits\">{waits}</h2>\n<dl>\n{}</dl>\n</section>\n",
+            pairs.concat()
+        )
     }
 
     fn teams(&self) -> String {
@@ -181,19 +193,21 @@ impl Page<'_> {
             },
         );
         let letters = if row.dead > 0 { format!("<span class=\"bad\">{}</span>", row.dead) } else { quiet("0") };
-        format!(
-            r#"<tr role="row"><th scope="row" role="rowheader">{name}{course}</th><td role="cell" data-name="{source}">{from}</td><td role="cell" data-name="{accepted}">{last}</td><td role="cell" data-name="{refused}">{no}</td><td role="cell" data-name="{hours}">{picture}</td><td role="cell" data-name="{dead}">{letters}</td></tr>
-"#,
-            course = course.unwrap_or_default(),
-            from = texts::source(row.source),
-            picture = self.picture(&row.hours),
-        )
+        let cells = [
+            cell(source, texts::source(row.source), true),
+            cell(accepted, &last, true),
+            cell(refused, &no, row.last_refused.is_some()),
+            cell(hours, &self.picture(&row.hours), row.hours.iter().any(|count| *count > 0)),
+            cell(dead, &letters, row.dead > 0),
+        ];
+        self::row(&format!("{name}{}", course.unwrap_or_default()), &cells)
     }
 
     /// A bar an hour, and the same in words.
     fn picture(&self, hours: &[u32; HOURS]) -> String {
         let sum: u64 = hours.iter().copied().map(u64::from).sum();
-        let (at, most) = hours.iter().enumerate().max_by_key(|(_, count)| **count).map_or((0, 0), |(i, count)| (i, *count));
+        let (at, most) =
+            hours.iter().enumerate().max_by_key(|(_, count)| **count).map_or((0, 0), |(i, count)| (i, *count));
         let first = (self.status.at.div_euclid(HOUR) - HOURS as i64 + 1) * HOUR;
         let words = texts::picture(self.language, sum, most, first + at as i64 * HOUR);
         let mut bars = String::new();
@@ -219,15 +233,17 @@ impl Page<'_> {
             .map(|token| {
                 let from: Option<Source> = token.provider.parse().ok();
                 let until = token.stopped_until.filter(|until| *until > self.status.at);
-                format!(
-                    r#"<tr role="row"><th scope="row" role="rowheader">{}</th><td role="cell" data-name="{source}">{}</td><td role="cell" data-name="{left}">{} <span class="quiet">{}</span></td><td role="cell" data-name="{rests}">{}</td></tr>
-"#,
-                    escape(&token.label),
-                    from.map_or_else(|| escape(&token.provider), |from| texts::source(from).to_owned()),
-                    token.remaining.map_or_else(|| "?".to_owned(), |left| left.to_string()),
-                    self.ago(token.at),
-                    until.map_or_else(|| quiet(never), |until| self.time(until)),
-                )
+                let count = token.remaining.map_or_else(|| "?".to_owned(), |left| left.to_string());
+                let cells = [
+                    cell(
+                        source,
+                        &from.map_or_else(|| escape(&token.provider), |from| texts::source(from).to_owned()),
+                        true,
+                    ),
+                    cell(left, &format!("{count} {}", quiet(&self.ago(token.at))), true),
+                    cell(rests, &until.map_or_else(|| quiet(never), |until| self.time(until)), until.is_some()),
+                ];
+                row(&escape(&token.label), &cells)
             })
             .collect();
         let table = table("tokens", &[course, source, left, rests], &rows);
@@ -257,6 +273,16 @@ fn table(labelled_by: &str, columns: &[&str], rows: &str) -> String {
 </table>
 "#
     )
+}
+
+fn row(head: &str, cells: &[String]) -> String {
+    format!("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">{head}</th>{}</tr>\n", cells.concat())
+}
+
+/// One that says nothing is left out on a narrow screen.
+fn cell(name: &str, value: &str, says: bool) -> String {
+    let class = if says { "" } else { r#" class="nil""# };
+    format!(r#"<td role="cell" data-name="{name}"{class}><span>{value}</span></td>"#)
 }
 
 fn quiet(text: &str) -> String {

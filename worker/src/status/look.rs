@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::{Context, Message};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -15,8 +14,9 @@ use shared::time::now_ms;
 use shared::topology::{StreamName, Topology};
 use tokio::sync::{Mutex, watch};
 
-use super::activity::{Activity, read, read_newest};
+use super::activity::{Activity, read_newest};
 use super::model::{Seen, Status};
+use crate::watch::waiting_since;
 
 /// How long what was read is shown again.
 const FRESH: Duration = Duration::from_secs(2);
@@ -49,12 +49,7 @@ struct Kept {
 impl Watchtower {
     /// With the worker's own connection, and what it says of its readiness.
     #[must_use]
-    pub fn new(
-        jetstream: Context,
-        topology: Topology,
-        courses: Handle,
-        readiness: watch::Receiver<Readiness>,
-    ) -> Self {
+    pub fn new(jetstream: Context, topology: Topology, courses: Handle, readiness: watch::Receiver<Readiness>) -> Self {
         Self { jetstream, topology, courses, readiness, kept: Mutex::default() }
     }
 
@@ -73,9 +68,7 @@ impl Watchtower {
                 seen
             }
             Ok(Err(error)) => Seen { nats: Some(error), ..Seen::default() },
-            Err(_) => {
-                Seen { nats: Some(format!("no answer within {} s", PATIENCE.as_secs())), ..Seen::default() }
-            }
+            Err(_) => Seen { nats: Some(format!("no answer within {} s", PATIENCE.as_secs())), ..Seen::default() },
         };
         seen.heard = kept.activity.heard.clone();
         seen.behind = kept.activity.behind;
@@ -142,13 +135,7 @@ impl Watchtower {
         let consumer = consumer.map_err(|error| error.to_string())?;
         let consumer = consumer.cached_info();
         let waiting = consumer.num_pending + consumer.num_ack_pending as u64;
-        let mut since = None;
-        if waiting > 0 {
-            let start = DeliverPolicy::ByStartSequence { start_sequence: consumer.ack_floor.stream_sequence + 1 };
-            let (first, _) = read(&events, &self.topology.all(StreamName::Events), start, 1).await?;
-            let info = first.first().and_then(|message| message.info().ok());
-            since = info.and_then(|info| i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).ok());
-        }
+        let since = if waiting > 0 { waiting_since(&events, consumer).await } else { None };
         let info = events.cached_info();
         Ok(Queues {
             events: waiting,

@@ -284,9 +284,10 @@ fn rows(seen: &Seen, courses: &Courses, now: i64) -> Vec<Row> {
             }
         })
         .collect();
-    let strangers = seen.strangers.iter().filter(|(source, refused)| {
-        refused.prj.as_ref().is_none_or(|prj| !known.contains(&(**source, prj.clone())))
-    });
+    let strangers = seen
+        .strangers
+        .iter()
+        .filter(|(source, refused)| refused.prj.as_ref().is_none_or(|prj| !known.contains(&(**source, prj.clone()))));
     rows.extend(strangers.map(|(source, refused)| Row {
         prj: None,
         source: *source,

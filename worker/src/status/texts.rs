@@ -127,7 +127,7 @@ const ENGLISH: Labels = Labels {
 
 const CATALAN: Labels = Labels {
     title: "Estat de LD Connect",
-    as_of: "Dades de les",
+    as_of: "Dades del",
     again: "Actualitza",
     language: "Idioma",
     well: "Tot va bé: el que s’envia es rep, es desa i es comunica. No cal fer res.",
@@ -159,7 +159,7 @@ const CATALAN: Labels = Labels {
 
 const SPANISH: Labels = Labels {
     title: "Estado de LD Connect",
-    as_of: "Datos de las",
+    as_of: "Datos del",
     again: "Actualizar",
     language: "Idioma",
     well: "Todo va bien: lo que se envía se recibe, se guarda y se comunica. No hay que hacer nada.",
@@ -243,8 +243,14 @@ pub fn ago(language: Language, now: i64, then: i64) -> String {
 pub fn reason(language: Language, word: &str) -> String {
     let (english, catalan, spanish) = match word {
         "signature" => ("wrong signature", "signatura incorrecta", "firma incorrecta"),
-        "no_secret" => ("no secret is configured", "no hi ha cap secret configurat", "no hay ningún secreto configurado"),
-        "query" => ("prj is missing or wrong in the URL", "prj falta o és incorrecte a l’URL", "prj falta o es incorrecto en la URL"),
+        "no_secret" => {
+            ("no secret is configured", "no hi ha cap secret configurat", "no hay ningún secreto configurado")
+        }
+        "query" => (
+            "prj is missing or wrong in the URL",
+            "prj falta o és incorrecte a l’URL",
+            "prj falta o es incorrecto en la URL",
+        ),
         "json" => ("not one JSON object", "no és un objecte JSON", "no es un objeto JSON"),
         "event" => ("X-GitHub-Event is missing", "falta X-GitHub-Event", "falta X-GitHub-Event"),
         "too_large" => ("over 25 MiB", "més de 25 MiB", "más de 25 MiB"),
@@ -308,8 +314,12 @@ pub fn finding(language: Language, now: i64, finding: &Finding) -> (String, Stri
         Finding::NearlyFull { percent } => (
             match language {
                 En => format!("The event stream is {percent} % full; when it is full, webhooks are answered 503."),
-                Ca => format!("La cua d’esdeveniments és plena al {percent} %; quan s’ompli, els webhooks rebran un 503."),
-                Es => format!("La cola de eventos está llena al {percent} %; cuando se llene, los webhooks recibirán un 503."),
+                Ca => {
+                    format!("La cua d’esdeveniments és plena al {percent} %; quan s’ompli, els webhooks rebran un 503.")
+                }
+                Es => format!(
+                    "La cola de eventos está llena al {percent} %; cuando se llene, los webhooks recibirán un 503."
+                ),
             },
             language
                 .pick(
@@ -374,8 +384,12 @@ pub fn finding(language: Language, now: i64, finding: &Finding) -> (String, Stri
                 },
                 match language {
                     En => format!("Put our secret into the webhook’s settings at {from}, then send one again."),
-                    Ca => format!("Poseu el nostre secret a la configuració del webhook de {from} i torneu a enviar-ne un."),
-                    Es => format!("Ponga nuestro secreto en la configuración del webhook de {from} y vuelva a enviar uno."),
+                    Ca => format!(
+                        "Poseu el nostre secret a la configuració del webhook de {from} i torneu a enviar-ne un."
+                    ),
+                    Es => format!(
+                        "Ponga nuestro secreto en la configuración del webhook de {from} y vuelva a enviar uno."
+                    ),
                 },
             )
         }
@@ -402,8 +416,12 @@ pub fn finding(language: Language, now: i64, finding: &Finding) -> (String, Stri
             (
                 match language {
                     En => format!("A webhook of {from} for an unknown project{who} was refused {when}: {why}."),
-                    Ca => format!("Un webhook de {from} per a un projecte desconegut{who} va ser rebutjat {when}: {why}."),
-                    Es => format!("Un webhook de {from} para un proyecto desconocido{who} fue rechazado {when}: {why}."),
+                    Ca => {
+                        format!("Un webhook de {from} per a un projecte desconegut{who} va ser rebutjat {when}: {why}.")
+                    }
+                    Es => {
+                        format!("Un webhook de {from} para un proyecto desconocido{who} fue rechazado {when}: {why}.")
+                    }
                 },
                 language
                     .pick(
