@@ -17,4 +17,5 @@ pub mod lifecycle;
 pub mod admin;
 pub mod status;
 pub mod telemetry;
+pub mod trace;
 pub mod report;

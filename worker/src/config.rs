@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use reqwest::Url;
-use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs};
+use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs, TraceArgs};
 
 /// Everything `worker run` can be told.
 #[derive(Debug, Clone, Args)]
@@ -37,6 +37,9 @@ pub struct Config {
     /// How it speaks.
     #[command(flatten)]
     pub logs: LogArgs,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// How to reach MongoDB.

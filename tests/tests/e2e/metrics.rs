@@ -38,8 +38,8 @@ async fn shown(stack: &Stack, service: &Service) -> anyhow::Result<Families> {
             continue;
         }
         let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let parts = ["", "_bucket", "_sum", "_count"].iter().filter_map(|part| name.strip_suffix(part));
-        let Some(base) = parts.filter(|base| families.contains_key(*base)).next_back().map(str::to_owned) else {
+        let mut parts = ["", "_bucket", "_sum", "_count"].iter().filter_map(|part| name.strip_suffix(part));
+        let Some(base) = parts.rfind(|base| families.contains_key(*base)).map(str::to_owned) else {
             panic!("a sample of no metric: {line}")
         };
         let family = families.get_mut(&base).unwrap();

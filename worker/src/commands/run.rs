@@ -13,6 +13,7 @@ use shared::lifecycle::Lifecycle;
 use shared::publish::Publisher;
 use shared::telemetry;
 use shared::topology::Topology;
+use shared::trace::Exporter;
 use tokio::sync::watch as channel;
 
 use crate::config::Config;
@@ -34,7 +35,20 @@ pub struct Options {
 /// Works until SIGTERM or SIGINT. Exit code 0 after a clean stop.
 pub async fn run(options: Options) -> ExitCode {
     telemetry::init_logs(&options.config.logs);
-    match start(options.config).await {
+    let traces = match Exporter::start(&options.config.traces, "ld-connect-worker") {
+        Ok(traces) => traces,
+        Err(error) => {
+            tracing::error!(error, "the worker cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = work(options.config).await;
+    traces.finish().await;
+    code
+}
+
+async fn work(config: Config) -> ExitCode {
+    match start(config).await {
         Ok((life, client)) => {
             let code = life.run().await;
             // The last acks are still in the client's buffer; without them their events would come again.

@@ -1,9 +1,11 @@
 //! The one place that answers JetStream for an event.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
+use shared::envelope::header;
 use shared::retry::Policy;
+use shared::trace;
 
 use super::Pipeline;
 use crate::dead_letter;
@@ -36,15 +38,16 @@ impl Verdict {
 
 /// Carries out verdicts.
 #[derive(Debug)]
-pub struct Settler<'a>(&'a Pipeline);
+pub struct Settler<'a>(&'a Pipeline, SystemTime);
 
 impl<'a> Settler<'a> {
-    pub(super) const fn new(pipeline: &'a Pipeline) -> Self {
-        Self(pipeline)
+    pub(super) fn new(pipeline: &'a Pipeline) -> Self {
+        Self(pipeline, SystemTime::now())
     }
 
     /// Answers JetStream. An answer that is lost costs a redelivery, which is harmless.
     pub(super) async fn settle(&self, message: &Message, verdict: Verdict) {
+        self.tell(message, &verdict);
         let kind = match verdict {
             Verdict::Done => AckKind::Ack,
             Verdict::HandBack => AckKind::Nak(None),
@@ -62,6 +65,20 @@ impl<'a> Settler<'a> {
         if let Err(error) = message.ack_with(kind).await {
             tracing::debug!(%error, "an answer to JetStream was lost; the event comes again");
         }
+    }
+
+    /// The delivery's story, for logs and traces: since its batch was begun.
+    fn tell(&self, message: &Message, verdict: &Verdict) {
+        let outcome = match verdict {
+            Verdict::Done => "stored",
+            Verdict::Dead { .. } => "dead",
+            Verdict::HandBack => "handed_back",
+        };
+        let text = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let delivery = text(header::DELIVERY).unwrap_or("unknown");
+        tracing::debug!(delivery.id = delivery, subject = message.subject.as_str(), outcome, "settled an event");
+        let about = [("ld.delivery", delivery), ("ld.subject", message.subject.as_str()), ("ld.outcome", outcome)];
+        trace::past("store", self.1, text(header::TRACEPARENT), &about);
     }
 
     /// Writes the dead letter; the event is acknowledged only after that.

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder, StatusCode};
+use shared::envelope::header::TRACEPARENT;
 use shared::telemetry::Throttle;
+use shared::trace;
 
 use super::NotYet;
 use super::budget::{Budget, Seat, Turn};
@@ -135,7 +137,10 @@ impl Api {
 }
 
 /// Sends and receives all of it; the error is a sentence without the URL.
-async fn exchange(request: RequestBuilder) -> Result<(Reply, reqwest::header::HeaderMap), String> {
+async fn exchange(mut request: RequestBuilder) -> Result<(Reply, reqwest::header::HeaderMap), String> {
+    if let Some(traceparent) = trace::current() {
+        request = request.header(TRACEPARENT, traceparent);
+    }
     let mut response = request.send().await.map_err(sentence)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();

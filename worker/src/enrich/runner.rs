@@ -14,6 +14,7 @@ use futures::FutureExt as _;
 use shared::retry::{Delays, Policy};
 use shared::telemetry::Throttle;
 use shared::topology::{ACK_WAIT, StreamName};
+use shared::trace;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ use super::taiga::Taiga;
 use crate::config::EnrichArgs;
 use crate::consumer::Pipeline;
 use crate::consumer::pull::Puller;
+use crate::effect::Origin;
 use crate::notify;
 use crate::status::Teller;
 
@@ -152,8 +154,15 @@ impl Enricher {
         let (source, outcome) = match serde_json::from_slice::<Lookup>(&message.payload) {
             Err(error) => ("none", Outcome::Nonsense(error.to_string())),
             Ok(lookup) => {
+                let origin = Origin::of(message.headers.as_ref());
+                let mut span = trace::begin("look up", trace::Kind::Client, origin.traceparent.as_deref());
+                span.set("ld.source", lookup.source().as_str());
+                span.set("ld.delivery", origin.id().to_owned());
+                // What is asked, and what LD Eval is told then, comes of this step.
+                let lookup = lookup.with_origin(Origin { traceparent: span.traceparent(), ..origin });
+                let made = trace::within(span.traceparent(), self.make(&lookup, message));
                 let outcome = tokio::select! {
-                    outcome = AssertUnwindSafe(self.make(&lookup, message)).catch_unwind() => match outcome {
+                    outcome = AssertUnwindSafe(made).catch_unwind() => match outcome {
                         Ok(Ok(word)) => Outcome::Done(word),
                         Ok(Err(not_yet)) => Outcome::NotYet(not_yet),
                         Err(_) => Outcome::NotYet(NotYet::Unreadable("the worker panicked on it".to_owned())),
@@ -161,6 +170,12 @@ impl Enricher {
                     () = keep_alive(message) => Outcome::HandBack,
                     () = stopping => Outcome::HandBack,
                 };
+                tracing::debug!(
+                    delivery.id = lookup.asker().origin.id(),
+                    source = lookup.source().as_str(),
+                    ?outcome,
+                    "looked up what a delivery left open"
+                );
                 (lookup.source().as_str(), outcome)
             }
         };

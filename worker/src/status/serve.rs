@@ -17,7 +17,6 @@ use super::look::Watchtower;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The routes.
-#[must_use]
 pub fn routes(tower: Watchtower) -> Router {
     Router::new().route("/status", get(page)).route("/status.json", get(json)).with_state(Arc::new(tower))
 }
