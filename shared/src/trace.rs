@@ -103,9 +103,8 @@ pub fn past(name: &'static str, since: SystemTime, parent: Option<&str>, about: 
 
 fn begun(name: &'static str, kind: Kind, parent: Option<&str>, since: Option<SystemTime>) -> Span {
     let span = TRACER.get().map(|tracer| {
-        let context = parent.and_then(parse).map_or_else(Context::new, |parent| {
-            Context::new().with_remote_span_context(parent)
-        });
+        let context =
+            parent.and_then(parse).map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
         let mut builder = tracer.span_builder(name).with_kind(match kind {
             Kind::Server => SpanKind::Server,
             Kind::Client => SpanKind::Client,

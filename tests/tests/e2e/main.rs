@@ -17,6 +17,7 @@ mod harness;
 mod observe;
 mod metrics;
 mod status;
+mod traces;
 mod notifications;
 mod dead_letters;
 mod healing;

@@ -192,7 +192,12 @@ mod tests {
     use crate::effect::Order;
 
     fn asker(author: &str) -> Asker {
-        Asker { prj: Project::new("TeamA").unwrap(), author_login: author.into(), quality_model: None, origin: Origin::default() }
+        Asker {
+            prj: Project::new("TeamA").unwrap(),
+            author_login: author.into(),
+            quality_model: None,
+            origin: Origin::default(),
+        }
     }
 
     fn state(kind: Kind, fields: Document, milestone: Option<Document>) -> Effect {
