@@ -134,13 +134,20 @@ def wait_for_teams(base):
 @contextlib.contextmanager
 def stack():
     """`cargo dev` with its demonstration; gives a worker's admin address."""
-    command = ["cargo", "dev", "--fresh", "--print-env"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            lines = dict(line.strip().split("=", 1) for line in iter(process.stdout.readline, "READY=1\n") if line)
-            yield lines["WORKER_0_ADMIN_URL"]
-        finally:
-            process.terminate()
+    with tempfile.TemporaryFile("w+") as log:
+        command = ["cargo", "dev", "--fresh", "--print-env"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+            try:
+                told = {}
+                while "READY" not in told:
+                    line = process.stdout.readline()
+                    if not line:
+                        log.seek(0)
+                        sys.exit(f"cargo dev did not start:\n{log.read()}")
+                    told.update([line.strip().split("=", 1)])
+                yield told["WORKER_0_ADMIN_URL"]
+            finally:
+                process.terminate()
 
 
 def main():

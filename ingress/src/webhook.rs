@@ -107,7 +107,7 @@ impl<P: Publish> Webhooks<P> {
     async fn receive(&self, source: Source, request: Request<Body>) -> Response {
         let (head, mut body) = request.into_parts();
         let mut span = trace::begin("webhook", trace::Kind::Server, traceparent(&head.headers));
-        span.set("ld.source", source.as_str());
+        span.set("source", source.as_str());
         let asked = Asked {
             source,
             traceparent: span.traceparent(),
@@ -177,8 +177,8 @@ impl<P: Publish> Webhooks<P> {
             }
             Ready::Publish { project, delivery, message } => {
                 let start = Instant::now();
-                span.set("ld.delivery", delivery.clone());
-                span.set("ld.prj", project.to_string());
+                span.set("delivery.id", delivery.clone());
+                span.set("prj", project.to_string());
                 let published = {
                     let _publishing = trace::begin("publish", trace::Kind::Producer, span.traceparent().as_deref());
                     self.gate.pass(message, deadline).await?

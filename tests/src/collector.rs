@@ -29,7 +29,7 @@ pub struct Span {
     pub id: String,
     /// What it came of; empty when of nothing.
     pub parent: String,
-    /// `ld.delivery`; empty when it has none.
+    /// `delivery.id`; empty when it has none.
     pub delivery: String,
     /// Whether it ended badly.
     pub failed: bool,
@@ -103,7 +103,7 @@ async fn take(State(spans): State<Arc<Mutex<Vec<Span>>>>, body: Bytes) -> Status
                 trace: hex(&span.trace_id),
                 id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),
-                delivery: text(&span.attributes, "ld.delivery"),
+                delivery: text(&span.attributes, "delivery.id"),
                 // STATUS_CODE_ERROR
                 failed: span.status.is_some_and(|status| status.code == 2),
             });

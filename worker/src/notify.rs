@@ -241,7 +241,7 @@ impl Notifier {
 
     async fn send(&self, message: &Message, origin: &Origin) -> Answer {
         let mut span = trace::begin("notify LD Eval", trace::Kind::Client, origin.traceparent.as_deref());
-        span.set("ld.delivery", origin.id().to_owned());
+        span.set("delivery.id", origin.id().to_owned());
         let mut request = self
             .http
             .post(&self.url)

@@ -180,6 +180,17 @@ async fn without_nats_the_page_says_so_and_keeps_what_it_knew() {
 }
 
 #[tokio::test]
+async fn a_deleted_stream_of_facts_is_made_again() {
+    let stack = Stack::start().await.unwrap();
+    let name = format!("{}_LD_STATUS", stack.prefix);
+    stack.jetstream().await.unwrap().delete_stream(&name).await.unwrap();
+    refused(&stack, &push("Team", 1)).await;
+    let told = |status: &Value| row(status, Value::Null, "github")["last_refused"]["reason"] == "signature";
+    let found = becomes(&stack, "the refusal is shown", told).await;
+    assert_eq!(found["level"], "well");
+}
+
+#[tokio::test]
 async fn looking_costs_the_same_however_many_look_and_leaves_nothing_behind() {
     let stack = Stack::start().await.unwrap();
     send(&stack, &push("Team", 1)).await;

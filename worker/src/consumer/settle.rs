@@ -77,7 +77,7 @@ impl<'a> Settler<'a> {
         let text = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
         let delivery = text(header::DELIVERY).unwrap_or("unknown");
         tracing::debug!(delivery.id = delivery, subject = message.subject.as_str(), outcome, "settled an event");
-        let about = [("ld.delivery", delivery), ("ld.subject", message.subject.as_str()), ("ld.outcome", outcome)];
+        let about = [("delivery.id", delivery), ("subject", message.subject.as_str()), ("outcome", outcome)];
         trace::past("store", self.1, text(header::TRACEPARENT), &about);
     }
 

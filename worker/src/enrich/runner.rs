@@ -156,8 +156,8 @@ impl Enricher {
             Ok(lookup) => {
                 let origin = Origin::of(message.headers.as_ref());
                 let mut span = trace::begin("look up", trace::Kind::Client, origin.traceparent.as_deref());
-                span.set("ld.source", lookup.source().as_str());
-                span.set("ld.delivery", origin.id().to_owned());
+                span.set("source", lookup.source().as_str());
+                span.set("delivery.id", origin.id().to_owned());
                 // What is asked, and what LD Eval is told then, comes of this step.
                 let lookup = lookup.with_origin(Origin { traceparent: span.traceparent(), ..origin });
                 let made = trace::within(span.traceparent(), self.make(&lookup, message));

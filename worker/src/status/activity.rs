@@ -50,6 +50,8 @@ pub struct Activity {
     pub heard: BTreeMap<(Source, Project), Heard>,
     /// How many events were not counted yet.
     pub behind: u64,
+    /// Which stream it was, by when it was made.
+    made: Option<i64>,
     begun: bool,
     next: u64,
 }
@@ -62,9 +64,10 @@ impl Activity {
     pub async fn catch_up(&mut self, jetstream: &Context, topology: &Topology) -> Result<(), String> {
         let name = topology.stream(StreamName::Events);
         let stream = jetstream.get_stream(&name).await.map_err(|error| format!("{name} cannot be read: {error}"))?;
-        // A stream that was deleted and made again counts from one.
-        if self.begun && stream.cached_info().state.last_sequence + 1 < self.next {
-            *self = Self::default();
+        // One that was deleted and made again counts from one.
+        let made = stream.cached_info().created.unix_timestamp();
+        if self.made != Some(made) {
+            *self = Self { made: Some(made), ..Self::default() };
         }
         let now = shared::time::now_ms();
         let filter = topology.event_filter(None, None, None);

@@ -222,7 +222,7 @@ impl Page<'_> {
     }
 
     fn tokens(&self) -> String {
-        let Labels { tokens, course, left, rests, source, never, .. } = self.labels;
+        let Labels { tokens, course, left, rests, source, .. } = self.labels;
         if self.status.tokens.is_empty() {
             return String::new();
         }
@@ -241,7 +241,7 @@ impl Page<'_> {
                         true,
                     ),
                     cell(left, &format!("{count} {}", quiet(&self.ago(token.at))), true),
-                    cell(rests, &until.map_or_else(|| quiet(never), |until| self.time(until)), until.is_some()),
+                    cell(rests, &until.map_or_else(|| quiet("–"), |until| self.time(until)), until.is_some()),
                 ];
                 row(&escape(&token.label), &cells)
             })

@@ -164,6 +164,11 @@ impl Watchtower {
 
     async fn stream(&self, stream: StreamName) -> Result<async_nats::jetstream::stream::Stream, String> {
         let name = self.topology.stream(stream);
+        if let Ok(stream) = self.jetstream.get_stream(&name).await {
+            return Ok(stream);
+        }
+        // Somebody deleted it; of this one nobody else might take notice.
+        self.topology.ensure(&self.jetstream).await.map_err(|error| error.to_string())?;
         self.jetstream.get_stream(&name).await.map_err(|error| format!("{name} cannot be read: {error}"))
     }
 }
