@@ -64,6 +64,12 @@ impl Exporter {
     }
 }
 
+/// Whether spans are told to anybody.
+#[must_use]
+pub fn is_told() -> bool {
+    TRACER.get().is_some()
+}
+
 /// What kind of step it is, as collectors draw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -92,7 +98,7 @@ pub fn begin(name: &'static str, kind: Kind, parent: Option<&str>) -> Span {
 
 /// Tells a step of the past that ends now; nothing where it comes of nothing.
 pub fn past(name: &'static str, since: SystemTime, parent: Option<&str>, about: &[(&'static str, &str)]) {
-    if parent.is_none() || TRACER.get().is_none() {
+    if parent.is_none() || !is_told() {
         return;
     }
     let mut span = begun(name, Kind::Consumer, parent, Some(since));

@@ -3,6 +3,8 @@
 use anyhow::ensure;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use shared::envelope::Envelope;
+use shared::ids::{Project, Source};
 use tests::eval::Mood;
 use tests::paths::scratch;
 use tests::providers::{Commit, Providers};
@@ -177,6 +179,41 @@ async fn without_nats_the_page_says_so_and_keeps_what_it_knew() {
     assert!(known(&found), "{found:#}");
     stack.nats.as_ref().unwrap().start_again().await.unwrap();
     becomes(&stack, "all is well again", |status| status["level"] == "well").await;
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_nobody_speaking() {
+    let stack = Stack::start().await.unwrap();
+    let first = push("Team", 1);
+    send(&stack, &first).await;
+    let hours = |status: &Value| {
+        let row = row(status, "Team", "github");
+        (
+            row["last_accepted"].as_i64(),
+            row["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum::<u64>()),
+        )
+    };
+    let before = hours(&becomes(&stack, "it is counted", |status| hours(status).1 == Some(1)).await);
+    // As `worker dead-letters redrive` does, and what a backfill publishes.
+    let again = Envelope {
+        source: Source::Github,
+        project: Project::new("Team").unwrap(),
+        event: "push".into(),
+        delivery: "again".into(),
+        quality_model: None,
+        received_at: shared::time::now_ms(),
+        traceparent: None,
+        origin_sequence: Some(1),
+        payload: first.json.clone(),
+    };
+    let (headers, payload) = again.encode();
+    let subject = format!("{}.ld.events.github.Team.push", stack.prefix);
+    let jetstream = stack.jetstream().await.unwrap();
+    jetstream.publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap();
+    send(&stack, &push("Other", 2)).await;
+    let later =
+        becomes(&stack, "what came after it is counted", |status| !row(status, "Other", "github").is_null()).await;
+    assert_eq!(hours(&later), before);
 }
 
 #[tokio::test]

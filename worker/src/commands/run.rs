@@ -25,6 +25,9 @@ use crate::status::{Teller, serve};
 use crate::store::Store;
 use crate::watch;
 
+/// What `/readyz` says before anything was tried.
+pub const STARTING: &str = "starting";
+
 /// The settings of the process.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -72,7 +75,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
         .map_err(|problem| format!("the teachers' file is broken: {problem}"))?;
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;
     let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
-    let (readiness, ready) = channel::channel(Readiness::not_yet("starting"));
+    let (readiness, ready) = channel::channel(Readiness::not_yet(STARTING));
     let who = format!("ld-worker-{}", std::process::id());
     let client = shared::nats::connect(&config.nats, &who).await?;
     let jetstream = shared::nats::jetstream(client.clone());

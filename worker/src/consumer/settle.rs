@@ -69,6 +69,9 @@ impl<'a> Settler<'a> {
 
     /// The delivery's story, for logs and traces: since its batch was begun.
     fn tell(&self, message: &Message, verdict: &Verdict) {
+        if !trace::is_told() && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let outcome = match verdict {
             Verdict::Done => "stored",
             Verdict::Dead { .. } => "dead",

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::activity::{Activity, read_newest};
 use super::model::{Seen, Status};
+use crate::commands::run::STARTING;
 use crate::watch::waiting_since;
 
 /// How long what was read is shown again.
@@ -73,6 +74,8 @@ impl Watchtower {
         seen.heard = kept.activity.heard.clone();
         seen.behind = kept.activity.behind;
         seen.problems = self.readiness.borrow().problems.clone();
+        // Of the first two seconds, and nobody's fault.
+        seen.problems.retain(|problem| problem != STARTING);
         seen.teachers_file = self.courses.problem().map(|problem| problem.to_string());
         let status = Arc::new(Status::of(seen, &self.courses.courses(), now_ms()));
         kept.last = Some((Instant::now(), Arc::clone(&status)));

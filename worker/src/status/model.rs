@@ -18,6 +18,9 @@ const NEARLY_FULL: f64 = 0.95;
 /// How long after it a refusal is worth a look, in milliseconds: a week of an absent teacher.
 const REFUSAL_AGE: i64 = 7 * 24 * 3_600_000;
 
+/// How long a token that is not used is shown, in milliseconds: it may be nobody's any more.
+const TOKEN_AGE: i64 = 7 * 24 * 3_600_000;
+
 /// How long LD Eval may fail before it counts: a restart is none of anybody's business.
 const EVAL_PATIENCE: i64 = 30_000;
 
@@ -238,12 +241,19 @@ impl Status {
             dead,
             last_told: seen.told,
             last_untold: seen.untold,
-            tokens: newest(seen.tokens),
+            tokens: newest(seen.tokens, now),
             stream_bytes: seen.bytes,
             stream_max_bytes: u64::try_from(seen.max_bytes).ok().filter(|max| *max > 0),
             events_not_counted: seen.behind,
         }
     }
+}
+
+/// A problem of `/readyz` without what it advises, which the page says in its reader's language; and whose it is.
+fn cause(problem: &str) -> (bool, String) {
+    let what = problem.split("; check ").next().unwrap_or(problem);
+    let nats = what.strip_prefix("NATS: ");
+    (nats.is_some(), nats.or_else(|| what.strip_prefix("MongoDB: ")).unwrap_or(what).to_owned())
 }
 
 /// Teams of the teachers' file come with every source they could have used, so that silence shows; others with
@@ -302,11 +312,12 @@ fn rows(seen: &Seen, courses: &Courses, now: i64) -> Vec<Row> {
 
 fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let (nats, rest): (Vec<_>, Vec<_>) = seen.problems.iter().partition(|problem| problem.starts_with("NATS"));
-    if let Some(error) = seen.nats.as_ref().or_else(|| nats.first().copied()) {
+    let (nats, mongo): (Vec<_>, Vec<_>) =
+        seen.problems.iter().map(|problem| cause(problem)).partition(|(nats, _)| *nats);
+    if let Some(error) = seen.nats.as_ref().or_else(|| nats.first().map(|(_, error)| error)) {
         findings.push(Finding::Nats { error: error.clone() });
     }
-    findings.extend(rest.into_iter().map(|error| Finding::Mongo { error: error.clone() }));
+    findings.extend(mongo.into_iter().map(|(_, error)| Finding::Mongo { error }));
     if let Some(since) = seen.events_since.filter(|since| now - since > PATIENCE) {
         findings.push(Finding::NotWorkedOff { events: seen.events, since });
     }
@@ -345,7 +356,8 @@ fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
 }
 
 /// An edited token is another; of each course's the one used last.
-fn newest(mut tokens: Vec<Budget>) -> Vec<Budget> {
+fn newest(mut tokens: Vec<Budget>, now: i64) -> Vec<Budget> {
+    tokens.retain(|token| now - token.at < TOKEN_AGE);
     tokens.sort_by(|a, b| (&a.provider, &a.label, b.at).cmp(&(&b.provider, &b.label, a.at)));
     tokens.dedup_by(|a, b| (&a.provider, &a.label) == (&b.provider, &b.label));
     tokens
@@ -382,7 +394,7 @@ mod tests {
     #[test]
     fn each_trouble_is_found_and_the_worst_comes_first() {
         let seen = Seen {
-            problems: vec!["MongoDB does not take writes".into()],
+            problems: vec!["MongoDB: no answer within 4 s; check MONGO_URI and the server".into()],
             teachers_file: Some("line 3".into()),
             untold: Some(Untold { at: NOW - 1, error: "503".into() }),
             notifications: 4,
@@ -399,7 +411,7 @@ mod tests {
         let levels: Vec<_> = status.findings.iter().map(Finding::level).collect();
         assert!(levels.is_sorted_by(|a, b| a >= b), "{levels:?}");
         let expected = [
-            Finding::Mongo { error: "MongoDB does not take writes".into() },
+            Finding::Mongo { error: "no answer within 4 s".into() },
             Finding::NotWorkedOff { events: 2, since: NOW - 2 * PATIENCE },
             Finding::NearlyFull { percent: 96 },
             Finding::EvalAway { waiting: 4, error: "503".into() },
@@ -438,6 +450,20 @@ mod tests {
         let known = status(Seen { heard, ..seen() });
         assert_eq!((known.level, known.rows.len()), (Level::Look, 7));
         assert_eq!(known.rows[6].prj.as_deref(), Some("Who"));
+    }
+
+    #[test]
+    fn of_a_courses_tokens_the_one_used_last_is_shown_and_none_that_nobody_uses() {
+        let token = |label: &str, at, left| Budget {
+            at,
+            provider: "github".into(),
+            label: label.into(),
+            remaining: Some(left),
+            stopped_until: None,
+        };
+        let tokens = vec![token("amep", NOW - 9, 1), token("amep", NOW - 5, 2), token("gone", NOW - TOKEN_AGE, 3)];
+        let shown = status(Seen { tokens, ..Seen::default() }).tokens;
+        assert_eq!(shown, [token("amep", NOW - 5, 2)]);
     }
 
     #[test]
