@@ -60,6 +60,10 @@ tests = (prometheus / "rules_test.yml").read_text()
 untested = [alert for alert in alerts if f"alertname: {alert}\n" not in tests]
 assert alerts and not untested, f"rules_test.yml does not make these true: {untested}"
 
+operations = (root / "docs" / "operations.md").read_text()
+unsaid = [alert for alert in alerts if f"`{alert}`" not in operations]
+assert not unsaid, f"docs/operations.md does not list {unsaid}"
+
 tool = promtool()
 if tool:
     run(tool, "check", "config", "prometheus.yml")

@@ -5,6 +5,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
 use shared::ids::{Project, Source};
+use shared::publish::{Outgoing, Publisher};
 use tests::eval::Mood;
 use tests::paths::scratch;
 use tests::providers::{Commit, Providers};
@@ -219,6 +220,7 @@ async fn what_is_sent_again_is_nobody_speaking() {
 #[tokio::test]
 async fn a_deleted_stream_of_facts_is_made_again() {
     let stack = Stack::start().await.unwrap();
+    stack.eventually("there is one", SOON, async || stack.stream("LD_STATUS").await).await.unwrap();
     let name = format!("{}_LD_STATUS", stack.prefix);
     stack.jetstream().await.unwrap().delete_stream(&name).await.unwrap();
     refused(&stack, &push("Team", 1)).await;
@@ -239,4 +241,36 @@ async fn looking_costs_the_same_however_many_look_and_leaves_nothing_behind() {
         let durable = usize::from(stream == "LD_EVENTS");
         assert_eq!(consumers, durable, "a look leaves a consumer on {stream}");
     }
+}
+
+#[tokio::test]
+async fn more_events_than_one_portion_are_all_counted_once() {
+    let mut stack = Stack::start_with(Options { no_worker: true, ..Options::default() }).await.unwrap();
+    let publisher = Publisher::new(stack.jetstream().await.unwrap().client());
+    let event = |n: u64| {
+        let team = format!("T{}", n % 7);
+        let envelope = Envelope {
+            source: Source::Github,
+            project: Project::new(&team).unwrap(),
+            event: "push".into(),
+            delivery: n.to_string(),
+            quality_model: None,
+            received_at: shared::time::now_ms(),
+            traceparent: None,
+            origin_sequence: None,
+            payload: github::push(1, [github::commit(&github::sha(n), "task #1")]).to_string().into(),
+        };
+        let (headers, payload) = envelope.encode();
+        Outgoing { subject: format!("{}.ld.events.github.{team}.push", stack.prefix), headers, payload }
+    };
+    publisher.publish_all((0..2_500).map(event).collect()).await.unwrap();
+    stack.add_worker().await.unwrap();
+    let counted = |status: &Value| -> u64 {
+        let rows = status["rows"].as_array().unwrap().iter();
+        rows.flat_map(|row| row["hours"].as_array().unwrap()).filter_map(Value::as_u64).sum()
+    };
+    let all = |status: &Value| status["events_not_counted"] == 0 && counted(status) > 0;
+    assert_eq!(counted(&becomes(&stack, "all are counted", all).await), 2_500);
+    send(&stack, &push("T0", 9_999)).await;
+    becomes(&stack, "only what is new is counted then", |status| counted(status) == 2_501).await;
 }

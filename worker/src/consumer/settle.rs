@@ -92,7 +92,10 @@ impl<'a> Settler<'a> {
             Ok(()) => {
                 metrics::counter!("ldconnect_dead_letters_total", "reason" => reason).increment(1);
                 crate::meters::dead(&self.0.topology, message.subject.as_str());
+                let headers = message.headers.as_ref();
+                let delivery = headers.and_then(|headers| headers.get(header::DELIVERY)).map(|id| id.as_str());
                 tracing::error!(
+                    delivery.id = delivery,
                     dead.reason = reason,
                     stream.sequence = sequence,
                     subject = message.subject.as_str(),

@@ -1,6 +1,7 @@
 //! Who spoke when: read off the event stream, headers only, and only what is new since the last look.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::Stream;
@@ -16,14 +17,14 @@ pub const HOURS: usize = 24;
 /// One hour, in milliseconds.
 pub const HOUR: i64 = 3_600_000;
 
-/// How many events one look counts at most; the next goes on there. Some tenths of a second.
-const MOST: u64 = 50_000;
+/// How long one look counts at most; the next goes on there. Ten thousand events and more.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// How many (team, source) are kept: names of unsigned sheets come from anybody.
 const ROWS_MOST: usize = 3_000;
 
-/// How many messages are asked for at once; the client buffers them.
-const PORTION: u64 = 5_000;
+/// How many messages are asked for at once.
+const PORTION: u64 = 1_000;
 
 /// What was heard of one team from one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Activity {
         let now = shared::time::now_ms();
         let filter = topology.event_filter(None, None, None);
         if !self.begun {
-            let (last, _) = read(&stream, &filter, DeliverPolicy::LastPerSubject, ROWS_MOST as u64 * 10).await?;
+            let (last, _) = read(&stream, &filter, DeliverPolicy::LastPerSubject, None).await?;
             for message in &last {
                 self.hear(topology, message, false);
             }
@@ -85,7 +86,7 @@ impl Activity {
                 start.map_or(DeliverPolicy::All, |start_time| DeliverPolicy::ByStartTime { start_time })
             }
         };
-        let (new, left) = read(&stream, &filter, policy, MOST).await?;
+        let (new, left) = read(&stream, &filter, policy, Some(Instant::now() + COUNTING)).await?;
         for message in &new {
             self.hear(topology, message, true);
         }
@@ -132,29 +133,26 @@ fn understand(topology: &Topology, message: &Message) -> Option<((Source, Projec
     Some(((source.parse().ok()?, Project::new(prj).ok()?), i64::try_from(at).ok()?))
 }
 
-/// Reads headers of a stream's messages, and how many are left after `most`.
-///
-/// # Errors
-/// When NATS does not answer or refuses.
+/// Reads headers of a stream's messages, until a time if there is one, and how many are left.
 async fn read(
     stream: &Stream,
     filter: &str,
     deliver_policy: DeliverPolicy,
-    most: u64,
+    until: Option<Instant>,
 ) -> Result<(Vec<Message>, u64), String> {
     let headers_only = true;
     let config = pull::Config { deliver_policy, filter_subject: filter.to_owned(), headers_only, ..passing() };
-    pass(stream, config, most).await
+    pass(stream, config, ROWS_MOST as u64 * 10, until).await
 }
 
-/// As [`read`], with payloads: of a stream whose messages are small.
+/// Reads the newest message of each subject: of a stream whose messages are small.
 ///
 /// # Errors
 /// When NATS does not answer or refuses.
 pub(super) async fn read_newest(stream: &Stream, filter: &str, most: u64) -> Result<Vec<Message>, String> {
     let filter_subject = filter.to_owned();
     let config = pull::Config { deliver_policy: DeliverPolicy::LastPerSubject, filter_subject, ..passing() };
-    pass(stream, config, most).await.map(|(messages, _)| messages)
+    pass(stream, config, most, None).await.map(|(messages, _)| messages)
 }
 
 /// A consumer for one look: in memory, without acks, and gone by itself should we die.
@@ -164,12 +162,17 @@ fn passing() -> pull::Config {
         ack_policy: AckPolicy::None,
         memory_storage: true,
         num_replicas: 1,
-        inactive_threshold: std::time::Duration::from_secs(30),
+        inactive_threshold: Duration::from_secs(30),
         ..pull::Config::default()
     }
 }
 
-async fn pass(stream: &Stream, config: pull::Config, most: u64) -> Result<(Vec<Message>, u64), String> {
+async fn pass(
+    stream: &Stream,
+    config: pull::Config,
+    most: u64,
+    until: Option<Instant>,
+) -> Result<(Vec<Message>, u64), String> {
     let text = |error: &dyn std::fmt::Display| format!("the streams cannot be read: {error}");
     let consumer = stream.create_consumer(config).await.map_err(|error| text(&error))?;
     let there = consumer.cached_info().num_pending;
@@ -183,8 +186,8 @@ async fn pass(stream: &Stream, config: pull::Config, most: u64) -> Result<(Vec<M
             while let Some(message) = batch.next().await {
                 messages.push(message.map_err(|error| text(&error))?);
             }
-            // What was counted has been removed meanwhile.
-            if messages.len() == before {
+            // What was counted has been removed meanwhile; or it is enough for one look.
+            if messages.len() == before || until.is_some_and(|until| Instant::now() > until) {
                 break;
             }
         }
@@ -193,7 +196,10 @@ async fn pass(stream: &Stream, config: pull::Config, most: u64) -> Result<(Vec<M
     let read: Result<(), String> = read.await;
     // It goes by itself otherwise.
     drop(stream.delete_consumer(&consumer.cached_info().name).await);
-    read.map(|()| (messages, there - wanted))
+    read.map(|()| {
+        let left = there.saturating_sub(messages.len() as u64);
+        (messages, left)
+    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::watch::waiting_since;
 const FRESH: Duration = Duration::from_secs(2);
 
 /// How long reading may take; then the page says that NATS does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How many facts are read at most.
 const FACTS_MOST: u64 = 20_000;

@@ -412,7 +412,10 @@ pub fn finding(language: Language, now: i64, finding: &Finding) -> (String, Stri
         }
         Finding::Stranger { prj, source: from, reason: word, at } => {
             let (from, when, why) = (source(*from), since(*at), reason(language, word));
-            let who = prj.as_deref().map_or(String::new(), |prj| format!(" “{prj}”"));
+            let who = prj.as_deref().map_or(String::new(), |prj| match language {
+                En => format!(" “{prj}”"),
+                Ca | Es => format!(" «{prj}»"),
+            });
             (
                 match language {
                     En => format!("A webhook of {from} for an unknown project{who} was refused {when}: {why}."),
