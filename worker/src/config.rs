@@ -117,7 +117,7 @@ pub struct WorkArgs {
     /// How many events a batch has at most.
     #[arg(long, env = "WORKER_BATCH", default_value = "1000")]
     pub worker_batch: NonZeroUsize,
-    /// Where /healthz, /readyz and /metrics are served.
+    /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,
 }
