@@ -13,6 +13,7 @@ use shared::ids::Source;
 use shared::lifecycle::{Health, Lifecycle};
 use shared::nats::ConnectError;
 use shared::publish::Publisher;
+use shared::status::Herald;
 use shared::topology::Topology;
 
 use crate::config::Settings;
@@ -46,6 +47,9 @@ pub struct App {
     admin: AdminServer,
     probe: Probe,
     watcher: credentials::Watcher,
+    herald: Arc<Herald>,
+    /// The herald's own, so that no fact travels in a batch with events.
+    facts: Publisher,
 }
 
 impl App {
@@ -61,14 +65,16 @@ impl App {
         let topology = Topology::new(settings.nats.nats_prefix.as_deref(), settings.streams);
         let signals = Arc::new(Signals::default());
         let (probe, readiness) = Probe::new(client.clone(), topology.clone(), signals.clone(), courses.clone());
+        let facts = Publisher::new(client.clone());
         let gate = Gate::new(Publisher::new(client), settings.max_requests, signals);
         let memory = Memory::new(settings.max_body_memory_mib);
         let webhooks = Arc::new(Webhooks::new(gate, topology, defaults, courses, memory));
+        let herald = webhooks.herald();
         let admin = admin::bind(settings.admin_addr, health, readiness, metrics, Router::new()).await?;
         let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
         let server = Server::new(listener, router(webhooks), settings.max_connections as usize);
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, "listening");
-        Ok(Self { server, admin, probe, watcher })
+        Ok(Self { server, admin, probe, watcher, herald, facts })
     }
 
     /// Where webhooks are received.
@@ -85,7 +91,8 @@ impl App {
         life.spawn("webhooks", self.server.run(soft.clone(), hard));
         life.spawn("admin", self.admin.run(soft.clone()));
         life.spawn("probe", well(self.probe.run(soft.clone())));
-        life.spawn("credentials", well(self.watcher.run(soft)));
+        life.spawn("credentials", well(self.watcher.run(soft.clone())));
+        life.spawn("herald", well(async move { self.herald.run(self.facts, soft).await }));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs};
+use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs, TraceArgs};
 
 /// Where operators find this process when nothing else is said (CONTRACT §6).
 pub const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:5080";
@@ -40,6 +40,9 @@ pub struct Settings {
     /// How the process speaks.
     #[command(flatten)]
     pub logs: LogArgs,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// How the process stops.
     #[command(flatten)]
     pub shutdown: ShutdownArgs,

@@ -61,9 +61,10 @@ impl Meters {
         );
         describe_histogram!(PUBLISH_SECONDS, "From a complete body to JetStream's acknowledgement");
         describe_gauge!(LAST_ACCEPTED, "When a webhook of this project was last accepted, in Unix time");
-        describe_gauge!(LAST_REJECTED, "When a webhook for this known project was last refused, in Unix time");
+        describe_gauge!(LAST_REJECTED, "When a webhook of this known project was last refused, in Unix time");
         describe_gauge!(CONNECTIONS, "Open connections");
         describe_counter!(TURNED_AWAY, "Connections answered 503 or dropped because too many were open");
+        counter!(TURNED_AWAY).increment(0);
         Self {
             sources: Source::ALL.map(SourceMeters::new),
             publish_seconds: histogram!(PUBLISH_SECONDS),
@@ -122,17 +123,19 @@ impl Meters {
     }
 
     /// A webhook for a project was refused. Counts by time only for a team of the teachers' file (`team`) or a
-    /// project that has been accepted before: anybody can invent others.
-    pub fn last_rejected(&self, source: Source, project: &Project, team: bool) {
+    /// project that has been accepted before: anybody can invent others. Says whether it did.
+    pub fn last_rejected(&self, source: Source, project: &Project, team: bool) -> bool {
         let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (source, project.clone());
         if team && !projects.contains_key(&key) && projects.len() < MAX_PROJECTS {
             let accepted = last_seen(LAST_ACCEPTED, source, project);
             projects.insert(key.clone(), LastSeen { accepted, rejected: None });
         }
-        if let Some(last) = projects.get_mut(&key) {
+        let known = projects.get_mut(&key);
+        known.is_some_and(|last| {
             last.rejected.get_or_insert_with(|| last_seen(LAST_REJECTED, source, project)).set(now());
-        }
+            true
+        })
     }
 }
 
@@ -183,7 +186,7 @@ mod tests {
     fn strangers_cannot_fill_the_memory_with_projects() {
         let meters = Meters::new();
         let count = |meters: &Meters| meters.projects.lock().unwrap().len();
-        meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false);
+        assert!(!meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false));
         assert_eq!(count(&meters), 0);
         meters.accepted(Source::Excel, &Project::new("unsigned").unwrap(), false, false);
         assert_eq!(count(&meters), 0);

@@ -223,6 +223,7 @@ impl Probe {
         if self.signals.failing_since(FAILING.min(healthy_for.saturating_sub(PUBLISH_DEADLINE))) {
             readiness.problems.push("the last webhook could not be stored; see the log".to_owned());
         }
+        metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(readiness.problems.is_empty())));
         self.readiness.send_replace(readiness);
     }
 }

@@ -16,8 +16,10 @@ use shared::credentials::{Courses, DefaultKeys, Handle, SigningKeys};
 use shared::envelope::Envelope;
 use shared::ids::{Project, Source};
 use shared::publish::{Outgoing, Published};
+use shared::status::{Herald, Refused};
 use shared::telemetry::Throttle;
 use shared::topology::Topology;
+use shared::trace;
 use tokio::time::Instant;
 
 use crate::body;
@@ -42,6 +44,7 @@ pub struct Webhooks<P> {
     memory: Memory,
     meters: Meters,
     forgeries: Throttle,
+    herald: Arc<Herald>,
 }
 
 impl<P: Publish> Webhooks<P> {
@@ -56,7 +59,14 @@ impl<P: Publish> Webhooks<P> {
             memory,
             meters: Meters::new(),
             forgeries: Throttle::new(TELL_EVERY),
+            herald: Arc::default(),
         }
+    }
+
+    /// What tells the status page of refusals; somebody has to run it.
+    #[must_use]
+    pub fn herald(&self) -> Arc<Herald> {
+        self.herald.clone()
     }
 }
 
@@ -96,8 +106,11 @@ fn endpoint<P: Publish>(source: Source) -> MethodRouter<Arc<Webhooks<P>>> {
 impl<P: Publish> Webhooks<P> {
     async fn receive(&self, source: Source, request: Request<Body>) -> Response {
         let (head, mut body) = request.into_parts();
+        let mut span = trace::begin("webhook", trace::Kind::Server, traceparent(&head.headers));
+        span.set("source", source.as_str());
         let asked = Asked {
             source,
+            traceparent: span.traceparent(),
             target: Target::parse(head.uri.query()),
             headers: head.headers,
             defaults: self.defaults.clone(),
@@ -106,17 +119,16 @@ impl<P: Publish> Webhooks<P> {
         let project = asked.target.as_ref().ok().map(|target| target.project.clone());
         let expects = asked.headers.contains_key(header::EXPECT);
         let team = project.as_ref().is_some_and(|project| asked.courses.course_of(project).is_some());
-        match self.answer(asked, &mut body, team).await {
+        match self.answer(asked, &mut body, team, &mut span).await {
             Ok(response) => response,
             Err(refusal) => {
+                span.failed(refusal.reason());
                 // Reading on would tell a client to send that waits for permission.
                 if !expects && refusal != Refusal::Broken && refusal != Refusal::Slow {
                     body::drain(body);
                 }
                 self.meters.refused(Some(source), &refusal);
-                if let Some(project) = &project {
-                    self.meters.last_rejected(source, project, team);
-                }
+                self.note(source, project.clone(), team, &refusal);
                 self.tell(source, team.then_some(project).flatten(), &refusal);
                 refusal.into_response()
             }
@@ -124,7 +136,13 @@ impl<P: Publish> Webhooks<P> {
     }
 
     /// The table, in its order.
-    async fn answer(&self, asked: Asked, body: &mut Body, team: bool) -> Result<Response, Refusal> {
+    async fn answer(
+        &self,
+        asked: Asked,
+        body: &mut Body,
+        team: bool,
+        span: &mut trace::Span,
+    ) -> Result<Response, Refusal> {
         let source = asked.source;
         if !has_identity_encoding(&asked.headers) {
             return Err(Refusal::Encoding);
@@ -159,7 +177,12 @@ impl<P: Publish> Webhooks<P> {
             }
             Ready::Publish { project, delivery, message } => {
                 let start = Instant::now();
-                let published = self.gate.pass(message, deadline).await?;
+                span.set("delivery.id", delivery.clone());
+                span.set("prj", project.to_string());
+                let published = {
+                    let _publishing = trace::begin("publish", trace::Kind::Producer, span.traceparent().as_deref());
+                    self.gate.pass(message, deadline).await?
+                };
                 self.meters.publish_seconds.record(start.elapsed());
                 let known = team || signed != Signed::Unsigned;
                 self.meters.accepted(source, &project, published == Published::Duplicate, known);
@@ -181,6 +204,14 @@ impl<P: Publish> Webhooks<P> {
             body::drain(request.into_body());
         }
         refusal.into_response()
+    }
+
+    /// For metrics and the status page. A project that nobody here knows shares one place with all such.
+    fn note(&self, source: Source, project: Option<Project>, team: bool, refusal: &Refusal) {
+        let known = project.as_ref().is_some_and(|project| self.meters.last_rejected(source, project, team));
+        let subject = self.topology.refused_subject(source, project.as_ref().filter(|_| known));
+        let at = shared::time::now_ms();
+        self.herald.note(subject, &Refused { at, prj: project, reason: refusal.reason().to_owned() });
     }
 
     /// A wrong secret is somebody's mistake to mend, so it is told, but not once a request.
@@ -206,6 +237,7 @@ impl<P: Publish> Webhooks<P> {
 /// A request without its body.
 struct Asked {
     source: Source,
+    traceparent: Option<String>,
     target: Result<Target, Refusal>,
     headers: HeaderMap,
     defaults: Arc<DefaultKeys>,
@@ -250,7 +282,7 @@ impl Asked {
             delivery,
             quality_model: target.quality_model,
             received_at: shared::time::now_ms(),
-            traceparent: traceparent(&self.headers),
+            traceparent: self.traceparent,
             origin_sequence: None,
             payload,
         };
@@ -268,14 +300,9 @@ fn has_identity_encoding(headers: &HeaderMap) -> bool {
         .all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The W3C trace context, when it is one: `00-<32 hex>-<16 hex>-<2 hex>`, the ids not all zero.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let parts: Vec<_> = text.split('-').collect();
-    let [version, trace, span, flags] = parts[..] else { return None };
-    let hex = |part: &str, len| part.len() == len && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let id = |part: &str, len| hex(part, len) && part.bytes().any(|byte| byte != b'0');
-    (version == "00" && id(trace, 32) && id(span, 16) && hex(flags, 2)).then(|| text.to_owned())
+/// The request's trace context, when it is one.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    headers.get("traceparent")?.to_str().ok().filter(|text| trace::is_traceparent(text))
 }
 
 #[cfg(test)]

@@ -111,6 +111,37 @@ pub struct LogArgs {
     pub log_format: LogFormat,
 }
 
+/// Where traces go. What is not here (headers, sampling, batching) is read from the standard OTEL_ variables too.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceArgs {
+    /// An OpenTelemetry collector that takes OTLP over HTTP, such as http://localhost:4318; none is told without it.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+    /// The whole address for traces, where it is another than /v1/traces of that.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")]
+    pub otel_exporter_otlp_traces_endpoint: Option<String>,
+    /// What this process is called in traces; otherwise ld-connect-ingress or ld-connect-worker.
+    #[arg(long, env = "OTEL_SERVICE_NAME")]
+    pub otel_service_name: Option<String>,
+    /// true tells no traces, whatever else is set.
+    #[arg(long, env = "OTEL_SDK_DISABLED", default_value = "false", ignore_case = true, action = clap::ArgAction::Set)]
+    pub otel_sdk_disabled: bool,
+}
+
+impl TraceArgs {
+    /// Where traces are sent, if anywhere.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        if self.otel_sdk_disabled {
+            return None;
+        }
+        let under = |base: &String| format!("{}/v1/traces", base.trim_end_matches('/'));
+        let own = self.otel_exporter_otlp_traces_endpoint.clone();
+        own.or_else(|| self.otel_exporter_otlp_endpoint.as_ref().map(under))
+    }
+}
+
 /// Levels of log lines; WARNING and CRITICAL are the names the Python service used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "UPPER")]

@@ -15,5 +15,7 @@ pub mod credentials;
 pub mod retry;
 pub mod lifecycle;
 pub mod admin;
+pub mod status;
 pub mod telemetry;
+pub mod trace;
 pub mod report;

@@ -15,6 +15,9 @@ use crate::config::{LogArgs, LogFormat};
 const SECONDS: [f64; 16] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Buckets of every `*_events` histogram.
+const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
+
 /// Starts logging to standard error. Call once, first.
 pub fn init_logs(args: &LogArgs) {
     // Libraries speak at warn: at DEBUG their frames would bury (and could quote) what passes through.
@@ -35,7 +38,15 @@ pub fn init_logs(args: &LogArgs) {
 /// # Errors
 /// When a recorder is already installed.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.install_recorder()
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_events".into()), &COUNTS)?
+        .install_recorder()?;
+    metrics::describe_gauge!("ldconnect_ready", "1 while the process can really do its work, as /readyz says");
+    metrics::describe_gauge!("ldconnect_build_info", "Always 1; the label says which version runs");
+    metrics::gauge!("ldconnect_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    metrics::gauge!("ldconnect_ready").set(0.0);
+    Ok(recorder)
 }
 
 /// Lets one line through per interval: an outage is one story, not one line a message.

@@ -7,6 +7,7 @@
 //! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups still to be made, one message a key |
 //! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | what could not be processed |
 //! | `LD_PROBE` | `ld.probe.<who>` | the last readiness probe of each process |
+//! | `LD_STATUS` | `ld.status.<…>` | for the status page, the newest fact a subject ([`crate::status`]) |
 //!
 //! With `NATS_PREFIX=staging` every stream is `staging_LD_…` and every subject `staging.ld.…`, so that
 //! several installations (or tests) share a server.
@@ -33,6 +34,11 @@ pub const ACK_WAIT: Duration = Duration::from_secs(20);
 
 /// What stands in a dead letter's subject for a source or project that its headers do not name.
 pub const UNKNOWN: &str = "unknown";
+/// How much the facts for the status page may take; each is some 200 bytes.
+const STATUS_MAX_BYTES: i64 = 8 * 1024 * 1024;
+
+/// How long such a fact is of interest.
+const STATUS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How many messages all workers together may have in flight.
 const MAX_ACK_PENDING: i64 = 50_000;
@@ -50,11 +56,19 @@ pub enum StreamName {
     Dead,
     /// Readiness probes.
     Probe,
+    /// Facts for the status page.
+    Status,
 }
 
 impl StreamName {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Events, Self::Notify, Self::Enrich, Self::Dead, Self::Probe];
+    pub const ALL: [Self; 6] = [Self::Events, Self::Notify, Self::Enrich, Self::Dead, Self::Probe, Self::Status];
+
+    /// Its name without the installation's prefix, for metrics.
+    #[must_use]
+    pub const fn plain(self) -> &'static str {
+        self.parts().0
+    }
 
     const fn parts(self) -> (&'static str, &'static str) {
         match self {
@@ -63,6 +77,7 @@ impl StreamName {
             Self::Enrich => ("LD_ENRICH", "ld.enrich"),
             Self::Dead => ("LD_DEAD", "ld.dead"),
             Self::Probe => ("LD_PROBE", "ld.probe"),
+            Self::Status => ("LD_STATUS", "ld.status"),
         }
     }
 }
@@ -171,6 +186,41 @@ impl Topology {
         format!("{}.{who}", self.root(StreamName::Probe))
     }
 
+    /// Where it is told that a webhook was refused; without a project, of one that nobody here knows.
+    #[must_use]
+    pub fn refused_subject(&self, source: Source, project: Option<&Project>) -> String {
+        let root = self.root(StreamName::Status);
+        match project {
+            Some(project) => format!("{root}.refused.{source}.{project}"),
+            None => format!("{root}.refused.{source}"),
+        }
+    }
+
+    /// Where it is told what was refused of a project, whatever its source.
+    #[must_use]
+    pub fn refused_filter(&self, project: &Project) -> String {
+        format!("{}.refused.*.{project}", self.root(StreamName::Status))
+    }
+
+    /// Where it is told that LD Eval took (or did not take) a notification.
+    #[must_use]
+    pub fn told_subject(&self, taken: bool) -> String {
+        format!("{}.{}", self.root(StreamName::Status), if taken { "told" } else { "untold" })
+    }
+
+    /// Where it is told what is left of a token; `id` is a hash of it.
+    #[must_use]
+    pub fn token_subject(&self, provider: &str, id: &str) -> String {
+        format!("{}.token.{provider}.{id}", self.root(StreamName::Status))
+    }
+
+    /// What a subject says after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.
+    #[must_use]
+    pub fn words<'s>(&self, stream: StreamName, subject: &'s str) -> Vec<&'s str> {
+        let rest = subject.strip_prefix(&self.root(stream)).and_then(|rest| rest.strip_prefix('.'));
+        rest.map_or_else(Vec::new, |rest| rest.split('.').collect())
+    }
+
     /// What each stream must be like.
     fn config(&self, stream: StreamName, atomic: bool) -> Config {
         let base = Config {
@@ -211,6 +261,15 @@ impl Topology {
                 description: Some("The last readiness probe of each process".into()),
                 max_messages_per_subject: 1,
                 max_age: Duration::from_secs(3600),
+                discard: DiscardPolicy::Old,
+                ..base
+            },
+            // Whoever is refused can cause a message here, so what it may hold has an end.
+            StreamName::Status => Config {
+                description: Some("For the status page, the newest fact a subject".into()),
+                max_messages_per_subject: 1,
+                max_bytes: STATUS_MAX_BYTES,
+                max_age: STATUS_MAX_AGE,
                 discard: DiscardPolicy::Old,
                 ..base
             },

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ pub struct Told {
     pub at: Instant,
     /// What was answered.
     pub answer: u16,
+    /// The trace context it carried.
+    pub traceparent: Option<String>,
 }
 
 impl Told {
@@ -181,8 +183,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn event(State(shared): State<Arc<Shared>>, body: Bytes) -> (StatusCode, &'static str) {
+async fn event(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
     let at = Instant::now();
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mood = *lock(&shared.mood);
     if let Mood::Dawdles(time) = mood {
         tokio::time::sleep(time).await;
@@ -191,7 +194,8 @@ async fn event(State(shared): State<Arc<Shared>>, body: Bytes) -> (StatusCode, &
         Mood::Answers(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         Mood::Accepts | Mood::Dawdles(_) => StatusCode::OK,
     };
-    let told = Told { body: serde_json::from_slice(&body).unwrap_or_default(), at, answer: status.as_u16() };
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    let told = Told { body, at, answer: status.as_u16(), traceparent };
     (shared.listener)(&told);
     lock(&shared.told).push(told);
     (status, r#"{"status":"received"}"#)

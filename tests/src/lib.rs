@@ -2,7 +2,7 @@
 //! played from outside.
 //!
 //! Reading order: how a process is held ([`process`]), the servers we build on ([`servers`]), our own
-//! binaries on top of them ([`stack`]), who talks to them ([`sender`], [`raw`], [`eval`], [`providers`]), and how a
+//! binaries on top of them ([`stack`]), who talks to them ([`sender`], [`raw`], [`eval`], [`providers`], [`collector`]), and how a
 //! test waits ([`eventually`]).
 
 pub mod paths;
@@ -14,4 +14,5 @@ pub mod sender;
 pub mod raw;
 pub mod eval;
 pub mod providers;
+pub mod collector;
 pub mod ledger;

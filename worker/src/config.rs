@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use reqwest::Url;
-use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs};
+use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs, TraceArgs};
 
 /// Everything `worker run` can be told.
 #[derive(Debug, Clone, Args)]
@@ -37,6 +37,9 @@ pub struct Config {
     /// How it speaks.
     #[command(flatten)]
     pub logs: LogArgs,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// How to reach MongoDB.
@@ -114,7 +117,7 @@ pub struct WorkArgs {
     /// How many events a batch has at most.
     #[arg(long, env = "WORKER_BATCH", default_value = "6000")]
     pub worker_batch: NonZeroUsize,
-    /// Where /healthz, /readyz and /metrics are served.
+    /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,
 }

@@ -15,10 +15,12 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{AckKind, Message};
 use reqwest::StatusCode;
 use sha2::{Digest as _, Sha256};
+use shared::envelope::header::TRACEPARENT;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::retry::{Delays, Policy};
 use shared::telemetry::Throttle;
 use shared::topology::{StreamName, Topology};
+use shared::trace;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +28,8 @@ use crate::config::EvalArgs;
 use crate::consumer::pull::Puller;
 use crate::consumer::{POLL, Pipeline};
 use crate::dead_letter;
-use crate::effect::Notification;
+use crate::effect::{Notification, Origin};
+use crate::status::Teller;
 
 /// How many notifications are under way at once.
 const AT_ONCE: usize = 16;
@@ -58,7 +61,9 @@ pub async fn queue(
         // A struct of strings always is JSON.
         let payload = serde_json::to_vec(notification).ok()?;
         let key: String = Sha256::digest(&payload).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Some(Outgoing { subject: topology.notify_subject(&key), headers: HeaderMap::new(), payload: payload.into() })
+        let mut headers = HeaderMap::new();
+        notification.origin.mark(&mut headers);
+        Some(Outgoing { subject: topology.notify_subject(&key), headers, payload: payload.into() })
     });
     publisher.publish_all(outgoing.collect()).await
 }
@@ -82,6 +87,7 @@ pub struct Notifier {
     url: String,
     failing: AtomicBool,
     outages: Throttle,
+    teller: Teller,
 }
 
 impl Notifier {
@@ -89,12 +95,12 @@ impl Notifier {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(pipeline: Arc<Pipeline>, eval: &EvalArgs) -> Result<Self, reqwest::Error> {
+    pub fn new(pipeline: Arc<Pipeline>, eval: &EvalArgs, teller: Teller) -> Result<Self, reqwest::Error> {
         let http =
             reqwest::Client::builder().connect_timeout(Duration::from_secs(3)).timeout(PATIENCE).no_proxy().build()?;
         let url = format!("http://{}:{}/api/event", eval.eval_host, eval.eval_port);
         let outages = Throttle::new(Duration::from_secs(60));
-        Ok(Self { pipeline, http, url, failing: AtomicBool::new(false), outages })
+        Ok(Self { pipeline, http, url, failing: AtomicBool::new(false), outages, teller })
     }
 
     /// Sends until the soft stop; at the hard stop leaves what is under way to the next worker.
@@ -189,7 +195,8 @@ impl Notifier {
     /// Sends one notification and answers JetStream for it.
     async fn deliver(&self, message: Message) {
         let began = Instant::now();
-        let answer = self.send(&message).await;
+        let origin = Origin::of(message.headers.as_ref());
+        let answer = self.send(&message, &origin).await;
         metrics::histogram!("ldconnect_notify_seconds").record(began.elapsed().as_secs_f64());
         let outcome = match &answer {
             Answer::Accepted => "accepted",
@@ -201,10 +208,15 @@ impl Notifier {
         let kind = match answer {
             Answer::Accepted => {
                 self.recovered();
+                tracing::debug!(delivery.id = origin.id(), attempt, "told LD Eval");
+                self.teller.told(&message.payload);
+                let now = shared::time::now_ms() as f64 / 1000.0;
+                metrics::gauge!("ldconnect_notify_last_accepted_timestamp_seconds").set(now);
                 AckKind::Ack
             }
             Answer::Later(error, wait) => {
                 self.failing.store(true, Ordering::Relaxed);
+                self.teller.untold(&error);
                 if let Some(held_back) = self.outages.open() {
                     tracing::warn!(%error, held_back, url = %self.url, "LD Eval does not take notifications; they wait in LD_NOTIFY, check EVAL_HOST and EVAL_PORT");
                 }
@@ -216,7 +228,7 @@ impl Notifier {
                 match dead_letter::publish(publisher, topology, &message, "eval_refused", &error).await {
                     Ok(()) => {
                         metrics::counter!("ldconnect_dead_letters_total", "reason" => "eval_refused").increment(1);
-                        tracing::error!(%error, "LD Eval refused a notification; it went to LD_DEAD, look at it with `worker dead-letters`");
+                        tracing::error!(%error, delivery.id = origin.id(), "LD Eval refused a notification; it went to LD_DEAD, look at it with `worker dead-letters`");
                         AckKind::Ack
                     }
                     Err(_) => AckKind::Nak(Some(LATER.delay_for(attempt))),
@@ -234,16 +246,25 @@ impl Notifier {
         }
     }
 
-    async fn send(&self, message: &Message) -> Answer {
-        let request = self
+    async fn send(&self, message: &Message, origin: &Origin) -> Answer {
+        let mut span = trace::begin("notify LD Eval", trace::Kind::Client, origin.traceparent.as_deref());
+        span.set("delivery.id", origin.id().to_owned());
+        let mut request = self
             .http
             .post(&self.url)
             .header(reqwest::header::CONTENT_TYPE, "application/json")
             .body(message.payload.clone());
-        match request.send().await {
+        if let Some(traceparent) = span.traceparent() {
+            request = request.header(TRACEPARENT, traceparent);
+        }
+        let answer = match request.send().await {
             Ok(response) => judge(response.status(), retry_after(&response)),
             Err(error) => Answer::Later(format!("LD Eval cannot be reached: {}", without_url(error)), None),
+        };
+        if let Answer::Later(error, _) | Answer::Refused(error) = &answer {
+            span.failed(error);
         }
+        answer
     }
 }
 

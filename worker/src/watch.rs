@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::Info;
+use async_nats::jetstream::consumer;
+use async_nats::jetstream::stream::{Info, Stream};
 use serde_json::json;
 use shared::admin::Readiness;
 use shared::credentials::Handle;
@@ -87,7 +88,7 @@ pub async fn watch(
 async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     for (stream, gauge) in [
-        (StreamName::Dead, "ldconnect_dead_letters"),
+        (StreamName::Dead, "ldconnect_dead_letters_kept"),
         (StreamName::Notify, "ldconnect_notify_waiting"),
         (StreamName::Enrich, "ldconnect_enrich_waiting"),
     ] {
@@ -101,8 +102,10 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
                 tracing::info!(stream.name = %found.cached_info().config.name, below = sequence, "removed settled work that NATS had kept");
             }
         }
+        show_size(stream, found.cached_info());
         metrics::gauge!(gauge).set(messages as f64);
-        state.facts.insert(gauge.trim_start_matches("ldconnect_").to_owned(), messages.into());
+        let fact = gauge.trim_start_matches("ldconnect_").trim_end_matches("_kept");
+        state.facts.insert(fact.to_owned(), messages.into());
     }
     let name = pipeline.topology.stream(StreamName::Events);
     let events = pipeline.jetstream.get_stream(&name).await.map_err(|e| text(&e))?;
@@ -111,8 +114,10 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
     let info = events.cached_info();
     let backlog = consumer.num_pending + consumer.num_ack_pending as u64;
     metrics::gauge!("ldconnect_backlog").set(backlog as f64);
-    metrics::gauge!("ldconnect_stream_bytes").set(info.state.bytes as f64);
-    metrics::gauge!("ldconnect_stream_max_bytes").set(info.config.max_bytes as f64);
+    let since = if backlog > 0 { waiting_since(&events, consumer).await } else { None };
+    let age = since.map_or(0.0, |since| (shared::time::now_ms() - since).max(0) as f64 / 1000.0);
+    metrics::gauge!("ldconnect_backlog_seconds").set(age);
+    show_size(StreamName::Events, info);
     state.facts.insert("backlog".into(), backlog.into());
     state.facts.insert(
         "events_stream".into(),
@@ -123,6 +128,19 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
         tracing::info!(up_to = sequence, "removed the oldest processed events: the event stream is near its ceiling");
     }
     Ok(())
+}
+
+/// How full a stream is; the label is its name without what our installation puts before it.
+fn show_size(stream: StreamName, info: &Info) {
+    metrics::gauge!("ldconnect_stream_bytes", "stream" => stream.plain()).set(info.state.bytes as f64);
+    metrics::gauge!("ldconnect_stream_max_bytes", "stream" => stream.plain()).set(info.config.max_bytes as f64);
+}
+
+/// When the oldest event came that is not settled, in milliseconds since 1970; none when it just was.
+pub(crate) async fn waiting_since(events: &Stream, consumer: &consumer::Info) -> Option<i64> {
+    let first = events.cached_info().state.first_sequence.max(consumer.ack_floor.stream_sequence + 1);
+    let message = events.get_raw_message(first).await.ok()?;
+    i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
 /// Below which sequence a work queue holds only what is settled, if it holds any.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use shared::lifecycle::Lifecycle;
 use shared::telemetry;
+use shared::trace::Exporter;
 
 use crate::app::App;
 use crate::config::Settings;
@@ -29,11 +30,20 @@ async fn serve(settings: &Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let traces = match Exporter::start(&settings.traces, "ld-connect-ingress") {
+        Ok(traces) => traces,
+        Err(error) => {
+            tracing::error!(error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut life = Lifecycle::new(settings.shutdown.shutdown_grace);
     match App::build(settings, metrics, life.health()).await {
         Ok(app) => {
             app.spawn(&mut life);
-            life.run().await
+            let code = life.run().await;
+            traces.finish().await;
+            code
         }
         Err(error) => {
             tracing::error!(%error, "cannot start");

@@ -39,6 +39,8 @@ pub struct Call {
     pub at: Instant,
     /// What was answered; 0 while nothing is.
     pub status: u16,
+    /// The trace context it carried.
+    pub traceparent: Option<String>,
 }
 
 /// The stand-ins. They have threads of their own, so that they answer however busy the test is.
@@ -188,6 +190,7 @@ async fn handle(
     let path: Vec<_> = segments.into_iter().skip(skip).collect();
     let query = uri.query().unwrap_or_default().to_owned();
     let shown = if query.is_empty() { format!("/{}", path.join("/")) } else { format!("/{}?{query}", path.join("/")) };
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let request = Request { method: method.clone(), path, query, headers, body };
     let who = match provider {
         "github" => github::who(&request),
@@ -195,7 +198,8 @@ async fn handle(
     };
     let index = {
         let mut calls = lock(&shared.calls);
-        calls.push(Call { provider, method: method.to_string(), path: shown, who: who.clone(), at, status: 0 });
+        let (method, who) = (method.to_string(), who.clone());
+        calls.push(Call { provider, method, path: shown, who, at, status: 0, traceparent });
         calls.len() - 1
     };
     let mood = lock(&shared.world).mood_of(&who);

@@ -117,7 +117,7 @@ async fn a_token_at_its_limit_waits_for_its_reset_and_delays_nobody() {
     stack.eventually("nothing is left", SOON, async || nothing_to_look_up(&stack).await).await.unwrap();
     let metrics = stack.sender.get(&format!("{}/metrics", stack.worker().admin())).await.unwrap().1;
     assert!(
-        metrics.contains(r#"ldconnect_enrich_budget_remaining{provider="github",token="course-of-A"} 499"#),
+        metrics.contains(r#"ldconnect_enrich_token_remaining{provider="github",token="course-of-A"} 499"#),
         "{metrics}"
     );
     let logs = format!("{:?}", stack.worker().process.log().events());

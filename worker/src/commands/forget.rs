@@ -141,6 +141,7 @@ impl Errand {
             (StreamName::Events, topology.event_filter(None, Some(prj), None)),
             (StreamName::Enrich, topology.enrich_filter(prj)),
             (StreamName::Dead, topology.dead_filter(None, Some(prj))),
+            (StreamName::Status, topology.refused_filter(prj)),
         ] {
             if name == StreamName::Dead && prj.as_str() == UNKNOWN {
                 // Its letters are among those of nobody, which are looked at one by one.

@@ -13,14 +13,20 @@ use shared::lifecycle::Lifecycle;
 use shared::publish::Publisher;
 use shared::telemetry;
 use shared::topology::Topology;
+use shared::trace::Exporter;
 use tokio::sync::watch as channel;
 
 use crate::config::Config;
 use crate::consumer::{self, Pipeline};
 use crate::enrich::{Enricher, Tokens};
 use crate::notify::Notifier;
+use crate::status::look::Watchtower;
+use crate::status::{Teller, serve};
 use crate::store::Store;
 use crate::watch;
+
+/// What `/readyz` says before anything was tried.
+pub const STARTING: &str = "starting";
 
 /// The settings of the process.
 #[derive(Debug, Args)]
@@ -32,7 +38,20 @@ pub struct Options {
 /// Works until SIGTERM or SIGINT. Exit code 0 after a clean stop.
 pub async fn run(options: Options) -> ExitCode {
     telemetry::init_logs(&options.config.logs);
-    match start(options.config).await {
+    let traces = match Exporter::start(&options.config.traces, "ld-connect-worker") {
+        Ok(traces) => traces,
+        Err(error) => {
+            tracing::error!(error, "the worker cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = work(options.config).await;
+    traces.finish().await;
+    code
+}
+
+async fn work(config: Config) -> ExitCode {
+    match start(config).await {
         Ok((life, client)) => {
             let code = life.run().await;
             // The last acks are still in the client's buffer; without them their events would come again.
@@ -49,28 +68,29 @@ pub async fn run(options: Options) -> ExitCode {
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
 async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
+    crate::meters::describe();
     // mongodb and reqwest share one TLS provider, which must be named before the first connection.
     drop(rustls::crypto::ring::default_provider().install_default());
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
         .map_err(|problem| format!("the teachers' file is broken: {problem}"))?;
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;
     let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
-    let (readiness, ready) = channel::channel(Readiness::not_yet("starting"));
-    let more = Default::default();
-    let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, more).await?;
-
+    let (readiness, ready) = channel::channel(Readiness::not_yet(STARTING));
     let who = format!("ld-worker-{}", std::process::id());
     let client = shared::nats::connect(&config.nats, &who).await?;
     let jetstream = shared::nats::jetstream(client.clone());
     let topology = Topology::new(config.nats.nats_prefix.as_deref(), config.streams);
+    let tower = Watchtower::new(jetstream.clone(), topology.clone(), courses.clone(), ready.clone());
+    let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, serve::routes(tower)).await?;
+    let teller = Teller::new(topology.clone());
     let store = Store::connect(config.mongo.mongo_uri.expose(), &config.mongo.mongo_db)
         .await
         .map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.worker_batch.get();
     let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });
-    let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval)?);
-    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich)?);
+    let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval, teller.clone())?);
+    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, teller.clone())?);
 
     for _ in 0..config.work.worker_concurrency.get() {
         life.spawn("lane", consumer::lane(pipeline.clone(), life.soft(), life.hard()));
@@ -78,6 +98,8 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     life.spawn("notifier", notifier.run(life.soft(), life.hard()));
     life.spawn("enricher", enricher.run(life.soft()));
     life.spawn("credentials", well(watcher.run(life.soft())));
+    // A publisher of its own, so that no fact travels in a batch with notifications.
+    life.spawn("teller", well(teller.run(Publisher::new(client.clone()), life.soft())));
     life.spawn("watch", watch::watch(pipeline, courses, who, readiness, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
     Ok((life, client))

@@ -1,9 +1,11 @@
 //! The one place that answers JetStream for an event.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
+use shared::envelope::header;
 use shared::retry::Policy;
+use shared::trace;
 
 use super::Pipeline;
 use crate::dead_letter;
@@ -36,15 +38,16 @@ impl Verdict {
 
 /// Carries out verdicts.
 #[derive(Debug)]
-pub struct Settler<'a>(&'a Pipeline);
+pub struct Settler<'a>(&'a Pipeline, SystemTime);
 
 impl<'a> Settler<'a> {
-    pub(super) const fn new(pipeline: &'a Pipeline) -> Self {
-        Self(pipeline)
+    pub(super) fn new(pipeline: &'a Pipeline) -> Self {
+        Self(pipeline, SystemTime::now())
     }
 
     /// Answers JetStream. An answer that is lost costs a redelivery, which is harmless.
     pub(super) async fn settle(&self, message: &Message, verdict: Verdict) {
+        self.tell(message, &verdict);
         let kind = match verdict {
             Verdict::Done => AckKind::Ack,
             Verdict::HandBack => AckKind::Nak(None),
@@ -64,6 +67,23 @@ impl<'a> Settler<'a> {
         }
     }
 
+    /// The delivery's story, for logs and traces: since its batch was begun.
+    fn tell(&self, message: &Message, verdict: &Verdict) {
+        if !trace::is_told() && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let outcome = match verdict {
+            Verdict::Done => "stored",
+            Verdict::Dead { .. } => "dead",
+            Verdict::HandBack => "handed_back",
+        };
+        let text = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let delivery = text(header::DELIVERY).unwrap_or("unknown");
+        tracing::debug!(delivery.id = delivery, subject = message.subject.as_str(), outcome, "settled an event");
+        let about = [("delivery.id", delivery), ("subject", message.subject.as_str()), ("outcome", outcome)];
+        trace::past("store", self.1, text(header::TRACEPARENT), &about);
+    }
+
     /// Writes the dead letter; the event is acknowledged only after that.
     async fn bury(&self, message: &Message, reason: &'static str, error: &str) -> AckKind {
         let info = message.info().ok();
@@ -71,7 +91,11 @@ impl<'a> Settler<'a> {
         match dead_letter::publish(&self.0.publisher, &self.0.topology, message, reason, error).await {
             Ok(()) => {
                 metrics::counter!("ldconnect_dead_letters_total", "reason" => reason).increment(1);
+                crate::meters::dead(&self.0.topology, message.subject.as_str());
+                let headers = message.headers.as_ref();
+                let delivery = headers.and_then(|headers| headers.get(header::DELIVERY)).map(|id| id.as_str());
                 tracing::error!(
+                    delivery.id = delivery,
                     dead.reason = reason,
                     stream.sequence = sequence,
                     subject = message.subject.as_str(),

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder, StatusCode};
+use shared::envelope::header::TRACEPARENT;
 use shared::telemetry::Throttle;
+use shared::trace;
 
 use super::NotYet;
 use super::budget::{Budget, Seat, Turn};
 use super::limits::{self, Judged};
 use super::tokens::Payer;
+use crate::status::Teller;
 
 /// How long an answer may take, with its body.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,14 +46,15 @@ impl Api {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(provider: &'static str) -> Result<Self, reqwest::Error> {
+    pub fn new(provider: &'static str, teller: Teller) -> Result<Self, reqwest::Error> {
         let http = Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(PATIENCE)
             .user_agent(USER_AGENT)
             .no_proxy()
             .build()?;
-        Ok(Self { provider, http, budget: Budget::new(provider), outages: Throttle::new(Duration::from_secs(60)) })
+        let (budget, outages) = (Budget::new(provider, teller), Throttle::new(Duration::from_secs(60)));
+        Ok(Self { provider, http, budget, outages })
     }
 
     /// A place for a look-up of this token.
@@ -133,7 +137,10 @@ impl Api {
 }
 
 /// Sends and receives all of it; the error is a sentence without the URL.
-async fn exchange(request: RequestBuilder) -> Result<(Reply, reqwest::header::HeaderMap), String> {
+async fn exchange(mut request: RequestBuilder) -> Result<(Reply, reqwest::header::HeaderMap), String> {
+    if let Some(traceparent) = trace::current() {
+        request = request.header(TRACEPARENT, traceparent);
+    }
     let mut response = request.send().await.map_err(sentence)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();

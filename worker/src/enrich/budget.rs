@@ -12,6 +12,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, SemaphorePer
 use tokio::time::Instant;
 
 use super::tokens::Payer;
+use crate::status::Teller;
 
 /// How many requests a provider gets from this process at once, whoever asks.
 const AT_ONCE: usize = 4;
@@ -34,6 +35,7 @@ const FAILED: Policy = Policy::new(Duration::from_millis(500), Duration::from_se
 #[derive(Debug)]
 pub struct Budget {
     provider: &'static str,
+    teller: Teller,
     host: Semaphore,
     lines: Mutex<HashMap<String, Arc<Line>>>,
 }
@@ -61,8 +63,8 @@ pub struct Seat(#[expect(dead_code, reason = "it is held, not read")] OwnedSemap
 #[derive(Debug)]
 pub struct Turn<'b> {
     line: Arc<Line>,
-    provider: &'static str,
-    label: String,
+    budget: &'b Budget,
+    payer: Payer,
     _turn: OwnedMutexGuard<()>,
     _host: SemaphorePermit<'b>,
 }
@@ -70,8 +72,8 @@ pub struct Turn<'b> {
 impl Budget {
     /// For a provider, by the name metrics have.
     #[must_use]
-    pub fn new(provider: &'static str) -> Self {
-        Self { provider, host: Semaphore::new(AT_ONCE), lines: Mutex::default() }
+    pub fn new(provider: &'static str, teller: Teller) -> Self {
+        Self { provider, teller, host: Semaphore::new(AT_ONCE), lines: Mutex::default() }
     }
 
     /// A place for a look-up.
@@ -94,7 +96,7 @@ impl Budget {
         // Never closed; and the answer before this one may have been a limit.
         let Ok(host) = self.host.acquire().await else { return Err(CROWDED.delay_for(1)) };
         line.resting().map_or(Ok(()), Err)?;
-        Ok(Turn { line, provider: self.provider, label: payer.label.clone(), _turn: turn, _host: host })
+        Ok(Turn { line, budget: self, payer: payer.clone(), _turn: turn, _host: host })
     }
 
     fn line(&self, payer: &Payer) -> Arc<Line> {
@@ -117,9 +119,7 @@ impl Turn<'_> {
     /// The provider answered; with how many requests are left, if it says so.
     pub fn answered(&self, remaining: Option<u64>) {
         *self.line.rest.lock().unwrap_or_else(PoisonError::into_inner) = Rest::default();
-        metrics::gauge!("ldconnect_enrich_stopped", "provider" => self.provider, "token" => self.label.clone())
-            .set(0.0);
-        self.show(remaining);
+        self.show(remaining, None);
     }
 
     /// The token is at a limit: it rests until the reset, or ever longer when the limit does not say. Returns
@@ -129,9 +129,7 @@ impl Turn<'_> {
             rest.limits = rest.limits.saturating_add(1);
             wait.unwrap_or_else(|| UNSAID.delay_for(rest.limits))
         });
-        metrics::gauge!("ldconnect_enrich_stopped", "provider" => self.provider, "token" => self.label.clone())
-            .set(1.0);
-        self.show(remaining);
+        self.show(remaining, Some(wait));
         wait
     }
 
@@ -150,11 +148,14 @@ impl Turn<'_> {
         wait
     }
 
-    fn show(&self, remaining: Option<u64>) {
+    fn show(&self, remaining: Option<u64>, wait: Option<Duration>) {
+        let Budget { provider, teller, .. } = self.budget;
+        let labels = [("provider", (*provider).to_owned()), ("token", self.payer.label.clone())];
+        metrics::gauge!("ldconnect_enrich_token_stopped", &labels).set(f64::from(u8::from(wait.is_some())));
         if let Some(remaining) = remaining {
-            metrics::gauge!("ldconnect_enrich_budget_remaining", "provider" => self.provider, "token" => self.label.clone())
-                .set(remaining as f64);
+            metrics::gauge!("ldconnect_enrich_token_remaining", &labels).set(remaining as f64);
         }
+        teller.budget(provider, &self.payer, remaining, wait);
     }
 }
 
@@ -168,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stopped_token_is_not_used_before_its_reset_and_others_are() {
-        let budget = Budget::new("x");
+        let budget = Budget::new("x", Teller::silent());
         let (a, b) = (payer("a"), payer("b"));
         budget.turn(&a).await.unwrap().stop(Some(Duration::from_secs(30)), Some(0));
         tokio::time::advance(Duration::from_secs(29)).await;
@@ -181,7 +182,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_request_a_token_is_under_way_and_whoever_waited_sees_its_limit() {
-        let budget = Budget::new("x");
+        let budget = Budget::new("x", Teller::silent());
         let a = payer("a");
         let first = budget.turn(&a).await.unwrap();
         let mut second = std::pin::pin!(budget.turn(&a));
@@ -193,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_does_not_say_how_long_grows_and_an_answer_forgets_it() {
-        let budget = Budget::new("x");
+        let budget = Budget::new("x", Teller::silent());
         let a = payer("a");
         let mut waits = Vec::new();
         for _ in 0..6 {
@@ -208,7 +209,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_crowded_token_leaves_places_to_others() {
-        let budget = Budget::new("x");
+        let budget = Budget::new("x", Teller::silent());
         let seats: Vec<_> = (0..SEATS).map(|_| budget.seat(&payer("a")).unwrap()).collect();
         assert!(budget.seat(&payer("a")).is_err());
         budget.seat(&payer("b")).unwrap();

@@ -18,7 +18,7 @@ use bson::Bson;
 use serde::{Deserialize, Serialize};
 use shared::ids::{Project, Source};
 
-use crate::effect::{Effect, Kind, Notification};
+use crate::effect::{Effect, Kind, Notification, Origin};
 
 /// How many commits one message holds: what GitHub takes in one GraphQL request.
 pub const COMMITS_MOST: usize = 100;
@@ -32,6 +32,9 @@ pub struct Asker {
     pub author_login: String,
     /// `quality_model` of the event's notification.
     pub quality_model: Option<String>,
+    /// The (first) delivery it came of; travels in headers.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 impl Asker {
@@ -39,8 +42,8 @@ impl Asker {
     #[must_use]
     pub fn of(notification: &Notification) -> Option<Self> {
         let prj = Project::new(&notification.prj).ok()?;
-        let Notification { author_login, quality_model, .. } = notification.clone();
-        Some(Self { prj, author_login, quality_model })
+        let Notification { author_login, quality_model, origin, .. } = notification.clone();
+        Some(Self { prj, author_login, quality_model, origin })
     }
 
     /// What LD Eval is told once the look-up is done.
@@ -51,6 +54,7 @@ impl Asker {
             prj: self.prj.to_string(),
             author_login: self.author_login.clone(),
             quality_model: self.quality_model.clone(),
+            origin: self.origin.clone(),
         }
     }
 }
@@ -84,6 +88,15 @@ impl Lookup {
         match self {
             Self::Commits { asker, .. } | Self::Milestone { asker, .. } => asker,
         }
+    }
+
+    /// The same, of this delivery, which only the message's headers tell.
+    #[must_use]
+    pub fn with_origin(mut self, of: Origin) -> Self {
+        match &mut self {
+            Self::Commits { asker, .. } | Self::Milestone { asker, .. } => asker.origin = of,
+        }
+        self
     }
 
     /// Where it is asked.
@@ -179,7 +192,12 @@ mod tests {
     use crate::effect::Order;
 
     fn asker(author: &str) -> Asker {
-        Asker { prj: Project::new("TeamA").unwrap(), author_login: author.into(), quality_model: None }
+        Asker {
+            prj: Project::new("TeamA").unwrap(),
+            author_login: author.into(),
+            quality_model: None,
+            origin: Origin::default(),
+        }
     }
 
     fn state(kind: Kind, fields: Document, milestone: Option<Document>) -> Effect {

@@ -25,6 +25,7 @@ pub async fn queue(publisher: &Publisher, topology: &Topology, lookups: Lookups)
         // For a dead letter, which is filed by these.
         headers.insert(header::SOURCE, source.as_str());
         headers.insert(header::PROJECT, prj.as_str());
+        lookup.asker().origin.mark(&mut headers);
         Some(Outgoing { subject: topology.enrich_subject(source, prj, &key), headers, payload: payload.into() })
     });
     publisher.publish_all(outgoing.collect()).await

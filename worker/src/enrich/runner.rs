@@ -14,6 +14,7 @@ use futures::FutureExt as _;
 use shared::retry::{Delays, Policy};
 use shared::telemetry::Throttle;
 use shared::topology::{ACK_WAIT, StreamName};
+use shared::trace;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +27,9 @@ use super::taiga::Taiga;
 use crate::config::EnrichArgs;
 use crate::consumer::Pipeline;
 use crate::consumer::pull::Puller;
+use crate::effect::Origin;
 use crate::notify;
+use crate::status::Teller;
 
 /// How long a pull waits at the server before it is asked again.
 const POLL: Duration = Duration::from_secs(1);
@@ -54,12 +57,12 @@ impl Enricher {
     ///
     /// # Errors
     /// When an HTTP client cannot be made.
-    pub fn new(pipeline: Arc<Pipeline>, args: &EnrichArgs) -> Result<Self, reqwest::Error> {
+    pub fn new(pipeline: Arc<Pipeline>, args: &EnrichArgs, teller: Teller) -> Result<Self, reqwest::Error> {
         Ok(Self {
             settler: Settler::new(pipeline.clone()),
             pipeline,
-            github: Github::new(&args.github_api_url)?,
-            taiga: Taiga::new(&args.taiga_api_url)?,
+            github: Github::new(&args.github_api_url, teller.clone())?,
+            taiga: Taiga::new(&args.taiga_api_url, teller)?,
             places: args.enrich_concurrency.get(),
             claims: Claims::default(),
             pulls: Throttle::new(Duration::from_secs(30)),
@@ -151,8 +154,15 @@ impl Enricher {
         let (source, outcome) = match serde_json::from_slice::<Lookup>(&message.payload) {
             Err(error) => ("none", Outcome::Nonsense(error.to_string())),
             Ok(lookup) => {
+                let origin = Origin::of(message.headers.as_ref());
+                let mut span = trace::begin("look up", trace::Kind::Client, origin.traceparent.as_deref());
+                span.set("source", lookup.source().as_str());
+                span.set("delivery.id", origin.id().to_owned());
+                // What is asked, and what LD Eval is told then, comes of this step.
+                let lookup = lookup.with_origin(Origin { traceparent: span.traceparent(), ..origin });
+                let made = trace::within(span.traceparent(), self.make(&lookup, message));
                 let outcome = tokio::select! {
-                    outcome = AssertUnwindSafe(self.make(&lookup, message)).catch_unwind() => match outcome {
+                    outcome = AssertUnwindSafe(made).catch_unwind() => match outcome {
                         Ok(Ok(word)) => Outcome::Done(word),
                         Ok(Err(not_yet)) => Outcome::NotYet(not_yet),
                         Err(_) => Outcome::NotYet(NotYet::Unreadable("the worker panicked on it".to_owned())),
@@ -160,6 +170,12 @@ impl Enricher {
                     () = keep_alive(message) => Outcome::HandBack,
                     () = stopping => Outcome::HandBack,
                 };
+                tracing::debug!(
+                    delivery.id = lookup.asker().origin.id(),
+                    source = lookup.source().as_str(),
+                    ?outcome,
+                    "looked up what a delivery left open"
+                );
                 (lookup.source().as_str(), outcome)
             }
         };

@@ -20,6 +20,7 @@ use super::NotYet;
 use super::api::{Api, Reply};
 use super::budget::Seat;
 use super::tokens::Account;
+use crate::status::Teller;
 
 /// For how long a token is used (CONTRACT §4); Taiga's are good for a day.
 const SESSION: Duration = Duration::from_secs(23 * 3600);
@@ -123,9 +124,9 @@ impl Taiga {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base: &str, teller: Teller) -> Result<Self, reqwest::Error> {
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { api: Api::new("taiga")?, base, sessions: Mutex::default(), answers: Mutex::default() })
+        Ok(Self { api: Api::new("taiga", teller)?, base, sessions: Mutex::default(), answers: Mutex::default() })
     }
 
     /// A place for a look-up.

@@ -31,7 +31,7 @@ use shared::envelope::Envelope;
 use shared::ids::Source;
 
 pub use self::github::unenriched;
-use crate::effect::{Effect, Normalised, Notification, Reject};
+use crate::effect::{Effect, Normalised, Notification, Origin, Reject};
 
 /// How large a document may become, in bytes of BSON: MongoDB's 16 MiB less room for the store's own fields.
 const LARGEST_DOCUMENT: usize = 15 * 1024 * 1024;
@@ -89,5 +89,6 @@ fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> 
         prj: envelope.project.to_string(),
         author_login,
         quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
+        origin: Origin { delivery: Some(envelope.delivery.clone()), traceparent: envelope.traceparent.clone() },
     }
 }

@@ -8,6 +8,7 @@ use futures::TryStreamExt as _;
 use shared::credentials::Courses;
 use shared::envelope::header;
 use shared::ids::{Project, Source};
+use shared::status::Refused;
 use shared::topology::StreamName;
 
 use super::checks::Checks;
@@ -33,18 +34,22 @@ pub async fn check(checks: &mut Checks, streams: &Streams, courses: &Courses, pr
     for team in &teams {
         let mut heard = Vec::new();
         for source in Source::ALL {
-            match last_accepted(streams, team, source).await {
-                Ok(last) => heard.extend(last.map(|last| format!("{source} {last}"))),
+            let last = tokio::try_join!(last_accepted(streams, team, source), last_refused(streams, team, source));
+            let (accepted, refused) = match last {
+                Ok(last) => last,
                 Err(error) => {
                     checks.bad("team", format_args!("{team}: {error}"), "look at NATS");
                     return;
                 }
-            }
-            if let Some(refused) = last_refused(streams, team, source).await {
+            };
+            let since = accepted.as_ref().map_or(i64::MIN, |(at, _)| *at);
+            heard.extend(accepted.map(|(_, event)| format!("{source} {event}")));
+            if let Some(Refused { at, reason, .. }) = refused.filter(|refused| refused.at > since) {
+                let ago = humantime::format_duration(ago(i128::from(at) * 1_000_000));
                 checks.bad(
                     "team",
-                    format_args!("{team}: the last event of {source} was refused: {refused}"),
-                    "compare its secret with ours",
+                    format_args!("{team}: the last webhook of {source} was refused {ago} ago: {reason}"),
+                    "of a signature: compare the hook's secret with ours; else look at what we answered, at the provider",
                 );
             }
         }
@@ -75,13 +80,16 @@ async fn everybody(streams: &Streams, courses: &Courses) -> BTreeSet<Project> {
 }
 
 /// What a source last sent of a team, as far as the stream remembers.
-async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Result<Option<String>, String> {
+///
+/// When, in milliseconds since 1970, and in words.
+async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Result<Option<(i64, String)>, String> {
     let events = streams.get(StreamName::Events).await?;
     let subject = streams.topology.event_filter(Some(source), Some(team), None);
     let describe = |message: &StreamMessage| {
         let event = message.headers.get(header::EVENT).map_or("", |event| event.as_str());
-        let ago = humantime::format_duration(ago(message.time.unix_timestamp_nanos()));
-        format!("{event} {ago} ago")
+        let published = message.time.unix_timestamp_nanos();
+        let at = i64::try_from(published / 1_000_000).unwrap_or(i64::MAX);
+        (at, format!("{event} {} ago", humantime::format_duration(ago(published))))
     };
     match events.get_last_raw_message_by_subject(&subject).await {
         Ok(message) => Ok(Some(describe(&message))),
@@ -92,7 +100,15 @@ async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Res
     }
 }
 
-/// What was last refused of a team and source: ingress's word for why, and how long ago. Nobody tells it yet.
-async fn last_refused(_streams: &Streams, _team: &Project, _source: Source) -> Option<String> {
-    None
+/// What ingress last refused of a team and source.
+async fn last_refused(streams: &Streams, team: &Project, source: Source) -> Result<Option<Refused>, String> {
+    let facts = streams.get(StreamName::Status).await?;
+    let subject = streams.topology.refused_subject(source, Some(team));
+    match facts.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
+        Err(error) => match error.kind() {
+            async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(format!("what was last refused of {source} cannot be read: {error}")),
+        },
+    }
 }

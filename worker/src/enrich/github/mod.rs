@@ -16,6 +16,7 @@ use super::NotYet;
 use super::api::Api;
 use super::budget::Seat;
 use super::tokens::Token;
+use crate::status::Teller;
 use crate::store::CommitFacts;
 
 /// How many commits are asked for one by one before what is known is written.
@@ -64,14 +65,14 @@ impl Github {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base: &str, teller: Teller) -> Result<Self, reqwest::Error> {
         let base = base.trim_end_matches('/').to_owned();
         // GitHub Enterprise has REST at /api/v3 and GraphQL beside it.
         let graphql_url = match base.strip_suffix("/api/v3") {
             Some(root) => format!("{root}/api/graphql"),
             None => format!("{base}/graphql"),
         };
-        Ok(Self { api: Api::new("github")?, base, graphql_url, singly: Mutex::default() })
+        Ok(Self { api: Api::new("github", teller)?, base, graphql_url, singly: Mutex::default() })
     }
 
     /// A place for a look-up.
