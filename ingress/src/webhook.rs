@@ -252,6 +252,7 @@ impl Asked {
             received_at: shared::time::now_ms(),
             traceparent: traceparent(&self.headers),
             origin_sequence: None,
+            backfill: false,
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);

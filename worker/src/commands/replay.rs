@@ -191,6 +191,7 @@ async fn pump(
     pipeline.tokens = Tokens::new(courses, &options.enrich)?;
     pipeline.notifies = !options.no_notify;
     pipeline.buries = false;
+    pipeline.tells_of_backfills = true;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {

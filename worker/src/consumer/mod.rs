@@ -68,6 +68,8 @@ pub struct Pipeline {
     pub batch: usize,
     /// Whether LD Eval is told; a replay can do without.
     pub notifies: bool,
+    /// Whether a backfill's events notify one by one: `worker backfill` itself tells LD Eval at its end, a replay does not.
+    pub tells_of_backfills: bool,
     /// Whether what cannot be processed goes to the dead letters; a replay's is there already.
     pub buries: bool,
     /// One line an interval for outages of MongoDB or NATS.
@@ -82,7 +84,20 @@ impl Pipeline {
     pub fn new(store: Store, publisher: Publisher, topology: Topology, jetstream: JetStream, batch: usize) -> Self {
         let (outages, pulls) = (Throttle::new(TELL_EVERY), Throttle::new(TELL_EVERY));
         let tokens = Tokens::none();
-        Self { store, publisher, topology, jetstream, tokens, batch, notifies: true, buries: true, outages, pulls }
+        let (notifies, tells_of_backfills, buries) = (true, false, true);
+        Self {
+            store,
+            publisher,
+            topology,
+            jetstream,
+            tokens,
+            batch,
+            notifies,
+            tells_of_backfills,
+            buries,
+            outages,
+            pulls,
+        }
     }
 }
 

@@ -44,6 +44,8 @@ struct Understood {
     notifications: Vec<Notification>,
     label: (&'static str, String),
     received_at: i64,
+    /// Told by `worker backfill` at its end, once for all.
+    quiet: bool,
 }
 
 /// Tries to settle a batch.
@@ -65,8 +67,9 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
         for (index, message) in messages.iter().enumerate() {
             if matches!(verdicts.get(index), Some(Verdict::Done)) {
                 match understand(message) {
-                    Ok((event, notifications, label, received_at)) => {
-                        understood.push(Understood { index, event, notifications, label, received_at });
+                    Ok(Meaning { event, notifications, label, received_at, backfill }) => {
+                        let quiet = backfill && !pipeline.tells_of_backfills;
+                        understood.push(Understood { index, event, notifications, label, received_at, quiet });
                     }
                     Err(verdict) => verdicts[index] = verdict,
                 }
@@ -75,7 +78,11 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
         let lookups = lookups(&pipeline.tokens, &understood);
         let (events, rest): (Vec<_>, Vec<_>) = understood
             .into_iter()
-            .map(|one| (one.event, (one.index, one.notifications, one.label, one.received_at)))
+            .map(|one| {
+                // Its look-ups are its own all the same: they are made by now.
+                let due = if one.quiet { Vec::new() } else { one.notifications };
+                (one.event, (one.index, due, one.label, one.received_at))
+            })
             .unzip();
         let refusals = match pipeline.store.apply(events).await {
             Ok(refusals) => refusals,
@@ -126,7 +133,14 @@ fn lookups(tokens: &Tokens, understood: &[Understood]) -> Lookups {
     lookups
 }
 
-type Meaning = (Event, Vec<Notification>, (&'static str, String), i64);
+/// What a message says.
+struct Meaning {
+    event: Event,
+    notifications: Vec<Notification>,
+    label: (&'static str, String),
+    received_at: i64,
+    backfill: bool,
+}
 
 /// What a message means, or why it can never be processed.
 fn understand(message: &Message) -> Result<Meaning, Verdict> {
@@ -143,7 +157,13 @@ fn understand(message: &Message) -> Result<Meaning, Verdict> {
             delivery: envelope.delivery,
             effects: normalised.effects,
         };
-        Ok((event, normalised.notifications, (envelope.source.as_str(), envelope.event), envelope.received_at))
+        Ok(Meaning {
+            event,
+            notifications: normalised.notifications,
+            label: (envelope.source.as_str(), envelope.event),
+            received_at: envelope.received_at,
+            backfill: envelope.backfill,
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use shared::telemetry::Throttle;
 
@@ -34,6 +35,8 @@ pub struct Api {
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -71,16 +74,17 @@ impl Api {
         let answer = exchange(request).await;
         metrics::histogram!("ldconnect_enrich_seconds", "provider" => self.provider)
             .record(began.elapsed().as_secs_f64());
-        let status = answer.as_ref().map_or_else(|_| "none".to_owned(), |answer| answer.0.status.as_str().to_owned());
+        let status = answer.as_ref().map_or_else(|_| "none".to_owned(), |answer| answer.status.as_str().to_owned());
         metrics::counter!("ldconnect_enrich_calls_total", "provider" => self.provider, "endpoint" => endpoint, "status" => status)
             .increment(1);
-        let (reply, headers) = match answer {
-            Ok(answer) => answer,
+        let reply = match answer {
+            Ok(reply) => reply,
             Err(error) => return Err(self.failed(&turn, error)),
         };
         let now = shared::time::now_ms();
-        let remaining = limits::remaining(&headers);
-        match limits::judge(reply.status, &headers, &reply.body, now) {
+        let headers = &reply.headers;
+        let remaining = limits::remaining(headers);
+        match limits::judge(reply.status, headers, &reply.body, now) {
             // The provider is well, the token is not: whoever asked decides what that means.
             Judged::Answer if reply.status == StatusCode::UNAUTHORIZED => Ok(reply),
             Judged::Answer => {
@@ -88,7 +92,7 @@ impl Api {
                 if self.outages.reset() {
                     tracing::info!(provider = self.provider, "the provider answers again");
                 }
-                if let Some(wait) = limits::used_up(&headers, now) {
+                if let Some(wait) = limits::used_up(headers, now) {
                     self.stopped(payer, turn.stop(Some(wait), remaining));
                 }
                 Ok(reply)
@@ -133,7 +137,7 @@ impl Api {
 }
 
 /// Sends and receives all of it; the error is a sentence without the URL.
-async fn exchange(request: RequestBuilder) -> Result<(Reply, reqwest::header::HeaderMap), String> {
+async fn exchange(request: RequestBuilder) -> Result<Reply, String> {
     let mut response = request.send().await.map_err(sentence)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
@@ -143,7 +147,7 @@ async fn exchange(request: RequestBuilder) -> Result<(Reply, reqwest::header::He
             return Err(format!("its answer is over {LARGEST} bytes"));
         }
     }
-    Ok((Reply { status, body }, headers))
+    Ok(Reply { status, headers, body })
 }
 
 /// The error with its causes and without the URL, which names a private repository.

@@ -33,6 +33,12 @@ use shared::ids::Source;
 pub use self::github::unenriched;
 use crate::effect::{Effect, Normalised, Notification, Reject};
 
+/// Who LD Eval is told did what a backfill brought: nobody of the team did anything now.
+pub const BACKFILL: &str = "backfill";
+
+/// Further apart than sequences ever are: it sets what a backfill says behind every webhook of the same instant.
+const FAR: i64 = 1 << 62;
+
 /// How large a document may become, in bytes of BSON: MongoDB's 16 MiB less room for the store's own fields.
 const LARGEST_DOCUMENT: usize = 15 * 1024 * 1024;
 
@@ -47,15 +53,27 @@ const MEASURE_FROM: usize = 1024 * 1024;
 /// # Errors
 /// When no document can ever come of the event; see [`Reject`].
 pub fn normalise(envelope: &Envelope, order_sequence: i64) -> Result<Normalised, Reject> {
+    let sequence = place(envelope, order_sequence);
     let normalised = match envelope.source {
-        Source::Github => github::normalise(envelope, order_sequence),
-        Source::Taiga => taiga::normalise(envelope, order_sequence),
-        Source::Excel => excel::normalise(envelope, order_sequence),
+        Source::Github => github::normalise(envelope, sequence),
+        Source::Taiga => taiga::normalise(envelope, sequence),
+        Source::Excel => excel::normalise(envelope, sequence),
     }?;
     if envelope.payload.len() >= MEASURE_FROM {
         normalised.effects.iter().try_for_each(measure)?;
     }
     Ok(normalised)
+}
+
+/// What decides between events of one instant: the order in which they came; but a backfill loses to every
+/// webhook, whichever came first, because a webhook knows more (who did it, and by which action). Of two
+/// backfills the later wins; of a commit, which keeps its earliest view, the earlier.
+fn place(envelope: &Envelope, sequence: i64) -> i64 {
+    match (envelope.backfill, envelope.event.as_str()) {
+        (false, _) => sequence,
+        (true, "push") => sequence.saturating_add(FAR),
+        (true, _) => sequence.saturating_sub(FAR),
+    }
 }
 
 /// Refuses an effect whose document MongoDB would refuse.
@@ -82,7 +100,7 @@ fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> 
     Notification {
         event_type: event_type.to_owned(),
         prj: envelope.project.to_string(),
-        author_login,
+        author_login: if envelope.backfill { BACKFILL.to_owned() } else { author_login },
         quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
     }
 }
