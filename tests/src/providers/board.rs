@@ -24,6 +24,14 @@ struct Item {
     history: Vec<Value>,
 }
 
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default()
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
 /// What an item's kind is called in its list's path.
 fn path(kind: &str) -> &'static str {
     match kind {
@@ -56,22 +64,19 @@ impl Board {
     }
 
     /// What a webhook says is so from now on.
-    ///
-    /// # Panics
-    /// When it is no webhook.
     pub fn tell(&mut self, webhook: &Value) {
         let data = &webhook["data"];
-        match (webhook["type"].as_str().unwrap(), webhook["action"].as_str().unwrap()) {
+        match (word(&webhook["type"]), word(&webhook["action"])) {
             ("milestone", _) => {
-                self.sprints.insert(data["id"].as_i64().unwrap(), data.clone());
+                self.sprints.insert(number(&data["id"]), data.clone());
             }
             ("relateduserstory", _) => {
-                let epic = data["epic"]["id"].as_i64().unwrap();
+                let epic = number(&data["epic"]["id"]);
                 let link = json!({ "epic": epic, "user_story": data["user_story"]["id"], "order": data["order"] });
                 self.links.entry(epic).or_default().push(link);
             }
             (kind, "delete") => {
-                self.items.remove(&(path(kind), data["id"].as_i64().unwrap()));
+                self.items.remove(&(path(kind), number(&data["id"])));
             }
             (kind, action) => {
                 let item = self.item(kind, data);
@@ -81,7 +86,7 @@ impl Board {
                     "user": { "pk": user["id"], "username": user["username"], "name": user["full_name"], "is_active": true },
                     "key": format!("{}:{}", path(kind), data["id"]), "diff": {}, "values": {}, "comment": ""
                 });
-                let key = (path(kind), data["id"].as_i64().unwrap());
+                let key = (path(kind), number(&data["id"]));
                 let mut history = self.items.get(&key).map(|item| item.history.clone()).unwrap_or_default();
                 history.insert(0, entry);
                 self.items.insert(key, Item { history, ..item });
@@ -91,7 +96,9 @@ impl Board {
 
     fn item(&mut self, kind: &str, data: &Value) -> Item {
         let mut shown = data.clone();
-        let fields = shown.as_object_mut().unwrap();
+        let Some(fields) = shown.as_object_mut() else {
+            return Item { shown, attributes: json!({}), history: Vec::new() };
+        };
         let attributes: Map<String, Value> = match fields.remove("custom_attributes_values") {
             Some(Value::Object(values)) => values
                 .into_iter()
@@ -106,7 +113,7 @@ impl Board {
             fields.insert(format!("{name}_extra_info"), inner);
         }
         if let Some(sprint) = fields.get("milestone").filter(|sprint| sprint.is_object()).cloned() {
-            self.sprints.insert(sprint["id"].as_i64().unwrap(), sprint.clone());
+            self.sprints.insert(number(&sprint["id"]), sprint.clone());
             fields.insert("milestone".to_owned(), sprint["id"].clone());
         }
         if let Some(story) = fields.get("user_story").cloned() {
@@ -114,14 +121,14 @@ impl Board {
         }
         for (name, list) in [("severity", "severities"), ("priority", "priorities"), ("type", "issue_types")] {
             if let Some(named) = fields.get(name).filter(|named| named.is_object()).cloned() {
-                let id = self.number(list, named["name"].as_str().unwrap(), &Value::Null);
+                let id = self.number(list, word(&named["name"]), &Value::Null);
                 fields.insert(name.to_owned(), json!(id));
             }
         }
         if let Some(Value::Array(points)) = fields.remove("points") {
             let by_role = points.iter().map(|point| {
-                let role = self.number("roles", point["role"].as_str().unwrap(), &Value::Null);
-                (role.to_string(), json!(self.number("points", point["name"].as_str().unwrap(), &point["value"])))
+                let role = self.number("roles", word(&point["role"]), &Value::Null);
+                (role.to_string(), json!(self.number("points", word(&point["name"]), &point["value"])))
             });
             let by_role: Map<_, _> = by_role.collect();
             fields.insert("points".to_owned(), Value::Object(by_role));
@@ -134,12 +141,14 @@ impl Board {
         if self.project.get(list).is_none() {
             self.project[list] = json!([]);
         }
-        let entries = self.project[list].as_array_mut().unwrap();
-        if let Some(entry) = entries.iter().find(|entry| entry["name"] == name) {
-            return entry["id"].as_i64().unwrap();
+        let entries = self.project[list].as_array_mut();
+        if let Some(entry) = entries.iter().flat_map(|all| all.iter()).find(|entry| entry["name"] == name) {
+            return number(&entry["id"]);
         }
         self.numbers += 1;
-        entries.push(json!({ "id": self.numbers, "name": name, "value": value, "order": self.numbers }));
+        if let Some(entries) = entries {
+            entries.push(json!({ "id": self.numbers, "name": name, "value": value, "order": self.numbers }));
+        }
         self.numbers
     }
 

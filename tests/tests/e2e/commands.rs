@@ -13,14 +13,14 @@ use tests::stack::{Options, Stack};
 use crate::{LONG, SOON};
 
 /// Runs `worker <args>` against a stack, to its end.
-async fn command(stack: &Stack, args: &[&str]) -> Output {
+pub(crate) async fn command(stack: &Stack, args: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(path("worker").unwrap());
     command.args(args).env_clear().envs(&stack.env).kill_on_drop(true);
     tokio::time::timeout(LONG, command.output()).await.expect("the command ends").unwrap()
 }
 
 /// The same, which must succeed: its standard output.
-async fn done(stack: &Stack, args: &[&str]) -> String {
+pub(crate) async fn done(stack: &Stack, args: &[&str]) -> String {
     let output = command(stack, args).await;
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

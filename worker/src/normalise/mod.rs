@@ -104,3 +104,56 @@ fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> 
         quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::Project;
+
+    use super::*;
+    use crate::effect::Order;
+
+    fn told(event: &str, payload: &str, backfill: bool, sequence: i64) -> (Order, String) {
+        let envelope = Envelope {
+            source: Source::Github,
+            project: Project::new("TeamA").unwrap(),
+            event: event.to_owned(),
+            delivery: "d".to_owned(),
+            quality_model: None,
+            received_at: 0,
+            traceparent: None,
+            origin_sequence: None,
+            backfill,
+            payload: payload.to_owned().into(),
+        };
+        let normalised = normalise(&envelope, sequence).unwrap();
+        match &normalised.effects[0] {
+            Effect::State { order, .. } | Effect::Gone { order, .. } => {
+                (*order, normalised.notifications[0].author_login.clone())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn at_one_instant_a_webhook_wins_over_a_backfill_and_a_later_backfill_over_an_earlier() {
+        let issue =
+            r#"{"action":"opened","issue":{"number":1,"updated_at":"2026-11-23T17:00:00Z"},"sender":{"login":"a"}}"#;
+        let (webhook, author) = told("issues", issue, false, 1);
+        let (first, backfill) = told("issues", issue, true, 2);
+        let (second, _) = told("issues", issue, true, 3);
+        assert!(first < second && second < webhook && first.t == webhook.t);
+        assert_eq!((author.as_str(), backfill.as_str()), ("a", BACKFILL));
+        let deleted = issue.replace("opened", "deleted");
+        assert!(told("issues", &deleted, false, 1).0 > second, "what is deleted stays so");
+    }
+
+    #[test]
+    fn a_commits_earliest_view_is_a_webhooks_also_one_that_does_not_tell_its_time() {
+        let push = |time: &str| format!(r#"{{"commits":[{{"id":"c"}}],"repository":{{"full_name":"o/r"{time}}}}}"#);
+        let (first, _) = told("push", &push(""), true, 1);
+        let (second, _) = told("push", &push(""), true, 2);
+        let (timeless, _) = told("push", &push(""), false, 9);
+        let (webhook, _) = told("push", &push(r#","pushed_at":1795455723"#), false, 10);
+        assert!(webhook < timeless && timeless < first && first < second);
+    }
+}
