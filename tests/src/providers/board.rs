@@ -82,13 +82,16 @@ impl Board {
                 let item = self.item(kind, data);
                 let user = &webhook["by"];
                 let entry = json!({
-                    "id": "0b3c", "type": if action == "create" { 2 } else { 1 }, "created_at": webhook["date"],
+                    "id": "0b3c", "type": 1, "created_at": webhook["date"],
                     "user": { "pk": user["id"], "username": user["username"], "name": user["full_name"], "is_active": true },
                     "key": format!("{}:{}", path(kind), data["id"]), "diff": {}, "values": {}, "comment": ""
                 });
                 let key = (path(kind), number(&data["id"]));
                 let mut history = self.items.get(&key).map(|item| item.history.clone()).unwrap_or_default();
-                history.insert(0, entry);
+                // Taiga's history does not show how an object was made.
+                if action != "create" {
+                    history.insert(0, entry);
+                }
                 self.items.insert(key, Item { history, ..item });
             }
         }

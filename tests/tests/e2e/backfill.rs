@@ -119,6 +119,10 @@ async fn a_backfill_of_github_makes_the_documents_that_webhooks_would_have_made(
     assert!(calls.iter().any(|call| call.path.contains("page=3")), "{calls:?}");
 
     done(&stack, &args).await;
+    let events = stack.stream("LD_EVENTS").await.unwrap();
+    let last = events.get_raw_message(events.cached_info().state.last_sequence).await.unwrap();
+    let header = |name: &str| last.headers.get(name).map_or("", |value| value.as_str());
+    assert!(header("LD-Backfill") == "1" && header("LD-Delivery").starts_with("backfill-"), "{:?}", last.headers);
     looked_up(&stack).await;
     for suffix in GITHUB {
         let [hooks, late] =

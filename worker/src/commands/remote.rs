@@ -26,6 +26,9 @@ use crate::enrich::{NotYet, Tokens};
 /// After how many failures in a row a provider counts as down. Their pauses grow to a minute.
 const FAILURES: u32 = 8;
 
+/// How long an answer may take: Taiga's whole lists take longer than what a look-up asks.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// From which wait on it is said that somebody waits.
 const NOTABLE: Duration = Duration::from_secs(3);
 
@@ -214,7 +217,7 @@ impl Hub {
     /// The list's first page, from which on it is turned over.
     #[must_use]
     pub fn list(&self, path: String) -> Pages<'_> {
-        Pages { hub: self, next: Some(path) }
+        Pages { hub: self, next: Some(path), lenient: false }
     }
 
     /// The whole list; `None` when there is none to see.
@@ -222,32 +225,44 @@ impl Hub {
     /// # Errors
     /// When it cannot be asked.
     pub async fn all(&self, path: String) -> Result<Option<Vec<Value>>, Halt> {
-        let mut pages = self.list(path);
-        let Some(mut all) = pages.next().await? else { return Ok(None) };
-        while let Some(more) = pages.next().await? {
-            all.extend(more);
-        }
-        Ok(Some(all))
+        self.list(path).rest().await
     }
 
-    /// The repository, or all of the organisation or person, as GitHub shows them.
+    /// The whole list; `None` when there is none, or this token may not see it.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn all_it_may_see(&self, path: String) -> Result<Option<Vec<Value>>, Halt> {
+        let mut pages = Pages { hub: self, next: Some(path), lenient: true };
+        pages.rest().await
+    }
+
+    /// The repository, or all of the organisation or person, as GitHub shows them; `None` when this token sees none.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn visible_repositories(&self, org: &str, repo: Option<&str>) -> Result<Option<Vec<Value>>, Halt> {
+        if let Some(repo) = repo {
+            return Ok(self.get(&format!("/repos/{org}/{repo}")).await?.map(|found| vec![found]));
+        }
+        match self.all_it_may_see(format!("/orgs/{org}/repos?per_page=100")).await? {
+            // Some teams work under a person's account.
+            None => self.all_it_may_see(format!("/users/{org}/repos?per_page=100")).await,
+            all => Ok(all),
+        }
+    }
+
+    /// As [`visible_repositories`](Self::visible_repositories), and none is an error.
     ///
     /// # Errors
     /// When there is none for this token; the text names the argument.
     pub async fn repositories(&self, org: &str, repo: Option<&str>) -> Result<Vec<Value>, Halt> {
-        if let Some(repo) = repo {
-            let found = self.get(&format!("/repos/{org}/{repo}")).await?;
-            return found.map(|found| vec![found]).ok_or_else(|| {
-                Halt::Failed(format!("--repo: GitHub shows no repository {org}/{repo} to this token; check both names, and that the token may read it"))
-            });
-        }
-        if let Some(all) = self.all(format!("/orgs/{org}/repos?per_page=100")).await? {
-            return Ok(all);
-        }
-        // Some teams work under a person's account.
-        self.all(format!("/users/{org}/repos?per_page=100"))
-            .await?
-            .ok_or_else(|| Halt::Failed(format!("--org: GitHub knows no organisation or person {org}; check the name")))
+        self.visible_repositories(org, repo).await?.ok_or_else(|| {
+            Halt::Failed(match repo {
+                Some(repo) => format!("--repo: GitHub shows no repository {org}/{repo} to this token; check both names, and that the token may read it"),
+                None => format!("--org: GitHub shows no organisation or person {org} to this token; check the name"),
+            })
+        })
     }
 
     /// Sends a request until it is answered, whatever the answer.
@@ -280,6 +295,8 @@ impl Hub {
 pub struct Pages<'h> {
     hub: &'h Hub,
     next: Option<String>,
+    /// A list that this token may not see is none.
+    lenient: bool,
 }
 
 impl Pages<'_> {
@@ -291,11 +308,23 @@ impl Pages<'_> {
         let Some(path) = self.next.take() else { return Ok(None) };
         let reply = self.hub.ask(Method::GET, &path, None).await?;
         self.next = next_link(&reply.headers);
+        if self.lenient && reply.status == StatusCode::FORBIDDEN {
+            return Ok(None);
+        }
         match read("GitHub", &path, &reply)? {
             Some(Value::Array(items)) => Ok(Some(items)),
             None => Ok(None),
             Some(_) => Err(Halt::Failed(format!("GitHub's answer to {path} is no list"))),
         }
+    }
+
+    /// All pages that are left, as one.
+    async fn rest(&mut self) -> Result<Option<Vec<Value>>, Halt> {
+        let Some(mut all) = self.next().await? else { return Ok(None) };
+        while let Some(more) = self.next().await? {
+            all.extend(more);
+        }
+        Ok(Some(all))
     }
 }
 
@@ -348,14 +377,20 @@ impl Board {
         Ok(all)
     }
 
-    /// The project with this slug, as Taiga shows it in full.
+    /// The project with this slug, as Taiga shows it in full; `None` when this account does not see one.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn visible_project(&self, slug: &str) -> Result<Option<Value>, Halt> {
+        self.get(&format!("/projects/by_slug?slug={slug}")).await
+    }
+
+    /// As [`visible_project`](Self::visible_project), and none is an error.
     ///
     /// # Errors
     /// When there is none for this account; the text names `--slug`.
     pub async fn project(&self, slug: &str) -> Result<Value, Halt> {
-        self.get(&format!("/projects/by_slug?slug={slug}")).await?.ok_or_else(|| {
-            Halt::Failed(format!("--slug: Taiga shows no project {slug} to this account; a slug is the last part of the project's address, such as mireia-marmota"))
-        })
+        self.visible_project(slug).await?.ok_or_else(|| no_project(slug, "this account"))
     }
 
     /// Sends a request until it is answered, whatever the answer.
@@ -384,7 +419,16 @@ impl Board {
     }
 }
 
+/// The answer to a slug that leads nowhere.
+#[must_use]
+pub fn no_project(slug: &str, whom: &str) -> Halt {
+    Halt::Failed(format!(
+        "--slug: Taiga shows no project {slug} to {whom}; a slug is the last part of the project's address, such as mireia-marmota"
+    ))
+}
+
 fn with(request: RequestBuilder, body: Option<&Value>) -> RequestBuilder {
+    let request = request.timeout(PATIENCE);
     match body {
         Some(body) => request.json(body),
         None => request,

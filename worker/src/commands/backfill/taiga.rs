@@ -353,7 +353,8 @@ fn take(data: &mut Map<String, Value>, item: &Value, names: &[&str]) {
     data.extend(names.iter().map(|name| ((*name).to_owned(), item.get(*name).cloned().unwrap_or_default())));
 }
 
-/// The action and the person of the newest entry; without a history, whoever made it.
+/// The action and the person of the newest entry. Taiga's history begins with the first change: without one, it is
+/// as whoever made it made it.
 fn last_change(history: &Value, item: &Value) -> (&'static str, Value) {
     let newest = history.as_array().into_iter().flatten().max_by_key(|entry| text(entry, "created_at"));
     match newest {

@@ -27,7 +27,7 @@ async fn find(place: &GithubPlace, common: &Common) -> Result<Vec<(Hub, Hook)>, 
     let (mut unseen, mut shown) = (BTreeSet::new(), BTreeSet::new());
     for hub in remote.hubs()? {
         for owner in owners(&hub, place).await? {
-            let Some(hooks) = hub.all(format!("/{owner}/hooks?per_page=100")).await? else {
+            let Some(hooks) = hub.all_it_may_see(format!("/{owner}/hooks?per_page=100")).await? else {
                 unseen.insert(owner);
                 continue;
             };
@@ -59,12 +59,8 @@ async fn owners(hub: &Hub, place: &GithubPlace) -> Result<Vec<String>, Halt> {
         let orgs = orgs.iter().filter_map(|org| Some(format!("orgs/{}", org.get("login")?.as_str()?)));
         return Ok(orgs.chain(repositories(repos)).collect());
     };
-    let all = match hub.repositories(org, place.repo.as_deref()).await {
-        Ok(all) => repositories(all),
-        // Another course's token sees it.
-        Err(Halt::Failed(_)) => Vec::new(),
-        Err(halt) => return Err(halt),
-    };
+    // What this token does not see, another course's may.
+    let all = repositories(hub.visible_repositories(org, place.repo.as_deref()).await?.unwrap_or_default());
     let whole = place.repo.is_none().then(|| format!("orgs/{org}"));
     Ok(whole.into_iter().chain(all).collect())
 }
@@ -102,7 +98,7 @@ pub(super) async fn create(org: &str, repo: Option<&str>, wish: &Wish, common: &
     let hub = remote.hub(Some(&wish.prj))?;
     let (url, secret) = wish.of(Source::Github, &remote, &base)?;
     let owner = repo.map_or_else(|| format!("orgs/{org}"), |repo| format!("repos/{org}/{repo}"));
-    let hooks = hub.all(format!("/{owner}/hooks?per_page=100")).await?.ok_or_else(|| {
+    let hooks = hub.all_it_may_see(format!("/{owner}/hooks?per_page=100")).await?.ok_or_else(|| {
         Halt::Failed(format!("GitHub shows no hooks of {owner} to this token: check --org and --repo, and that the token has admin:org_hook (or, with --repo, admin:repo_hook); a person has hooks only with --repo"))
     })?;
     let mut all = ours(&base, &owner, &hooks).into_iter().filter(|hook| wish.means(&hook.url));

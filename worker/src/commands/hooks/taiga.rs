@@ -8,7 +8,7 @@ use shared::ids::Source;
 
 use super::{Common, Hook, TaigaPlace, Which, Wish, removed};
 use crate::commands::ours::{is_ours, project_of};
-use crate::commands::remote::{Board, Halt, refused};
+use crate::commands::remote::{Board, Halt, no_project, refused};
 use crate::commands::terminal::tell;
 
 /// What a hook is called in Taiga's settings.
@@ -28,14 +28,13 @@ async fn find(place: &TaigaPlace, common: &Common) -> Result<Vec<(Board, Hook)>,
     for board in boards {
         let hooks = match &place.slug {
             None => board.list("/webhooks").await?,
-            Some(slug) => match board.project(slug).await {
-                Ok(project) => {
+            Some(slug) => match board.visible_project(slug).await? {
+                Some(project) => {
                     known = true;
                     hooks_of(&board, &project).await?
                 }
-                // Another course's account sees it.
-                Err(Halt::Failed(_)) => Vec::new(),
-                Err(halt) => return Err(halt),
+                // Another course's account may see it.
+                None => Vec::new(),
             },
         };
         for (hook, _) in ours(&base, &hooks) {
@@ -45,9 +44,7 @@ async fn find(place: &TaigaPlace, common: &Common) -> Result<Vec<(Board, Hook)>,
         }
     }
     match &place.slug {
-        Some(slug) if !known => Err(Halt::Failed(format!(
-            "--slug: Taiga shows no project {slug} to any account of ours; a slug is the last part of the project's address, such as mireia-marmota"
-        ))),
+        Some(slug) if !known => Err(no_project(slug, "any account of ours")),
         _ => Ok(found),
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn run(options: &Options) -> Result<usize, Halt> {
     let (mut refused, mut hooks) = (0, 0);
     for owner in owners {
         // None to see: a person has no organisation, and not every token may see every hook.
-        for hook in hub.all(format!("{owner}/hooks?per_page=100")).await?.unwrap_or_default() {
+        for hook in hub.all_it_may_see(format!("{owner}/hooks?per_page=100")).await?.unwrap_or_default() {
             let url = hook.get("config").and_then(|config| config.get("url")?.as_str()).unwrap_or_default();
             let Some(id) = hook.get("id").and_then(Value::as_u64) else { continue };
             if options.common.is_ours(Source::Github, url) {
