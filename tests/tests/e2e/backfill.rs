@@ -1,7 +1,7 @@
 //! `worker backfill`: what the providers say becomes the same documents as their webhooks would have made, and
 //! it does not matter which of the two came first.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::ensure;
 use bson::Document;
@@ -385,4 +385,22 @@ async fn what_cannot_be_read_is_said_with_what_to_do() {
         output.status.code() == Some(1) && text.contains("course-of-Late") && text.contains("replace it"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_backfill_rests_while_its_token_is_at_a_limit() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "backfill-limit").await;
+    repository(&providers);
+    let reset = providers.world().limit("t", 2, Duration::from_secs(4));
+    let reset_at = Instant::now() + reset.duration_since(SystemTime::now()).unwrap();
+    let output =
+        command(&stack, &["backfill", "github", "--org", "upc-pes", "--prj", "Late", "--events", "issues"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("asks for a pause"), "{said}");
+    let calls = providers.calls_of("t");
+    assert_eq!(calls.iter().filter(|call| call.at < reset_at).count(), 2, "{calls:?}");
+    assert!(calls.len() > 2 && calls.iter().all(|call| call.status == 200), "{calls:?}");
+    assert_eq!(shown(&stack, "github", "Late", "issues").await.unwrap().len(), 3);
 }

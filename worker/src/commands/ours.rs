@@ -1,4 +1,4 @@
-//! Which hooks are ours: those whose address is that of this installation's ingress.
+//! Which hooks are ours: those that lead to the webhooks of this installation's ingress.
 
 use clap::Args;
 use reqwest::Url;
@@ -43,15 +43,16 @@ pub fn address(base: &Url, source: Source, project: &Project, model: Option<&Qua
     format!("{root}/webhook/{source}?prj={project}{model}")
 }
 
-/// Whether an address leads to this ingress, whatever follows: then the hook is ours, right or wrong. `http`
-/// and `https` are one: a hook with the wrong one is ours too.
+/// Whether an address leads to a webhook of this ingress: then the hook is ours, right or wrong. `http` and `https`
+/// are one, for a hook with the wrong one is ours too; what else lives on the same host is not.
 #[must_use]
 pub fn is_ours(base: &Url, address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };
-    let root = base.path().trim_end_matches('/');
-    let below = url.path().strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let ports_agree = base.port() == url.port();
-    base.host_str() == url.host_str() && ports_agree && below && (root.is_empty() || !url.path().is_empty())
+    let below = url.path().strip_prefix(base.path().trim_end_matches('/'));
+    let webhook = below
+        .and_then(|path| path.strip_prefix("/webhook"))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    webhook && base.host_str() == url.host_str() && base.port() == url.port()
 }
 
 /// Whether an address looks like one of an ingress: for who does not say where ours is.
@@ -77,7 +78,7 @@ mod tests {
         for address in [
             "https://ld.example.edu/webhook/github?prj=A",
             "http://ld.example.edu/webhook/github",
-            "https://ld.example.edu/typo",
+            "https://ld.example.edu/webhook/gihtub?prj=A",
         ] {
             assert!(is_ours(&ours, address), "{address}");
         }
@@ -85,6 +86,8 @@ mod tests {
             "https://ld.example.edu.evil.example/webhook/github?prj=A",
             "https://other.example.edu/webhook/github?prj=A",
             "https://ld.example.edu:8443/webhook/github?prj=A",
+            "https://ld.example.edu/ci/github",
+            "https://ld.example.edu/webhooks/x",
             "https://evil.example/?https://ld.example.edu/webhook/github",
             "",
         ] {

@@ -60,10 +60,6 @@ enum From {
 /// What both have.
 #[derive(Debug, Args)]
 struct Common {
-    #[command(flatten)]
-    connect: ConnectArgs,
-    #[command(flatten)]
-    remote: RemoteArgs,
     /// Whose documents: the prj of the team's webhooks.
     #[arg(long)]
     prj: Project,
@@ -82,6 +78,11 @@ struct Common {
     /// table for people, json for scripts.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    // Last, because what follows a heading of the help is under it.
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 /// The end of a time: of a date, the midnight after it.

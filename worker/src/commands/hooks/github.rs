@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
+use shared::config::SignatureArgs;
 use shared::ids::Source;
 
 use super::{Common, GithubPlace, Hook, Which, Wish, removed};
@@ -93,10 +94,15 @@ fn wrong(hook: &Value) -> Vec<&'static str> {
     checks.into_iter().filter(|(right, _)| !right).map(|(_, what)| what).collect()
 }
 
-pub(super) async fn create(org: &str, repo: Option<&str>, wish: &Wish, common: &Common) -> Result<(), Halt> {
+pub(super) async fn create(
+    (org, repo): (&str, Option<&str>),
+    wish: &Wish,
+    common: &Common,
+    secrets: &SignatureArgs,
+) -> Result<(), Halt> {
     let (remote, base) = common.open()?;
     let hub = remote.hub(Some(&wish.prj))?;
-    let (url, secret) = wish.of(Source::Github, &remote, &base)?;
+    let (url, secret) = wish.of(Source::Github, &remote, &base, secrets)?;
     let owner = repo.map_or_else(|| format!("orgs/{org}"), |repo| format!("repos/{org}/{repo}"));
     let hooks = hub.all_it_may_see(format!("/{owner}/hooks?per_page=100")).await?.ok_or_else(|| {
         Halt::Failed(format!("GitHub shows no hooks of {owner} to this token: check --org and --repo, and that the token has admin:org_hook (or, with --repo, admin:repo_hook); a person has hooks only with --repo"))

@@ -1,6 +1,6 @@
 //! `worker hooks`: see, make, mend and remove our hooks at GitHub and Taiga.
 //!
-//! A hook is ours when its address leads to this installation's ingress (`--public-url`); no other is ever
+//! A hook is ours when it leads to a webhook of this installation's ingress (`--public-url`); no other is ever
 //! changed or removed. Making one that is there already changes nothing, or mends it.
 
 mod github;
@@ -80,6 +80,8 @@ enum Create {
         wish: Box<Wish>,
         #[command(flatten)]
         common: Box<Common>,
+        #[command(flatten)]
+        secrets: Box<SignatureArgs>,
     },
     /// A webhook of a project.
     #[command(
@@ -93,6 +95,8 @@ enum Create {
         wish: Box<Wish>,
         #[command(flatten)]
         common: Box<Common>,
+        #[command(flatten)]
+        secrets: Box<SignatureArgs>,
     },
 }
 
@@ -126,12 +130,13 @@ enum Delete {
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]
-    remote: RemoteArgs,
-    #[command(flatten)]
     url: UrlArgs,
     /// table for people, json for scripts.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    // Last, because what follows a heading of the help is under it.
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 /// Where hooks are looked for at GitHub.
@@ -156,8 +161,6 @@ struct TaigaPlace {
 /// How a hook is to be.
 #[derive(Debug, Args)]
 struct Wish {
-    #[command(flatten)]
-    signatures: SignatureArgs,
     /// Whose hook: the prj of its address.
     #[arg(long)]
     prj: Project,
@@ -241,9 +244,15 @@ impl Common {
 
 impl Wish {
     /// Address and secret.
-    fn of(&self, source: Source, remote: &Remote, base: &Url) -> Result<(String, Secret), String> {
+    fn of(
+        &self,
+        source: Source,
+        remote: &Remote,
+        base: &Url,
+        secrets: &SignatureArgs,
+    ) -> Result<(String, Secret), String> {
         let courses = remote.courses.courses();
-        let default = DefaultKeys::new(&self.signatures)?;
+        let default = DefaultKeys::new(secrets)?;
         let own = courses.course_of(&self.prj).and_then(|course| course.signing_keys(source));
         let keys = own.or_else(|| default.of(source)).ok_or_else(|| {
             let name = source.as_str();
@@ -264,10 +273,12 @@ pub async fn run(options: Options) -> ExitCode {
         let ended = match &options.action {
             Action::List(List::Github { place, common }) => github::list(place, common).await,
             Action::List(List::Taiga { place, common }) => taiga::list(place, common).await,
-            Action::Create(Create::Github { org, repo, wish, common }) => {
-                github::create(org, repo.as_deref(), wish, common).await
+            Action::Create(Create::Github { org, repo, wish, common, secrets }) => {
+                github::create((org, repo.as_deref()), wish, common, secrets).await
             }
-            Action::Create(Create::Taiga { slug, wish, common }) => taiga::create(slug, wish, common).await,
+            Action::Create(Create::Taiga { slug, wish, common, secrets }) => {
+                taiga::create(slug, wish, common, secrets).await
+            }
             Action::Delete(Delete::Github { place, which, common }) => github::delete(place, which, common).await,
             Action::Delete(Delete::Taiga { place, which, common }) => taiga::delete(place, which, common).await,
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
+use shared::config::SignatureArgs;
 use shared::ids::Source;
 
 use super::{Common, Hook, TaigaPlace, Which, Wish, removed};
@@ -68,10 +69,10 @@ fn ours(base: &Url, hooks: &[Value]) -> Vec<(Hook, String)> {
     all.filter(|(hook, _)| is_ours(base, &hook.url)).collect()
 }
 
-pub(super) async fn create(slug: &str, wish: &Wish, common: &Common) -> Result<(), Halt> {
+pub(super) async fn create(slug: &str, wish: &Wish, common: &Common, secrets: &SignatureArgs) -> Result<(), Halt> {
     let (remote, base) = common.open()?;
     let board = remote.board(Some(&wish.prj))?;
-    let (url, secret) = wish.of(Source::Taiga, &remote, &base)?;
+    let (url, secret) = wish.of(Source::Taiga, &remote, &base, secrets)?;
     let project = board.project(slug).await?;
     let hooks = hooks_of(&board, &project).await?;
     let id = project.get("id").and_then(Value::as_i64).unwrap_or_default();

@@ -123,7 +123,7 @@ async fn read(hub: &Hub, path: &str, since: i64) -> Result<BTreeMap<String, Grou
             group.newest = group.newest.max((at, id));
             group.arrived |= arrived;
         }
-        progress(format_args!("{}: deliveries", path.trim_start_matches('/')), groups.len());
+        progress(path.trim_start_matches('/'), groups.len());
         if older {
             break;
         }

@@ -37,8 +37,6 @@ enum From {
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]
-    remote: RemoteArgs,
-    #[command(flatten)]
     url: UrlArgs,
     /// With whose token or account; without it the default one, or the only one there is.
     #[arg(long)]
@@ -49,6 +47,9 @@ struct Common {
     /// table for people, json for scripts.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    // Last, because what follows a heading of the help is under it.
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 impl Common {
