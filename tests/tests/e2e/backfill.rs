@@ -392,7 +392,7 @@ async fn a_backfill_rests_while_its_token_is_at_a_limit() {
     let providers = Providers::start().unwrap();
     let stack = start(&providers, "backfill-limit").await;
     repository(&providers);
-    let reset = providers.world().limit("t", 2, Duration::from_secs(4));
+    let reset = providers.world().limit("t", 2, Duration::from_secs(10));
     let reset_at = Instant::now() + reset.duration_since(SystemTime::now()).unwrap();
     let output =
         command(&stack, &["backfill", "github", "--org", "upc-pes", "--prj", "Late", "--events", "issues"]).await;

@@ -7,8 +7,13 @@ use shared::ids::{Project, QualityModel, Source};
 /// Where the internet finds ingress.
 #[derive(Debug, Clone, Args)]
 pub struct UrlArgs {
-    /// Where GitHub and Taiga find ingress, such as https://ld.example.edu; a hook that leads there is ours.
-    #[arg(long, env = "PUBLIC_URL", value_parser = base)]
+    /// Where GitHub and Taiga find ingress; a hook that leads to its `/webhook` is ours.
+    #[arg(
+        long,
+        env = "PUBLIC_URL",
+        value_parser = base,
+        help = "Where GitHub and Taiga find ingress, such as https://ld.example.edu; a hook that leads there is ours"
+    )]
     pub public_url: Option<Url>,
 }
 
