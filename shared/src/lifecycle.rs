@@ -34,6 +34,15 @@ impl Health {
     }
 }
 
+/// Asks the kernel not to back the heap with pages of 2 MiB: measured with large batches, they cost the worker 30 MB
+/// and make nothing faster. A kernel that refuses leaves things as they are.
+fn keep_pages_small() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!(%error, "the kernel keeps large pages on; the process takes more memory");
+    }
+}
+
 /// The tasks of one process and its two stop signals.
 #[derive(Debug)]
 pub struct Lifecycle {
@@ -54,6 +63,7 @@ impl Lifecycle {
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
+        keep_pages_small();
         Self {
             soft: CancellationToken::new(),
             hard: CancellationToken::new(),

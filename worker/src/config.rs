@@ -109,10 +109,10 @@ fn places(text: &str) -> Result<NonZeroUsize, String> {
 #[command(next_help_heading = "Work")]
 pub struct WorkArgs {
     /// How many batches are worked on at the same time.
-    #[arg(long, env = "WORKER_CONCURRENCY", default_value = "3")]
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value = "2")]
     pub worker_concurrency: NonZeroUsize,
     /// How many events a batch has at most.
-    #[arg(long, env = "WORKER_BATCH", default_value = "1000")]
+    #[arg(long, env = "WORKER_BATCH", default_value = "6000")]
     pub worker_batch: NonZeroUsize,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]

@@ -41,6 +41,10 @@ const LATER: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(30
 /// How all of them wait while LD Eval is down.
 const CIRCUIT: Policy = Policy::new(Duration::from_millis(250), Duration::from_secs(15));
 
+/// How long to wait between sendings while a backlog is worked off. Of the many notifications that come of it
+/// most are replaced by newer ones meanwhile, and LD Eval computes once what it would compute ten times.
+const BACKLOG: Duration = Duration::from_millis(250);
+
 /// Queues notifications durably; a newer one replaces an unsent older one.
 ///
 /// # Errors
@@ -175,6 +179,9 @@ impl Notifier {
             return 1;
         }
         circuit.reset();
+        if self.pipeline.backlog.is_worked_off() {
+            tokio::time::sleep(BACKLOG).await;
+        }
         drop(places.acquire().await);
         places.available_permits().max(1)
     }

@@ -8,6 +8,7 @@ use async_nats::jetstream::stream::Info;
 use serde_json::json;
 use shared::admin::Readiness;
 use shared::credentials::Handle;
+use shared::retry::Policy;
 use shared::topology::StreamName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,9 @@ use crate::consumer::Pipeline;
 
 /// How often everything is proven again.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// How it is proven again while something is away, from a start on: soon, then as seldom as ever.
+const AGAIN: Policy = Policy::new(Duration::from_millis(50), EVERY);
 
 /// How long one proof may take: a frozen server must not keep an old "ready" alive.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -40,6 +44,7 @@ pub async fn watch(
     readiness: watch::Sender<Readiness>,
     soft: CancellationToken,
 ) -> Result<(), Infallible> {
+    let mut again = AGAIN.delays();
     loop {
         let mut state = Readiness::default();
         // A broken edit is a fact, no problem: the last good file is in force, and events go on.
@@ -63,9 +68,16 @@ pub async fn watch(
                 .push(format!("MongoDB: no answer within {} s; check MONGO_URI and the server", PATIENCE.as_secs())),
         }
         metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(state.problems.is_empty())));
+        let wait = match state.problems.is_empty() {
+            true => {
+                again.reset();
+                EVERY
+            }
+            false => again.next_delay(),
+        };
         readiness.send_replace(state);
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(wait) => {}
             () = soft.cancelled() => return Ok(()),
         }
     }

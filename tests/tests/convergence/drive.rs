@@ -16,7 +16,7 @@ use mongodb::Database;
 use tests::eventually::eventually;
 use tests::servers::{self, mongo};
 use worker::effect::Kind;
-use worker::store::Store;
+use worker::store::{self, Store};
 
 use crate::history::{Batch, Event, Turn, WORKERS};
 use crate::model::world;
@@ -117,8 +117,8 @@ impl Bench {
 
     async fn apply(&self, worker: usize, events: &[Event], prj: &str) -> anyhow::Result<()> {
         let store = self.stores.get(worker).context("nobody has this number")?;
-        let events = events.iter().map(|event| payload::normalised(event, prj)).collect();
-        let refusals = store.apply(events).await?;
+        let batch = store::Batch::of(events.iter().map(|event| payload::normalised(event, prj)))?;
+        let refusals = store.apply(batch).await?;
         ensure!(refusals.is_empty(), "MongoDB refused {refusals:?}");
         Ok(())
     }

@@ -13,11 +13,11 @@ pub mod pull;
 pub mod settle;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::Context as JetStream;
-use async_nats::jetstream::Message;
+use async_nats::jetstream::{AckKind, Context as JetStream, Message};
+use async_nats::{Client, Subject};
 use futures::future::join_all;
 use shared::publish::Publisher;
 use shared::retry::Policy;
@@ -29,7 +29,7 @@ use self::process::{Attempt, Outage};
 use self::pull::Puller;
 use self::settle::{Settler, Verdict};
 use crate::enrich::Tokens;
-use crate::store::Store;
+use crate::store::{LARGE, Store};
 
 /// How long a pull waits at the server before it is asked again; also how long an idle worker takes to stop.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -72,6 +72,8 @@ pub struct Pipeline {
     pub tells_of_backfills: bool,
     /// Whether what cannot be processed goes to the dead letters; a replay's is there already.
     pub buries: bool,
+    /// Whether a backlog is being worked off.
+    pub backlog: Backlog,
     /// One line an interval for outages of MongoDB or NATS.
     pub outages: Throttle,
     /// One line an interval for failing pulls.
@@ -83,7 +85,7 @@ impl Pipeline {
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, topology: Topology, jetstream: JetStream, batch: usize) -> Self {
         let (outages, pulls) = (Throttle::new(TELL_EVERY), Throttle::new(TELL_EVERY));
-        let tokens = Tokens::none();
+        let (tokens, backlog) = (Tokens::none(), Backlog::default());
         let (notifies, tells_of_backfills, buries) = (true, false, true);
         Self {
             store,
@@ -95,9 +97,27 @@ impl Pipeline {
             notifies,
             tells_of_backfills,
             buries,
+            backlog,
             outages,
             pulls,
         }
+    }
+}
+
+/// Remembers when a large batch was last worked on: they follow one another while there is a backlog.
+#[derive(Debug, Default)]
+pub struct Backlog(Mutex<Option<Instant>>);
+
+impl Backlog {
+    fn look(&self, messages: &[Message]) {
+        if messages.len() >= LARGE {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    /// Whether events wait in large numbers, and what is done now will be overtaken in a moment.
+    pub fn is_worked_off(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < POLL)
     }
 }
 
@@ -170,6 +190,7 @@ async fn pump(
 /// Works on a batch until every message is settled; at the hard stop hands back what is not.
 pub async fn work(pipeline: &Pipeline, messages: Vec<Message>, hard: &CancellationToken) {
     let settler = Settler::new(pipeline);
+    pipeline.backlog.look(&messages);
     let delivered = |message: &Message| message.info().map_or(1, |info| info.delivered);
     if messages.iter().any(|message| delivered(message) > 1) {
         let again = messages.iter().filter(|message| delivered(message) > 1).count();
@@ -214,6 +235,7 @@ async fn work_together(pipeline: &Pipeline, settler: &Settler<'_>, messages: Vec
                 if pipeline.outages.reset() {
                     tracing::info!("MongoDB and NATS take writes again");
                 }
+                pipeline.backlog.look(&messages);
                 let settled = messages.iter().zip(verdicts).map(|(message, verdict)| settler.settle(message, verdict));
                 join_all(settled).await;
                 return;
@@ -250,21 +272,27 @@ async fn work_together(pipeline: &Pipeline, settler: &Settler<'_>, messages: Vec
 }
 
 /// Tells JetStream that messages are still being worked on.
-struct KeepAlive(Vec<Message>);
+struct KeepAlive {
+    client: Option<Client>,
+    /// Where each message is answered: no more of it than that, because a message's headers take more room than
+    /// its payload.
+    replies: Vec<Subject>,
+}
 
 impl KeepAlive {
-    fn new<'a>(messages: impl Iterator<Item = &'a Message>) -> Self {
-        // Payloads are reference counted; what is cloned is the reply subject.
-        Self(messages.cloned().collect())
+    fn new<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> Self {
+        let client = messages.clone().next().map(|message| message.context.client());
+        Self { client, replies: messages.filter_map(|message| message.reply.clone()).collect() }
     }
 
     /// Tells it again and again; never returns.
     async fn keep_on(&self) {
         loop {
             tokio::time::sleep(ACK_WAIT / 3).await;
-            for message in &self.0 {
+            for reply in &self.replies {
+                let Some(client) = &self.client else { continue };
                 // Without a connection there is nobody to tell; the message then comes again, which is harmless.
-                drop(message.ack_with(async_nats::jetstream::AckKind::Progress).await);
+                drop(client.publish(reply.clone(), AckKind::Progress.into()).await);
             }
         }
     }

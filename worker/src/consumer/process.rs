@@ -17,7 +17,7 @@ use crate::enrich::lookup::Asker;
 use crate::enrich::{self, Lookups, Tokens};
 use crate::normalise::normalise;
 use crate::notify;
-use crate::store::{Event, StoreError};
+use crate::store::{Batch, Event, StoreError};
 
 /// MongoDB or NATS is away: nobody's fault, try again later.
 #[derive(Debug)]
@@ -37,15 +37,12 @@ pub enum Attempt {
     },
 }
 
-/// A message that was understood.
+/// What remains to be done for a message once its effects are in the batch.
 struct Understood {
     index: usize,
-    event: Event,
     notifications: Vec<Notification>,
     label: (&'static str, String),
     received_at: i64,
-    /// Told by `worker backfill` at its end, once for all.
-    quiet: bool,
 }
 
 /// Tries to settle a batch.
@@ -63,28 +60,28 @@ pub async fn attempt(pipeline: &Pipeline, messages: &[Message]) -> Result<Attemp
 async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<Attempt, Outage> {
     let mut verdicts: Vec<Verdict> = messages.iter().map(|_| Verdict::Done).collect();
     loop {
+        let mut batch = Batch::default();
+        let mut lookups = Lookups::default();
         let mut understood = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             if matches!(verdicts.get(index), Some(Verdict::Done)) {
                 match understand(message) {
                     Ok(Meaning { event, notifications, label, received_at, backfill }) => {
+                        look_up(&mut lookups, &pipeline.tokens, &event, &notifications, label.0);
+                        // Into the batch at once: what is encoded takes less room than what is understood.
+                        if let Err(error) = batch.add(event) {
+                            return Ok(Attempt::Poisoned { reason: "unstorable", error: error.to_string() });
+                        }
+                        // `worker backfill` tells LD Eval at its end, once for all.
                         let quiet = backfill && !pipeline.tells_of_backfills;
-                        understood.push(Understood { index, event, notifications, label, received_at, quiet });
+                        let notifications = if quiet { Vec::new() } else { notifications };
+                        understood.push(Understood { index, notifications, label, received_at });
                     }
                     Err(verdict) => verdicts[index] = verdict,
                 }
             }
         }
-        let lookups = lookups(&pipeline.tokens, &understood);
-        let (events, rest): (Vec<_>, Vec<_>) = understood
-            .into_iter()
-            .map(|one| {
-                // Its look-ups are its own all the same: they are made by now.
-                let due = if one.quiet { Vec::new() } else { one.notifications };
-                (one.event, (one.index, due, one.label, one.received_at))
-            })
-            .unzip();
-        let refusals = match pipeline.store.apply(events).await {
+        let refusals = match pipeline.store.apply(batch).await {
             Ok(refusals) => refusals,
             Err(StoreError::Outage(error)) => return Err(Outage(error)),
             Err(error @ StoreError::Command { .. }) => {
@@ -94,14 +91,14 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
         if !refusals.is_empty() {
             // A refused document may have stood for older, good events of its entity: again, without it.
             for refusal in refusals {
-                if let Some((index, ..)) = rest.get(refusal.event) {
+                if let Some(Understood { index, .. }) = understood.get(refusal.event) {
                     verdicts[*index] = Verdict::dead("unstorable", refusal.error);
                 }
             }
             continue;
         }
         let due: BTreeSet<&Notification> = match pipeline.notifies {
-            true => rest.iter().flat_map(|(_, notifications, ..)| notifications).collect(),
+            true => understood.iter().flat_map(|one| &one.notifications).collect(),
             false => BTreeSet::new(),
         };
         futures::try_join!(
@@ -110,7 +107,7 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
         )
         .map_err(|error| Outage(format!("notifications and look-ups cannot be queued: {error}")))?;
         let now = shared::time::now_ms();
-        for (_, _, (source, event), received_at) in &rest {
+        for Understood { label: (source, event), received_at, .. } in &understood {
             metrics::counter!("ldconnect_events_total", "source" => *source, "event" => event.clone(), "outcome" => "stored")
                 .increment(1);
             metrics::histogram!("ldconnect_end_to_end_seconds").record((now - received_at).max(0) as f64 / 1000.0);
@@ -119,18 +116,14 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
     }
 }
 
-/// What events leave to be looked up: nothing where nobody has a token for it.
-fn lookups(tokens: &Tokens, understood: &[Understood]) -> Lookups {
-    let mut lookups = Lookups::default();
-    for Understood { event, notifications, label, .. } in understood {
-        let Some(asker) = notifications.first().and_then(Asker::of) else { continue };
-        if let Ok(source) = label.0.parse::<Source>()
-            && tokens.cover(source, &asker.prj)
-        {
-            lookups.add(source, &asker, &event.effects);
-        }
+/// Adds what an event leaves to be looked up: nothing where nobody has a token for it.
+fn look_up(lookups: &mut Lookups, tokens: &Tokens, event: &Event, notifications: &[Notification], source: &str) {
+    if let Some(asker) = notifications.first().and_then(Asker::of)
+        && let Ok(source) = source.parse::<Source>()
+        && tokens.cover(source, &asker.prj)
+    {
+        lookups.add(source, &asker, &event.effects);
     }
-    lookups
 }
 
 /// What a message says.

@@ -11,7 +11,7 @@ use mongodb::Database;
 
 use super::COMMANDS;
 use super::command::{self, StoreError};
-use super::fold::{Deletion, Link, Plan, State, Target, entity_id, link_id, sprint_id};
+use super::fold::{Batch, Deletion, Link, State, Target, entity_id, link_id, sprint_id};
 use super::memory::{self, KnownSprint, read_order};
 use super::statement::{
     EPIC_FIELDS, LINK, LINK_EPIC, MILESTONE_FIELDS, SPRINT, STATE, key_filter, not_newer, nulls, older, order, raw,
@@ -23,38 +23,38 @@ use crate::effect::{Kind, Order};
 const BEFORE_ALL: Order = Order { t: i64::MIN, s: i64::MIN };
 
 /// Applies what is remembered to what was written, and what was remembered to what is there.
-pub(super) async fn settle(db: &Database, plan: &Plan) -> Result<(), StoreError> {
+pub(super) async fn settle(db: &Database, batch: &Batch) -> Result<(), StoreError> {
     let (gone, sprints) =
-        futures::try_join!(memory::deletions(db, deletion_ids(plan)), memory::sprints(db, sprint_ids(plan)),)?;
+        futures::try_join!(memory::deletions(db, deletion_ids(batch)), memory::sprints(db, sprint_ids(batch)),)?;
     let mut work = Work::default();
-    for deletion in plan.deletions.values() {
+    for deletion in batch.deletions.values() {
         work.deletion(db, deletion).await?;
     }
-    for sprint in plan.sprints.values() {
+    for sprint in batch.sprints.values() {
         let known = KnownSprint { state: sprint.state.clone(), gone: sprint.gone };
         for kind in [Kind::UserStory, Kind::Task] {
             work.sprint(kind.collection(&sprint.prj), &Document::new(), &sprint.id, &known)?;
         }
     }
-    for state in plan.states.values() {
+    for state in batch.states.values() {
         work.written_state(state, &gone, &sprints)?;
     }
-    for link in plan.links.values() {
+    for link in batch.links.values() {
         work.written_link(link, &gone)?;
     }
     work.send(db).await
 }
 
 /// The deletions that could concern what the batch wrote.
-fn deletion_ids(plan: &Plan) -> Vec<String> {
+fn deletion_ids(batch: &Batch) -> Vec<String> {
     let mut ids = Vec::new();
-    for (id, state) in &plan.states {
+    for (id, state) in &batch.states {
         if !matches!(state.kind, Kind::Commit | Kind::Row) {
             ids.push(id.clone());
         }
         ids.extend(story_id(state));
     }
-    for (id, link) in &plan.links {
+    for (id, link) in &batch.links {
         ids.push(id.clone());
         ids.push(entity_id(Kind::Epic, &link.prj, std::slice::from_ref(&link.epic)));
         ids.push(link_id(&link.prj, &link.story, &link.epic));
@@ -62,13 +62,13 @@ fn deletion_ids(plan: &Plan) -> Vec<String> {
     ids
 }
 
-fn sprint_ids(plan: &Plan) -> Vec<String> {
-    plan.states.values().filter_map(|state| Some(sprint_id(&state.prj, milestone_of(state)?))).collect()
+fn sprint_ids(batch: &Batch) -> Vec<String> {
+    batch.states.values().filter_map(|state| Some(sprint_id(&state.prj, milestone_of(state)?))).collect()
 }
 
 /// The sprint a story or task is in.
 fn milestone_of(state: &State) -> Option<&Bson> {
-    state.milestone.as_ref()?.get("milestone_id").filter(|id| **id != Bson::Null)
+    state.milestone.as_ref().filter(|id| **id != Bson::Null)
 }
 
 /// The deletion of the story that a task hangs from.

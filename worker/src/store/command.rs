@@ -87,6 +87,15 @@ pub(super) async fn update(
     send(db, Verb::Update, collection, statements).await
 }
 
+/// The same for `insert`, of whole documents.
+pub(super) async fn insert(
+    db: &Database,
+    collection: &str,
+    documents: &[RawDocumentBuf],
+) -> Result<Vec<Failure>, StoreError> {
+    send(db, Verb::Insert, collection, documents).await
+}
+
 /// The same for `delete`; a failed statement is an error, because none of ours can fail by itself.
 pub(super) async fn delete(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
     none_failed(send(db, Verb::Delete, collection, statements).await?)
@@ -142,6 +151,7 @@ pub(super) async fn patiently<T>(command: impl Future<Output = Result<T, StoreEr
 
 #[derive(Debug, Clone, Copy)]
 enum Verb {
+    Insert,
     Update,
     Delete,
 }
@@ -168,6 +178,10 @@ async fn send(
         }
         let mut command = RawDocumentBuf::new();
         match verb {
+            Verb::Insert => {
+                command.append(cstr!("insert"), collection);
+                command.append(cstr!("documents"), array);
+            }
             Verb::Update => {
                 command.append(cstr!("update"), collection);
                 command.append(cstr!("updates"), array);

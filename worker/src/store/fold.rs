@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bson::{Bson, Document};
+use bson::{Bson, Document, RawDocumentBuf};
 
+use super::command::StoreError;
+use super::statement::packed;
 use crate::effect::{Effect, Key, Kind, MilestoneFields, Order};
 
 /// One event of a batch, normalised.
@@ -24,11 +26,16 @@ pub(super) struct State {
     pub(super) kind: Kind,
     pub(super) key: Key,
     pub(super) order: Order,
-    pub(super) fields: Document,
-    pub(super) milestone: Option<MilestoneFields>,
+    /// What the document shows, the milestone's fields included. Encoded at once: thousands of these wait
+    /// together, and as bytes they take a quarter of the room.
+    pub(super) fields: RawDocumentBuf,
+    /// Stories and tasks: the id of the sprint they are in, null when in none. `None` for other kinds.
+    pub(super) milestone: Option<Bson>,
     pub(super) story: Option<Bson>,
     pub(super) delivery: String,
     pub(super) event: usize,
+    /// Whether this is probably the first that is heard of the entity.
+    pub(super) fresh: bool,
 }
 
 /// A story's newest link in the batch.
@@ -78,36 +85,57 @@ pub(super) struct Sprint {
     pub(super) gone: Option<Order>,
 }
 
-/// The registers a batch writes, each once. Keys are the `_id`s of [`entity_id`] and its like.
+/// What a batch of events comes to: the registers it writes, each once.
+///
+/// Keys are the `_id`s of [`entity_id`] and its like.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub struct Batch {
+    events: usize,
     pub(super) states: HashMap<String, State>,
     pub(super) links: HashMap<String, Link>,
     pub(super) deletions: HashMap<String, Deletion>,
     pub(super) sprints: HashMap<String, Sprint>,
 }
 
-impl Plan {
-    /// Folds a batch. The order of its events does not matter.
-    pub(super) fn fold(events: Vec<Event>) -> Self {
-        let mut plan = Self::default();
-        for (index, event) in events.into_iter().enumerate() {
-            for effect in event.effects {
-                plan.add(index, &event.prj, &event.delivery, effect);
-            }
-        }
-        // What the batch itself deletes need not be written first: the deletion is, and says it all.
-        let deletions = &plan.deletions;
-        plan.states.retain(|id, state| {
-            state.kind == Kind::Commit || deletions.get(id).is_none_or(|deletion| deletion.order < state.order)
-        });
-        plan
+impl Batch {
+    /// Folds events. Their order does not matter, but for the numbers in a [`Refusal`](super::Refusal).
+    ///
+    /// # Errors
+    /// When one of them cannot be encoded: its own fault, whoever tries.
+    pub fn of(events: impl IntoIterator<Item = Event>) -> Result<Self, StoreError> {
+        let mut batch = Self::default();
+        events.into_iter().try_for_each(|event| batch.add(event))?;
+        Ok(batch)
     }
 
-    fn add(&mut self, event: usize, prj: &str, delivery: &str, effect: Effect) {
+    /// Adds an event. The first one has the number 0 in a [`Refusal`](super::Refusal).
+    ///
+    /// # Errors
+    /// When it cannot be encoded: its own fault, whoever tries.
+    pub fn add(&mut self, event: Event) -> Result<(), StoreError> {
+        let number = self.events;
+        self.events += 1;
+        event.effects.into_iter().try_for_each(|effect| self.fold(number, &event.prj, &event.delivery, effect))
+    }
+
+    /// How many events were added.
+    pub(super) const fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Leaves out what the batch itself deletes: it need not be written first, because the deletion is, and
+    /// says it all.
+    pub(super) fn leave_out_deleted(&mut self) {
+        let deletions = &self.deletions;
+        self.states.retain(|id, state| {
+            state.kind == Kind::Commit || deletions.get(id).is_none_or(|deletion| deletion.order < state.order)
+        });
+    }
+
+    fn fold(&mut self, event: usize, prj: &str, delivery: &str, effect: Effect) -> Result<(), StoreError> {
         let prj = prj.to_owned();
         match effect {
-            Effect::State { kind, key, order, fields, milestone, story } => {
+            Effect::State { kind, key, order, mut fields, milestone, story } => {
                 let id = entity_id(kind, &prj, &key);
                 let wins = self.states.get(&id).is_none_or(|held| match kind {
                     Kind::Commit => order < held.order,
@@ -115,7 +143,13 @@ impl Plan {
                 });
                 if wins {
                     let delivery = delivery.to_owned();
-                    let state = State { prj, kind, key, order, fields, milestone, story, delivery, event };
+                    let fresh = is_fresh(kind, &fields);
+                    let sprint = milestone.as_ref().map(|fields| fields.get("milestone_id").cloned());
+                    let sprint = sprint.map(|id| id.unwrap_or(Bson::Null));
+                    fields.extend(milestone.into_iter().flatten());
+                    let fields = packed(&fields)?;
+                    let state =
+                        State { prj, kind, key, order, fields, milestone: sprint, story, delivery, event, fresh };
                     self.states.insert(id, state);
                 }
             }
@@ -138,6 +172,7 @@ impl Plan {
                 sprint.gone = sprint.gone.max(Some(order));
             }
         }
+        Ok(())
     }
 
     fn delete(&mut self, prj: String, target: Target, order: Order) {
@@ -155,6 +190,16 @@ impl Plan {
     pub(super) fn collections(&self) -> BTreeSet<(Kind, &str)> {
         let states = self.states.values().map(|state| (state.kind, state.prj.as_str()));
         states.chain(self.links.values().map(|link| (Kind::UserStory, link.prj.as_str()))).collect()
+    }
+}
+
+/// Whether a state is probably its entity's first: by far the cheapest to write, and merely dearer when it is not.
+fn is_fresh(kind: Kind, fields: &Document) -> bool {
+    let is = |name, action| fields.get_str(name).is_ok_and(|told| told == action);
+    match kind {
+        Kind::Commit | Kind::Row | Kind::PullRequest => true,
+        Kind::GithubIssue => is("action", "opened"),
+        Kind::UserStory | Kind::Task | Kind::TaigaIssue | Kind::Epic => is("action_type", "create"),
     }
 }
 

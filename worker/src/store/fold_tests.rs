@@ -21,14 +21,16 @@ fn linked(story: i32, epic: i32, order: Order) -> Effect {
 }
 
 /// Folds a batch of events with one effect each.
-fn fold<'a>(effects: impl IntoIterator<Item = &'a Effect>) -> Plan {
+fn fold<'a>(effects: impl IntoIterator<Item = &'a Effect>) -> Batch {
     let event = |effect: &Effect| Event { prj: "P".into(), delivery: "d".into(), effects: vec![effect.clone()] };
-    Plan::fold(effects.into_iter().map(event).collect())
+    let mut batch = Batch::of(effects.into_iter().map(event)).unwrap();
+    batch.leave_out_deleted();
+    batch
 }
 
 /// What remains of a batch, in words, without the places of events in it.
-fn remains(plan: &Plan) -> BTreeSet<String> {
-    let states = plan.states.iter().map(|(id, held)| format!("{id} {:?} {}", held.order, held.fields));
+fn remains(plan: &Batch) -> BTreeSet<String> {
+    let states = plan.states.iter().map(|(id, held)| format!("{id} {:?} {:?}", held.order, held.fields));
     let links = plan.links.iter().map(|(id, held)| format!("{id} {:?} to {}", held.order, held.epic));
     let deletions = plan.deletions.iter().map(|(id, held)| format!("{id} gone {:?}", held.order));
     let sprints = plan.sprints.iter().map(|(id, held)| format!("{id} {:?} gone {:?}", held.state, held.gone));

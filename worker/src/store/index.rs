@@ -24,13 +24,26 @@ const IN_THE_WAY: [i32; 3] = [11_000, 85, 86];
 /// Which collections are known to have their index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Indexes {
-    known: Arc<Mutex<HashMap<String, Instant>>>,
+    known: Arc<Mutex<HashMap<String, Known>>>,
     /// Held while indexes are made: every lane meets the same new collections at the same time, and MongoDB makes
     /// an index that is being made already no faster for being asked thrice.
     making: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// What is known of a collection's index.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    since: Instant,
+    /// It is there; else what is in the collection is in its way.
+    there: bool,
+}
+
 impl Indexes {
+    /// Whether a second document of a natural key is refused. Where it is not, only an upsert finds the first.
+    pub(super) fn refuses_duplicates(&self, collection: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(collection).is_some_and(|known| known.there)
+    }
+
     /// Makes the indexes of these collections that are not known to be there.
     pub(super) async fn ensure(&self, db: &Database, collections: BTreeSet<(Kind, &str)>) -> Result<(), StoreError> {
         let mut wanted: Vec<(Kind, String)> =
@@ -44,8 +57,9 @@ impl Indexes {
         self.keep_unknown(&mut wanted);
         futures::stream::iter(wanted.into_iter().map(Ok))
             .try_for_each_concurrent(COMMANDS, |(kind, name)| async move {
-                create(db, kind, &name).await?;
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Instant::now());
+                let there = create(db, kind, &name).await?;
+                let known = Known { since: Instant::now(), there };
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, known);
                 Ok(())
             })
             .await
@@ -53,11 +67,12 @@ impl Indexes {
 
     fn keep_unknown(&self, wanted: &mut Vec<(Kind, String)>) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.retain(|(_, name)| known.get(name).is_none_or(|since| since.elapsed() > TRUST));
+        wanted.retain(|(_, name)| known.get(name).is_none_or(|known| known.since.elapsed() > TRUST));
     }
 }
 
-async fn create(db: &Database, kind: Kind, collection: &str) -> Result<(), StoreError> {
+/// Says whether the index is there now.
+async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
     let fields = kind.key_fields();
     let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
     let command = doc! {
@@ -67,7 +82,7 @@ async fn create(db: &Database, kind: Kind, collection: &str) -> Result<(), Store
     };
     patiently(async {
         match db.run_command(command).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(error) => match *error.kind {
                 ErrorKind::Command(ref refusal) if IN_THE_WAY.contains(&refusal.code) => {
                     tracing::warn!(
@@ -76,7 +91,7 @@ async fn create(db: &Database, kind: Kind, collection: &str) -> Result<(), Store
                         "cannot make the unique index for what is already in the collection; \
                          going on without it, remove the older duplicates and the index is made by itself"
                     );
-                    Ok(())
+                    Ok(false)
                 }
                 _ => Err(error.into()),
             },

@@ -11,8 +11,8 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::Database;
 
 use super::command::{self, StoreError};
-use super::fold::Plan;
-use super::statement::{Statement, order};
+use super::fold::Batch;
+use super::statement::{order, raw, upsert};
 use crate::effect::{MilestoneFields, Order};
 
 const DELETIONS: &str = "ld_deletions";
@@ -26,10 +26,10 @@ pub(super) struct KnownSprint {
 }
 
 /// Writes the deletions and sprints of a batch.
-pub(super) async fn remember(db: &Database, plan: &Plan) -> Result<(), StoreError> {
-    let deletions = plan.deletions.iter().map(|(id, deletion)| (id.as_str(), deletion.prj.as_str(), deletion.order));
+pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreError> {
+    let deletions = batch.deletions.iter().map(|(id, deletion)| (id.as_str(), deletion.prj.as_str(), deletion.order));
     remember_deletions(db, deletions).await?;
-    let sprints = plan.sprints.iter().map(|(id, sprint)| {
+    let sprints = batch.sprints.iter().map(|(id, sprint)| {
         let mut max = Document::new();
         if let Some((at, fields)) = &sprint.state {
             max.insert("state", doc! { "t": at.t, "s": at.s, "fields": fields.clone() });
@@ -52,7 +52,7 @@ pub(super) async fn remember_deletions<'a>(
 }
 
 fn grow(id: &str, prj: &str, max: Document) -> Result<RawDocumentBuf, StoreError> {
-    Statement::update(doc! { "_id": id }, doc! { "$max": max, "$set": { "prj": prj } }, true).raw()
+    upsert(&doc! { "_id": id }, raw(&doc! { "$max": max, "$set": { "prj": prj } })?)
 }
 
 /// Upserts by `_id` alone can only lose a race of inserts, and then only once.

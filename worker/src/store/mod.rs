@@ -10,7 +10,8 @@
 //! 1. `fold`: of several effects on one register in a batch only the newest remains;
 //! 2. deletions and sprints are written, by `$max`;
 //! 3. states and links are written by conditional upserts: a stale one meets E11000 and is dropped once
-//!    a state at least as new has been seen;
+//!    a state at least as new has been seen. What is probably new is tried as an insert first: where there
+//!    is no document both do the same, and where there is one the insert meets E11000 too;
 //! 4. deletions and sprints that concern what was just written are read, and applied: `delete` and then
 //!    `update` statements whose filters repeat the comparison.
 //!
@@ -27,25 +28,30 @@ mod memory;
 mod statement;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
-use futures::{StreamExt as _, TryStreamExt as _};
+use bson::{Document, RawDocumentBuf, doc};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 
 pub use self::command::StoreError;
 pub use self::enriched::CommitFacts;
-pub use self::fold::Event;
-use self::fold::Plan;
+pub use self::fold::{Batch, Event};
 use self::index::Indexes;
-use self::statement::Statement;
+use self::statement::Write;
 
 /// How many commands of one batch are under way at once; together they share MongoDB's journal flushes.
 const COMMANDS: usize = 16;
 
 /// How often a lost race is tried again before the batch starts over.
 const RACES: usize = 10;
+
+/// From how many events on batches take turns at writing. Large ones side by side cost each other more than they
+/// gain: the later of two is often written first, and then the earlier one's states are stale. Small ones
+/// wait for MongoDB's journal rather than its CPU, and share that.
+pub const LARGE: usize = 200;
 
 /// An event whose document MongoDB refuses: its own fault, whoever tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,7 @@ pub struct Refusal {
 pub struct Store {
     db: Database,
     indexes: Indexes,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Store {
@@ -78,7 +85,7 @@ impl Store {
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
         let name = options.default_database.clone().unwrap_or_else(|| fallback_db.to_owned());
         let db = Client::with_options(options)?.database(&name);
-        Ok(Self { db, indexes: Indexes::default() })
+        Ok(Self { db, indexes: Indexes::default(), turn: Arc::default() })
     }
 
     /// The database, for commands that read.
@@ -92,8 +99,9 @@ impl Store {
     /// # Errors
     /// When it is not, within the time a command has.
     pub async fn probe(&self, who: &str) -> Result<(), StoreError> {
-        let statement = Statement::update(doc! { "_id": who }, doc! { "$currentDate": { "at": true } }, true);
-        let failures = command::update(&self.db, "ld_probe", &[statement.raw()?]).await?;
+        let now = statement::raw(&doc! { "$currentDate": { "at": true } })?;
+        let statement = statement::upsert(&doc! { "_id": who }, now)?;
+        let failures = command::update(&self.db, "ld_probe", &[statement]).await?;
         failures.first().map_or(Ok(()), |failure| Err(StoreError::Outage(failure.error.clone())))
     }
 
@@ -104,86 +112,96 @@ impl Store {
     ///
     /// # Errors
     /// When MongoDB is away, or refuses a whole command. The batch may be half written; apply it again.
-    pub async fn apply(&self, events: Vec<Event>) -> Result<Vec<Refusal>, StoreError> {
-        let plan = Plan::fold(events);
-        self.indexes.ensure(&self.db, plan.collections()).await?;
-        memory::remember(&self.db, &plan).await?;
-        let refusals = self.write_states(&plan).await?;
+    pub async fn apply(&self, mut batch: Batch) -> Result<Vec<Refusal>, StoreError> {
+        batch.leave_out_deleted();
+        let _turn = match batch.events() {
+            LARGE.. => Some(self.turn.lock().await),
+            _ => None,
+        };
+        self.indexes.ensure(&self.db, batch.collections()).await?;
+        memory::remember(&self.db, &batch).await?;
+        let refusals = self.write_states(&batch).await?;
         if refusals.is_empty() {
-            apply::settle(&self.db, &plan).await?;
+            apply::settle(&self.db, &batch).await?;
         }
         Ok(refusals)
     }
 
-    /// Step 3: conditional upserts, one command a collection.
-    async fn write_states(&self, plan: &Plan) -> Result<Vec<Refusal>, StoreError> {
-        let mut groups: HashMap<String, Vec<Pending>> = HashMap::new();
-        for state in plan.states.values() {
-            let pending = Pending { statement: statement::state(state), event: state.event };
-            groups.entry(state.kind.collection(&state.prj)).or_default().push(pending);
+    /// Step 3: inserts and conditional upserts, one command a collection.
+    async fn write_states(&self, batch: &Batch) -> Result<Vec<Refusal>, StoreError> {
+        let mut groups: HashMap<String, Vec<Write<'_>>> = HashMap::new();
+        for state in batch.states.values() {
+            groups.entry(state.kind.collection(&state.prj)).or_default().push(Write::State(state));
         }
-        for link in plan.links.values() {
-            let pending = Pending { statement: statement::link(link), event: link.event };
-            groups.entry(crate::effect::Kind::UserStory.collection(&link.prj)).or_default().push(pending);
+        for link in batch.links.values() {
+            groups.entry(crate::effect::Kind::UserStory.collection(&link.prj)).or_default().push(Write::Link(link));
         }
-        let refusals: Vec<Vec<Refusal>> = futures::stream::iter(groups)
-            .map(|(collection, pending)| async move { self.upsert(&collection, pending).await })
-            .buffer_unordered(COMMANDS)
-            .try_collect()
-            .await?;
+        // Boxed, because the compiler cannot see that a closure over borrowed writes is `Send`.
+        let commands: Vec<_> =
+            groups.into_iter().map(|(collection, writes)| self.write(collection, writes).boxed()).collect();
+        let refusals: Vec<Vec<Refusal>> =
+            futures::stream::iter(commands).buffer_unordered(COMMANDS).try_collect().await?;
         Ok(refusals.into_iter().flatten().collect())
     }
 
-    /// Upserts until each statement is applied, known to be stale, or refused.
-    async fn upsert(&self, collection: &str, mut pending: Vec<Pending>) -> Result<Vec<Refusal>, StoreError> {
+    /// Writes until each is applied, known to be stale, or refused.
+    async fn write(&self, collection: String, writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
+        let collection = collection.as_str();
+        let may_insert = self.indexes.refuses_duplicates(collection);
+        let (fresh, mut pending): (Vec<_>, Vec<_>) =
+            writes.into_iter().partition(|write| may_insert && write.is_fresh());
         let mut refusals = Vec::new();
+        if !fresh.is_empty() {
+            let documents = fresh.iter().filter_map(|write| write.document().transpose());
+            let documents = documents.collect::<Result<Vec<RawDocumentBuf>, _>>()?;
+            let failures = command::insert(&self.db, collection, &documents).await?;
+            pending.extend(self.lost(collection, &fresh, failures, &mut refusals).await?);
+        }
         for _ in 0..RACES {
-            let raw = pending.iter().map(|one| one.statement.raw()).collect::<Result<Vec<RawDocumentBuf>, _>>()?;
-            let failures = command::update(&self.db, collection, &raw).await?;
-            if failures.is_empty() {
-                return Ok(refusals);
-            }
-            let mut lost: HashMap<usize, ()> = HashMap::new();
-            for failure in failures {
-                if failure.is_duplicate_key() {
-                    lost.insert(failure.index, ());
-                } else if failure.is_statements_fault() {
-                    let event = pending.get(failure.index).map_or(0, |one| one.event);
-                    refusals.push(Refusal { event, error: failure.error });
-                } else {
-                    return Err(StoreError::Outage(failure.error));
-                }
-            }
-            let mut index = 0;
-            pending.retain(|_| {
-                index += 1;
-                lost.contains_key(&(index - 1))
-            });
-            self.drop_stale(collection, &mut pending).await?;
             if pending.is_empty() {
                 return Ok(refusals);
             }
+            let statements = pending.iter().map(Write::upsert).collect::<Result<Vec<RawDocumentBuf>, _>>()?;
+            let failures = command::update(&self.db, collection, &statements).await?;
+            pending = self.lost(collection, &pending, failures, &mut refusals).await?;
+        }
+        if pending.is_empty() {
+            return Ok(refusals);
         }
         Err(StoreError::Outage(format!("{collection}: lost {RACES} races in a row for the same documents")))
     }
 
-    /// Of statements that met E11000, keeps those that merely lost a race: no state at least as new is there.
-    async fn drop_stale(&self, collection: &str, pending: &mut Vec<Pending>) -> Result<(), StoreError> {
-        let keys: Vec<Bson> = pending.iter().map(|one| Bson::from(one.statement.at_least_as_new())).collect();
-        if keys.is_empty() {
-            return Ok(());
+    /// Of writes that failed, those that have to be tried again: they met E11000, and not for being stale.
+    async fn lost<'a>(
+        &self,
+        collection: &str,
+        writes: &[Write<'a>],
+        failures: Vec<command::Failure>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<Vec<Write<'a>>, StoreError> {
+        let mut lost = Vec::new();
+        for failure in failures {
+            let Some(write) = writes.get(failure.index) else { continue };
+            if failure.is_duplicate_key() {
+                lost.push(*write);
+            } else if failure.is_statements_fault() {
+                refusals.push(Refusal { event: write.event(), error: failure.error });
+            } else {
+                return Err(StoreError::Outage(failure.error));
+            }
         }
-        // One query answers for all: which keys have a document that makes its statement stale?
-        let newer: Vec<Document> =
-            command::find_durable(&self.db, collection, doc! { "$or": keys }, statement::key_projection()).await?;
-        pending.retain(|one| !newer.iter().any(|found| one.statement.is_about(found)));
+        self.drop_stale(collection, &mut lost).await?;
+        Ok(lost)
+    }
+
+    /// Of writes that met E11000, keeps those that merely lost a race: no document at least as new is there.
+    async fn drop_stale(&self, collection: &str, lost: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
+        let Some(any) = lost.first().copied() else { return Ok(()) };
+        let (filter, projection) = (statement::documents_of(lost), statement::registers());
+        let found = command::find_durable(&self.db, collection, filter, projection).await?;
+        let found: HashMap<String, Document> =
+            found.into_iter().filter_map(|document| Some((any.id_of(&document)?, document))).collect();
+        lost.retain(|write| !found.get(&write.id()).is_some_and(|document| write.is_stale_beside(document)));
         Ok(())
     }
-}
-
-/// An upsert that is not yet known to be applied.
-#[derive(Debug)]
-struct Pending {
-    statement: Statement,
-    event: usize,
 }

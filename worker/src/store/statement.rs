@@ -2,10 +2,15 @@
 //!
 //! Every filter repeats the comparison of registers, so that a statement is right whenever it runs.
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use std::slice;
+use std::sync::LazyLock;
+
+use bson::raw::{CStr, cstr};
+use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocumentBuf, doc};
 
 use super::command::StoreError;
-use super::fold::{Link, State, whole};
+use super::fold::{Link, State, entity_id};
+use super::memory::read_order;
 use crate::effect::{Key, Kind, Order};
 use crate::normalise::unenriched;
 
@@ -44,51 +49,143 @@ const FIGURES: [&str; 6] = [
 /// Where a story or task remembers whose figures it shows.
 pub(super) const FIGURES_OF: &str = "_ld.figures";
 
-/// One statement of an `update` command, with what is needed to tell whether it is stale.
-#[derive(Debug)]
-pub(super) struct Statement {
-    document: Document,
-    key: Document,
-    stale: Document,
+/// What a batch writes to one document: an entity's state, or a story's link.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Write<'a> {
+    State(&'a State),
+    Link(&'a Link),
 }
 
-impl Statement {
-    /// An unconditional update (or upsert) of one document.
-    pub(super) fn update(filter: Document, update: Document, upsert: bool) -> Self {
-        let key = filter.clone();
-        Self { document: doc! { "q": filter, "u": update, "upsert": upsert }, key, stale: Document::new() }
+impl Write<'_> {
+    /// The event that it stands for.
+    pub(super) const fn event(&self) -> usize {
+        match self {
+            Self::State(state) => state.event,
+            Self::Link(link) => link.event,
+        }
     }
 
-    /// As bytes, to be sent.
-    pub(super) fn raw(&self) -> Result<RawDocumentBuf, StoreError> {
-        raw(&self.document)
+    /// Whether the document is probably not there yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        match self {
+            Self::State(state) => state.fresh,
+            Self::Link(_) => false,
+        }
     }
 
-    /// Matches the statement's document when it is at least as new as the statement would make it.
-    pub(super) fn at_least_as_new(&self) -> Document {
-        let mut filter = self.key.clone();
-        filter.extend(self.stale.clone());
-        filter
+    /// The statement of an `update` command that makes it true unless something at least as new is there.
+    /// A stale one meets the document that its filter does not match, and so E11000.
+    pub(super) fn upsert(&self) -> Result<RawDocumentBuf, StoreError> {
+        match self {
+            Self::State(state) => state_upsert(state),
+            Self::Link(link) => link_upsert(link),
+        }
     }
 
-    /// Whether a document found by [`key_projection`] is the statement's. Numbers compare by value.
-    pub(super) fn is_about(&self, found: &Document) -> bool {
-        self.key.iter().all(|(name, value)| found.get(name).is_some_and(|other| same_key(value, other)))
+    /// The document that the upsert makes where there is none; for an `insert` command, which costs MongoDB a
+    /// quarter. Nothing to insert: `None`.
+    pub(super) fn document(&self) -> Result<Option<RawDocumentBuf>, StoreError> {
+        match self {
+            Self::State(state) => document(state).map(Some),
+            Self::Link(_) => Ok(None),
+        }
     }
+
+    /// Whether a document found with [`registers`] is at least as new as the upsert would make it.
+    pub(super) fn is_stale_beside(&self, found: &Document) -> bool {
+        let ours = found.get_document("_ld").ok();
+        let held = |document: Option<&Document>| document?.get("order").and_then(read_order);
+        match self {
+            Self::State(state) => held(ours).is_some_and(|held| match state.kind {
+                Kind::Commit => held <= state.order,
+                _ => held >= state.order,
+            }),
+            Self::Link(link) => {
+                held(ours.and_then(|ours| ours.get_document("link").ok())).is_some_and(|held| held >= link.order)
+            }
+        }
+    }
+
+    /// Names the document, so that it can be found among others of its project.
+    pub(super) fn id(&self) -> String {
+        let (kind, key) = self.key();
+        entity_id(kind, self.prj(), key)
+    }
+
+    /// The same name, of a document that was found with [`registers`].
+    pub(super) fn id_of(&self, found: &Document) -> Option<String> {
+        let (kind, _) = self.key();
+        let key: Option<Key> = kind.key_fields().iter().map(|field| found.get(field).cloned()).collect();
+        Some(entity_id(kind, self.prj(), &key?))
+    }
+
+    fn prj(&self) -> &str {
+        match self {
+            Self::State(state) => &state.prj,
+            Self::Link(link) => &link.prj,
+        }
+    }
+
+    fn key(&self) -> (Kind, &[Bson]) {
+        match self {
+            Self::State(state) => (state.kind, &state.key),
+            Self::Link(link) => (Kind::UserStory, slice::from_ref(&link.story)),
+        }
+    }
+}
+
+/// Matches the documents of writes to one collection: their keys differ in the last field, and mostly in that alone.
+pub(super) fn documents_of(writes: &[Write<'_>]) -> Document {
+    let mut groups: Vec<(Document, Vec<Bson>, &str)> = Vec::new();
+    for (kind, key) in writes.iter().map(Write::key) {
+        let (Some((last, shared)), Some((name, names))) = (key.split_last(), kind.key_fields().split_last()) else {
+            continue;
+        };
+        let shared: Document = names.iter().map(|name| (*name).to_owned()).zip(shared.iter().cloned()).collect();
+        match groups.iter_mut().find(|(group, ..)| *group == shared) {
+            Some((_, values, _)) => values.push(last.clone()),
+            None => groups.push((shared, vec![last.clone()], name)),
+        }
+    }
+    let filter = |(mut group, values, name): (Document, Vec<Bson>, &str)| {
+        group.insert(name, doc! { "$in": values });
+        group
+    };
+    let mut filters: Vec<Document> = groups.into_iter().map(filter).collect();
+    match (filters.pop(), filters.is_empty()) {
+        (Some(only), true) => only,
+        (last, _) => doc! { "$or": filters.into_iter().chain(last).collect::<Vec<_>>() },
+    }
+}
+
+/// A statement of an `update` command that makes a document where none matches.
+pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<RawDocumentBuf, StoreError> {
+    let mut statement = RawDocumentBuf::new();
+    statement.append(cstr!("q"), raw(filter)?);
+    statement.append(cstr!("u"), update.into());
+    statement.append(cstr!("upsert"), true);
+    Ok(statement)
+}
+
+/// A document as bytes, in as much room as they take.
+pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> {
+    let mut bytes = raw(document)?.into_bytes();
+    bytes.shrink_to_fit();
+    RawDocumentBuf::from_bytes(bytes).map_err(unencodable)
 }
 
 /// A document as bytes.
 pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::try_from(document).map_err(|error| StoreError::Command { code: 0, error: error.to_string() })
+    RawDocumentBuf::try_from(document).map_err(unencodable)
 }
 
-fn same_key(a: &Bson, b: &Bson) -> bool {
-    a == b || whole(a).zip(whole(b)).is_some_and(|(a, b)| a == b)
+fn unencodable(error: impl ToString) -> StoreError {
+    StoreError::Command { code: 0, error: error.to_string() }
 }
 
-/// All key fields of all kinds; a document has those of its own.
-pub(super) fn key_projection() -> Document {
-    let mut projection = doc! { "_id": 0 };
+/// All key fields of all kinds, of which a document has its own, and as of when what it shows is.
+pub(super) fn registers() -> Document {
+    let mut projection = doc! { "_id": 0, STATE: 1, LINK: 1 };
     projection.extend(Kind::ALL.iter().flat_map(|kind| kind.key_fields()).map(|field| ((*field).to_owned(), 1.into())));
     projection
 }
@@ -122,67 +219,105 @@ fn document_id(kind: Kind, key: &Key) -> Bson {
     }
 }
 
-/// Upserts an entity's state unless the document is at least as new (of a commit: at least as old).
-pub(super) fn state(state: &State) -> Statement {
-    let key = key_filter(state.kind, &state.key);
-    let (apply_if, stale) = match state.kind {
-        Kind::Commit => (doc! { "$not": { "$lte": order(state.order) } }, doc! { "$lte": order(state.order) }),
-        _ => (older(state.order), doc! { "$gte": order(state.order) }),
-    };
-    let mut filter = key.clone();
-    filter.insert(STATE, apply_if);
-    let id = document_id(state.kind, &state.key);
-    let update = match state.kind {
-        Kind::Row => row_update(state, id),
-        _ => set_update(state, id).into(),
-    };
-    Statement { document: doc! { "q": filter, "u": update, "upsert": true }, key, stale: doc! { STATE: stale } }
+/// What makes an entity's state stale: one at least as new, of a commit at least as old.
+fn stale(state: &State) -> Document {
+    match state.kind {
+        Kind::Commit => doc! { "$lte": order(state.order) },
+        _ => doc! { "$gte": order(state.order) },
+    }
 }
 
+fn state_upsert(state: &State) -> Result<RawDocumentBuf, StoreError> {
+    let mut filter = key_filter(state.kind, &state.key);
+    filter.insert(STATE, doc! { "$not": stale(state) });
+    match state.kind {
+        Kind::Row => upsert(&filter, row_update(state)?),
+        _ => upsert(&filter, set_update(state)?),
+    }
+}
+
+/// What a commit shows until it is looked up.
+static UNENRICHED: LazyLock<Document> = LazyLock::new(unenriched);
+
 /// All names are ours, so `$set` can name them; other registers of the document stay as they are.
-fn set_update(state: &State, id: Bson) -> Document {
-    let mut set = state.fields.clone();
-    if let Some(milestone) = &state.milestone {
-        set.extend(milestone.clone());
-        set.insert(SPRINT, order(state.order));
-    }
+fn set_update(state: &State) -> Result<RawDocumentBuf, StoreError> {
     // The filter's equalities make them on insert; naming them twice is a conflict only when they differ.
-    set.insert(STATE, order(state.order));
-    set.insert("_ld.delivery", state.delivery.as_str());
-    let mut on_insert = doc! { "_id": id };
+    let mut set = state.fields.clone();
+    let at = raw(&order(state.order))?;
+    if state.milestone.is_some() {
+        set.append(cstr!("_ld.milestone"), &at);
+    }
+    set.append(cstr!("_ld.order"), &at);
+    set.append(cstr!("_ld.delivery"), state.delivery.as_str());
+    let mut on_insert = doc! { "_id": document_id(state.kind, &state.key) };
     if state.kind == Kind::Commit {
-        on_insert.extend(unenriched());
+        on_insert.extend(UNENRICHED.clone());
     }
-    let mut update = doc! { "$set": set, "$setOnInsert": on_insert };
-    if state.milestone.as_ref().is_some_and(|milestone| milestone.get("milestone_id") == Some(&Bson::Null)) {
-        update.insert("$unset", without_figures());
+    let mut update = RawDocumentBuf::new();
+    update.append(cstr!("$set"), set);
+    update.append(cstr!("$setOnInsert"), raw(&on_insert)?);
+    if state.milestone == Some(Bson::Null) {
+        update.append(cstr!("$unset"), raw(&without_figures())?);
     }
-    update
+    Ok(update)
+}
+
+/// What is ours in a document that nobody wrote before.
+fn bookkeeping(state: &State) -> Result<RawDocumentBuf, StoreError> {
+    let at = raw(&order(state.order))?;
+    let mut ours = RawDocumentBuf::new();
+    if state.milestone.is_some() {
+        ours.append(cstr!("milestone"), &at);
+    }
+    ours.append(cstr!("order"), &at);
+    ours.append(cstr!("delivery"), state.delivery.as_str());
+    Ok(ours)
+}
+
+/// The document that a state makes where there is none.
+fn document(state: &State) -> Result<RawDocumentBuf, StoreError> {
+    let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
+    for field in &state.fields {
+        let (name, value) = field.map_err(unencodable)?;
+        document.append(name, value);
+    }
+    if state.kind == Kind::Commit {
+        for (name, value) in &raw(&UNENRICHED)?.iter().collect::<Result<Vec<_>, _>>().map_err(unencodable)? {
+            document.append(name, *value);
+        }
+    }
+    document.append(cstr!("_ld"), bookkeeping(state)?);
+    Ok(document)
 }
 
 /// A row's names are people's words (`hours_a.b$c`), which `$set` would take for paths: the document is
 /// replaced by a literal instead.
-fn row_update(state: &State, id: Bson) -> Bson {
+fn row_update(state: &State) -> Result<RawArrayBuf, StoreError> {
     let mut literal = state.fields.clone();
-    literal.insert("_ld", doc! { "order": order(state.order), "delivery": state.delivery.as_str() });
-    let keep_id = doc! { "_id": { "$ifNull": ["$_id", { "$literal": id }] } };
-    Bson::Array(vec![doc! { "$replaceWith": { "$mergeObjects": [keep_id, { "$literal": literal }] } }.into()])
+    literal.append(cstr!("_ld"), bookkeeping(state)?);
+    let id = document_id(state.kind, &state.key);
+    let mut merged = RawArrayBuf::new();
+    merged.push(raw(&doc! { "_id": { "$ifNull": ["$_id", { "$literal": id }] } })?);
+    merged.push(single(cstr!("$literal"), literal));
+    let mut stages = RawArrayBuf::new();
+    stages.push(single(cstr!("$replaceWith"), single(cstr!("$mergeObjects"), merged)));
+    Ok(stages)
 }
 
-/// Upserts a story's link unless the document has one at least as new.
-pub(super) fn link(link: &Link) -> Statement {
-    let key = doc! { "userstory_id": link.story.clone() };
-    let mut filter = key.clone();
-    filter.insert(LINK, older(link.order));
+/// A document of one field.
+fn single(name: &CStr, value: impl Into<RawBson>) -> RawDocumentBuf {
+    let mut document = RawDocumentBuf::new();
+    document.append(name, value.into());
+    document
+}
+
+fn link_upsert(link: &Link) -> Result<RawDocumentBuf, StoreError> {
+    let filter = doc! { "userstory_id": link.story.clone(), LINK: older(link.order) };
     let mut set = link.fields.clone();
     set.insert("prj", link.prj.as_str());
     set.insert("_ld.link", doc! { "order": order(link.order), "epic": link.epic.clone() });
     let update = doc! { "$set": set, "$setOnInsert": { "_id": link.story.clone() } };
-    Statement {
-        document: doc! { "q": filter, "u": update, "upsert": true },
-        key,
-        stale: doc! { LINK: { "$gte": order(link.order) } },
-    }
+    upsert(&filter, raw(&update)?)
 }
 
 /// `$unset` of a sprint's figures: whoever is in no sprint shows none.
@@ -204,74 +339,104 @@ mod tests {
     const AT: Order = Order { t: 5, s: 7 };
 
     fn example(kind: Kind, key: Key) -> State {
-        let fields = doc! { "hours_a.b$c": 1, "prj": "P" };
+        let fields = raw(&doc! { "hours_a.b$c": 1, "prj": "P" }).unwrap();
         let (prj, delivery) = ("P".to_owned(), "d".to_owned());
-        State { prj, kind, key, order: AT, fields, milestone: None, story: None, delivery, event: 0 }
+        State { prj, kind, key, order: AT, fields, milestone: None, story: None, delivery, event: 0, fresh: true }
     }
 
-    fn examples() -> Vec<Statement> {
-        let of_kind = |kind: Kind| {
-            let key = kind.key_fields().iter().map(|field| Bson::from(*field)).collect();
-            super::state(&example(kind, key))
-        };
-        let link = Link {
-            prj: "P".into(),
-            story: 8.into(),
-            epic: 5.into(),
-            order: AT,
-            fields: doc! { "epic_id": 5 },
-            event: 0,
-        };
-        Kind::ALL.into_iter().map(of_kind).chain([super::link(&link)]).collect()
+    fn example_of(kind: Kind) -> State {
+        example(kind, kind.key_fields().iter().map(|field| Bson::from(*field)).collect())
+    }
+
+    fn example_link() -> Link {
+        let fields = doc! { "epic_id": 5 };
+        Link { prj: "P".into(), story: 8.into(), epic: 5.into(), order: AT, fields, event: 0 }
+    }
+
+    fn read(raw: &RawDocumentBuf) -> Document {
+        raw.try_into().unwrap()
     }
 
     #[test]
-    fn a_statement_is_stale_exactly_where_it_does_not_apply() {
-        for statement in examples() {
-            let applies = statement.document.get_document("q").unwrap();
-            let stale = statement.at_least_as_new();
-            assert_eq!(applies.len(), stale.len());
-            for (name, condition) in applies {
-                let other = stale.get(name).unwrap();
-                let is_key = statement.key.contains_key(name);
-                let expected = if is_key { other.clone() } else { doc! { "$not": other.clone() }.into() };
-                assert_eq!(*condition, expected, "{name} of {}", statement.document);
-            }
+    fn a_write_is_stale_exactly_where_it_does_not_apply() {
+        let states = Kind::ALL.map(example_of);
+        let link = example_link();
+        let (older, newer) = (Order { t: 5, s: 6 }, Order { t: 6, s: 0 });
+        for write in states.iter().map(Write::State).chain([Write::Link(&link)]) {
+            let beside = |at: Order| {
+                let order = doc! { "order": order(at) };
+                write.is_stale_beside(&match write {
+                    Write::State(_) => doc! { "_ld": order },
+                    Write::Link(_) => doc! { "_ld": { "link": order } },
+                })
+            };
+            let statement = read(&write.upsert().unwrap());
+            let (register, operators) = match write {
+                Write::State(state) if state.kind == Kind::Commit => (STATE, ("$lte", [true, true, false])),
+                Write::State(_) => (STATE, ("$gte", [false, true, true])),
+                Write::Link(_) => (LINK, ("$gte", [false, true, true])),
+            };
+            let condition = doc! { "$not": { operators.0: order(AT) } };
+            assert_eq!(statement.get_document("q").unwrap().get_document(register).unwrap(), &condition);
+            assert_eq!([older, AT, newer].map(beside), operators.1, "{statement}");
+            let other = doc! { "_ld": { "enriched": 1 } };
+            assert!(!write.is_stale_beside(&other), "a document without the register is older than everything");
         }
     }
 
     #[test]
+    fn a_newer_state_makes_no_link_stale_nor_a_newer_link_a_state() {
+        let (story, link) = (example(Kind::UserStory, vec![8.into()]), example_link());
+        let newer = doc! { "order": { "t": 9_i64, "s": 9_i64 } };
+        assert!(!Write::Link(&link).is_stale_beside(&doc! { "_ld": newer.clone() }));
+        assert!(!Write::State(&story).is_stale_beside(&doc! { "_ld": { "link": newer } }));
+    }
+
+    #[test]
+    fn documents_are_looked_for_by_their_keys() {
+        let tasks = [1, 2].map(|id| example(Kind::Task, vec![id.into()]));
+        assert_eq!(documents_of(&tasks.each_ref().map(Write::State)), doc! { "task_id": { "$in": [1, 2] } });
+        let issues = [("o/r", 1), ("o/s", 1), ("o/r", 2)];
+        let issues = issues.map(|(repo, id)| example(Kind::GithubIssue, vec![repo.into(), id.into()]));
+        let of = |repo: &str, ids: &[i32]| doc! { "repo_name": repo, "issue_id": { "$in": ids } };
+        assert_eq!(
+            documents_of(&issues.each_ref().map(Write::State)),
+            doc! { "$or": [of("o/r", &[1, 2]), of("o/s", &[1])] }
+        );
+    }
+
+    #[test]
     fn only_a_commit_gives_way_to_an_older_state() {
-        for (kind, statement) in Kind::ALL.into_iter().zip(examples()) {
-            let condition = statement.stale.get_document(STATE).unwrap();
+        for kind in Kind::ALL {
             let operator = if kind == Kind::Commit { "$lte" } else { "$gte" };
-            assert_eq!(condition, &doc! { operator: { "t": 5_i64, "s": 7_i64 } }, "{kind:?}");
+            assert_eq!(stale(&example_of(kind)), doc! { operator: { "t": 5_i64, "s": 7_i64 } }, "{kind:?}");
         }
     }
 
     #[test]
     fn a_document_is_recognised_by_its_key_and_numbers_by_their_value() {
-        let statement = super::state(&example(Kind::GithubIssue, vec!["o/r".into(), 17.into()]));
+        let state = example(Kind::GithubIssue, vec!["o/r".into(), 17.into()]);
+        let write = Write::State(&state);
         for number in [Bson::Int32(17), Bson::Int64(17), Bson::Double(17.0)] {
-            assert!(statement.is_about(&doc! { "repo_name": "o/r", "issue_id": number }));
+            assert_eq!(write.id_of(&doc! { "repo_name": "o/r", "issue_id": number }), Some(write.id()));
         }
         for other in
             [doc! { "repo_name": "o/r", "issue_id": "17" }, doc! { "repo_name": "o/s", "issue_id": 17 }, doc! {}]
         {
-            assert!(!statement.is_about(&other), "{other}");
+            assert_ne!(write.id_of(&other), Some(write.id()), "{other}");
         }
     }
 
     #[test]
     fn what_is_looked_up_is_enough_to_recognise_a_document_of_any_kind() {
-        let projection = key_projection();
+        let projection = registers();
         assert!(Kind::ALL.iter().flat_map(|kind| kind.key_fields()).all(|field| projection.contains_key(*field)));
     }
 
     #[test]
     fn peoples_words_are_never_read_as_paths() {
-        let row = super::state(&example(Kind::Row, vec!["a1".into()]));
-        let stages = row.document.get_array("u").unwrap();
+        let row = read(&Write::State(&example(Kind::Row, vec!["a1".into()])).upsert().unwrap());
+        let stages = row.get_array("u").unwrap();
         let merged = stages[0].as_document().unwrap().get_document("$replaceWith").unwrap();
         let literal =
             merged.get_array("$mergeObjects").unwrap()[1].as_document().unwrap().get_document("$literal").unwrap();
@@ -288,9 +453,21 @@ mod tests {
     #[test]
     fn milestone_fields_are_as_of_the_state_they_came_with() {
         let mut story = example(Kind::UserStory, vec![8.into()]);
-        story.milestone = Some(nulls(&MILESTONE_FIELDS));
-        let set = super::state(&story).document.get_document("u").unwrap().get_document("$set").unwrap().clone();
-        assert_eq!(set.get(SPRINT), Some(&order(AT).into()));
-        assert!(MILESTONE_FIELDS.iter().all(|field| set.get(*field) == Some(&Bson::Null)));
+        story.milestone = Some(Bson::Null);
+        let statement = read(&Write::State(&story).upsert().unwrap());
+        let update = statement.get_document("u").unwrap();
+        assert_eq!(update.get_document("$set").unwrap().get(SPRINT), Some(&order(AT).into()));
+        assert!(update.get_document("$unset").unwrap().contains_key(FIGURES_OF), "in no sprint, no figures");
+    }
+
+    #[test]
+    fn only_what_one_state_makes_can_be_inserted() {
+        for kind in Kind::ALL {
+            let document = read(&Write::State(&example_of(kind)).document().unwrap().unwrap());
+            assert_eq!(document.get("_id"), Some(&document_id(kind, &example_of(kind).key)));
+            assert_eq!(document.get_document("_ld").unwrap().get("order"), Some(&order(AT).into()));
+            assert_eq!(document.contains_key("stats"), kind == Kind::Commit);
+        }
+        assert_eq!(Write::Link(&example_link()).document().unwrap(), None);
     }
 }

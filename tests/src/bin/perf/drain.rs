@@ -24,8 +24,8 @@ use crate::report::{Report, Spread, Table, thousands};
 const PROJECTS: usize = 40;
 
 /// The worker's own: events a batch, batches at once, commands at once.
-const BATCH: usize = 1_000;
-const LANES: usize = 3;
+const BATCH: usize = 8_000;
+const LANES: usize = 2;
 const COMMANDS: usize = 16;
 
 /// How often it is looked how far the workers are.
