@@ -35,7 +35,13 @@ async fn start(providers: &Providers, name: &str) -> Stack {
 /// What a collection shows, but for whose it is.
 async fn shown(stack: &Stack, source: &str, project: &str, suffix: &str) -> anyhow::Result<Vec<Document>> {
     let mut all = stack.documents(&format!("{source}_{project}.{suffix}")).await?;
-    all.iter_mut().for_each(|document| drop(document.remove("prj")));
+    for document in &mut all {
+        document.remove("prj");
+        // The order of fields tells only whether a document was inserted or updated.
+        let mut fields: Vec<_> = std::mem::take(document).into_iter().collect();
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
+        *document = fields.into_iter().collect();
+    }
     all.sort_by_cached_key(ToString::to_string);
     Ok(all)
 }
