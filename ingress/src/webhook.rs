@@ -284,6 +284,7 @@ impl Asked {
             received_at: shared::time::now_ms(),
             traceparent: self.traceparent,
             origin_sequence: None,
+            backfill: false,
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);

@@ -14,9 +14,10 @@
 //! LD-Quality-Model  AMEP                            only when the URL had one
 //! traceparent       00-…                            only when the request had one
 //! LD-Origin-Sequence 4711                           only on a message that was sent again
+//! LD-Backfill       1                               only on what `worker backfill` made of a provider's answers
 //! Content-Encoding  zstd                            only when the payload is compressed
 //!
-//! <the JSON exactly as it was signed>
+//! <the JSON exactly as it was signed; of a backfill, JSON in the shape of the webhook>
 //! ```
 //!
 //! Payloads over [`COMPRESS_OVER`] bytes are zstd frames. Because bytes never change between HTTP and
@@ -86,6 +87,8 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// The first stream sequence, on a message that was sent again.
     pub origin_sequence: Option<u64>,
+    /// Nobody sent it: `worker backfill` made it of what the provider's API says.
+    pub backfill: bool,
     /// The JSON exactly as it was signed, never compressed here.
     pub payload: Bytes,
 }
@@ -145,6 +148,9 @@ impl Envelope {
         if let Some(sequence) = self.origin_sequence {
             headers.insert(header::ORIGIN_SEQUENCE, sequence.to_string().as_str());
         }
+        if self.backfill {
+            headers.insert(header::BACKFILL, "1");
+        }
         // Level 1: the point is the server's limit and the disk, and the sender is waiting.
         match (self.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&self.payload, 1)) {
             Some(Ok(small)) => {
@@ -183,6 +189,7 @@ impl Envelope {
             received_at,
             traceparent: optional(header::TRACEPARENT).map(str::to_owned),
             origin_sequence,
+            backfill: optional(header::BACKFILL).is_some(),
             payload,
         })
     }

@@ -29,6 +29,7 @@ prop_compose! {
         received_at in 0..4_102_444_800_000_i64,
         traceparent in option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]"),
         origin_sequence in option::of(any::<u64>()),
+        backfill in any::<bool>(),
         payload in payload(),
     ) -> Envelope {
         Envelope {
@@ -40,6 +41,7 @@ prop_compose! {
             received_at,
             traceparent,
             origin_sequence,
+            backfill,
             payload,
         }
     }
@@ -71,6 +73,7 @@ fn example() -> Envelope {
         received_at: 1_795_455_723_511,
         traceparent: None,
         origin_sequence: None,
+        backfill: false,
         payload: r#"{"type":"userstory"}"#.into(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::world::{Commit, Graphql, HOURLY, Mood, World};
-use super::{Answer, Request, bearer, page, whole_seconds};
+use super::{Answer, Request, bearer, hooks, hub, page, whole_seconds};
 
 /// Whose request it is: the token.
 pub(super) fn who(request: &Request) -> String {
@@ -59,8 +59,49 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
         )
 }
 
-fn rest(world: &World, request: &Request) -> Answer {
+fn rest(world: &mut World, request: &Request) -> Answer {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let list = |items: Vec<Value>| {
+        // Where the next page is says a whole address, with all that was asked.
+        let query =
+            request.query.split('&').filter(|pair| !pair.starts_with("page=") && !pair.starts_with("per_page="));
+        let query: Vec<&str> = query.filter(|pair| !pair.is_empty()).collect();
+        let url = format!("http://{host}/github/{}", path.join("/"));
+        let page = page::github(&items, &url, &request.query);
+        page.headers.into_iter().fold(Answer::new(200, page.items.into()), |answer, (name, value)| {
+            let asked = if query.is_empty() { String::new() } else { format!("{}&", query.join("&")) };
+            answer.with(name, value.replace('?', &format!("?{asked}")))
+        })
+    };
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    if path.contains(&"hooks") {
+        return hooks::github(world, (request.method.as_str(), &path), &body, list).unwrap_or_else(not_found);
+    }
+    if request.method == "GET" {
+        let all = |wanted: &dyn Fn(&str) -> bool| {
+            list(world.repos.keys().filter(|name| wanted(name)).map(|name| hub::repository(name)).collect())
+        };
+        let of = |owner: &str| world.repos.keys().any(|name| name.starts_with(&format!("{owner}/")));
+        match path.as_slice() {
+            ["orgs", org, "repos"] if of(org) => return all(&|name| name.starts_with(&format!("{org}/"))),
+            ["user", "repos"] => return all(&|_| true),
+            ["user", "orgs"] => {
+                let mut orgs: Vec<&str> = world.repos.keys().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+                orgs.dedup();
+                return list(orgs.into_iter().map(|org| json!({ "login": org, "id": 99 })).collect());
+            }
+            ["repos", owner, name, rest @ ..] => {
+                let full_name = format!("{owner}/{name}");
+                if let Some(repo) = world.repos.get(&full_name)
+                    && let Some(found) = hub::answer(&full_name, repo, rest, &request.query)
+                {
+                    return if let Value::Array(items) = found { list(items) } else { Answer::new(200, found) };
+                }
+            }
+            _ => {}
+        }
+    }
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["repos", owner, name, "commits", sha]) => {
             let repo = format!("{owner}/{name}");

@@ -6,6 +6,9 @@
 
 pub mod world;
 pub mod page;
+pub mod hooks;
+pub mod hub;
+pub mod board;
 mod github;
 mod taiga;
 
@@ -71,11 +74,13 @@ struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Value,
+    /// Is sent before the answer is; of Taiga the answer is how that went.
+    again: Option<hooks::Again>,
 }
 
 impl Answer {
     fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body }
+        Self { status, headers: Vec::new(), body, again: None }
     }
 
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -198,21 +203,35 @@ async fn handle(
     };
     let index = {
         let mut calls = lock(&shared.calls);
-        let (method, who) = (method.to_string(), who.clone());
-        calls.push(Call { provider, method, path: shown, who, at, status: 0, traceparent });
+        let (method, path) = (method.to_string(), shown.clone());
+        calls.push(Call { provider, method, path, who: who.clone(), at, status: 0, traceparent });
         calls.len() - 1
     };
     let mood = lock(&shared.world).mood_of(&who);
     if let Mood::Dawdles(time) = mood {
         tokio::time::sleep(time).await;
     }
-    let answer = {
+    let stumble = {
+        let mut world = lock(&shared.world);
+        let at = world.stumbles.iter().position(|(part, _)| shown.contains(part.as_str()));
+        at.map(|at| world.stumbles.remove(at).1)
+    };
+    let mut answer = if let Some(status) = stumble {
+        Answer::new(status, Value::Null)
+    } else {
         let mut world = lock(&shared.world);
         match provider {
             "github" => github::answer(&mut world, &who, &request),
             _ => taiga::answer(&mut world, &who, &request),
         }
     };
+    if let Some(again) = answer.again.take() {
+        let status = again.send().await;
+        let log = again.done(&mut lock(&shared.world), status);
+        if provider == "taiga" {
+            answer.body = log;
+        }
+    }
     if let Some(call) = lock(&shared.calls).get_mut(index) {
         call.status = answer.status;
     }

@@ -86,6 +86,19 @@ pub struct World {
     pub accounts: HashMap<String, String>,
     /// What `/milestones/{id}/stats` answers, by id.
     pub milestones: BTreeMap<i64, Value>,
+    /// Repositories by `owner/name`.
+    pub repos: BTreeMap<String, super::hub::Repo>,
+    /// Projects by slug.
+    pub boards: BTreeMap<String, super::board::Board>,
+    /// Hooks of both.
+    pub hooks: Vec<super::hooks::Hook>,
+    /// Whose hooks GitHub does not show: `repos/<owner>/<name>`, `orgs/<name>`.
+    pub unseen_hooks: Vec<String>,
+    /// The next request whose path holds this is answered so, and no other.
+    pub stumbles: Vec<(String, u16)>,
+    /// Taiga gives lists in pages whatever is asked.
+    pub always_pages: bool,
+    pub(super) numbers: i64,
     moods: HashMap<String, Mood>,
     budgets: HashMap<String, Budget>,
     sessions: HashMap<String, String>,

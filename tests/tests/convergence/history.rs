@@ -92,6 +92,8 @@ pub(crate) struct Event {
     /// The provider's instant, in seconds after [`EPOCH`](crate::payload::EPOCH).
     pub(crate) at: u16,
     pub(crate) what: What,
+    /// It is made of what the provider's API says, and not sent by the provider.
+    pub(crate) backfill: bool,
 }
 
 /// What is generated of an event: its sequence is its place in the list.
@@ -99,6 +101,7 @@ pub(crate) struct Event {
 struct Telling {
     at: u16,
     what: What,
+    backfill: bool,
     /// When it is delivered, once or more often, among all deliveries.
     slots: Vec<u16>,
 }
@@ -144,7 +147,12 @@ pub(crate) struct Case {
 impl Case {
     /// The events in the order of the stream.
     pub(crate) fn events(&self) -> Vec<Event> {
-        let event = |(sequence, telling): (i64, &Telling)| Event { sequence, at: telling.at, what: telling.what };
+        let event = |(sequence, telling): (i64, &Telling)| Event {
+            sequence,
+            at: telling.at,
+            what: telling.what,
+            backfill: telling.backfill,
+        };
         (1..).zip(&self.tellings).map(event).collect()
     }
 
@@ -235,7 +243,8 @@ fn telling(what: impl Strategy<Value = What>) -> impl Strategy<Value = Telling> 
     // Instants are mostly far apart; what shrinks to one instant shows that the instant does not matter.
     let at = prop_oneof![4 => 0..600_u16, 1 => 0..6_u16];
     let slots = prop_oneof![6 => vec(any::<u16>(), 1), 3 => vec(any::<u16>(), 2), 1 => vec(any::<u16>(), 3)];
-    (at, Arc::new(what), slots).prop_map(|(at, what, slots)| Telling { at, what, slots })
+    let backfill = proptest::bool::weighted(0.2);
+    (at, Arc::new(what), backfill, slots).prop_map(|(at, what, backfill, slots)| Telling { at, what, backfill, slots })
 }
 
 /// All workers have much to do and overtake each other all the time.
@@ -299,6 +308,7 @@ impl fmt::Display for Case {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{:<2} at {:<3} {:?}", self.sequence, self.at, self.what)
+        let backfill = if self.backfill { ", a backfill" } else { "" };
+        write!(f, "#{:<2} at {:<3} {:?}{backfill}", self.sequence, self.at, self.what)
     }
 }

@@ -22,7 +22,14 @@ pub(crate) fn world(events: &[Event], prj: &str) -> World {
     let mut events = events.to_vec();
     // A row is never changed, so only the order in which it was told could decide (its `at` means nothing).
     let instant = |event: &Event| if matches!(event.what, What::Row { .. }) { 0 } else { event.at };
-    events.sort_by_key(|event| (instant(event), event.sequence));
+    // At one instant a webhook has the last word over what was backfilled; of a commit, which keeps its earliest
+    // view, the first.
+    let rank = |event: &Event| match (event.backfill, event.what) {
+        (false, _) => 1,
+        (true, What::Push { .. }) => 2,
+        (true, _) => 0,
+    };
+    events.sort_by_key(|event| (instant(event), rank(event), event.sequence));
     let mut model = Model { prj: prj.to_owned(), ..Model::default() };
     for event in &events {
         model.tell(event);

@@ -54,6 +54,7 @@ fn envelope(event: &Event, prj: &str) -> Envelope {
         received_at: 0,
         traceparent: None,
         origin_sequence: None,
+        backfill: event.backfill,
         payload: payload.into(),
     }
 }

@@ -35,7 +35,7 @@ async fn every_point(bench: &Bench, (before, slow, fast): Scene<'_>, dies: bool)
     let mut batch = |worker: usize, what: &[(u16, What)]| {
         let event = |&(at, what): &(u16, What)| {
             sequence += 1;
-            Event { sequence, at, what }
+            Event { sequence, at, what, backfill: false }
         };
         Batch { worker, events: what.iter().map(event).collect(), dies_after: None, again: false }
     };
@@ -115,7 +115,12 @@ fn two_states_of_one_thing_race() {
 fn a_newer_state_survives_a_race_of_inserts() {
     let task = |id| What::Task { id, story: None, sprint: None };
     let all = |worker: usize| {
-        let event = move |id: u8| Event { sequence: id as i64 * 3 + worker as i64, at: worker as u16, what: task(id) };
+        let event = move |id: u8| Event {
+            sequence: id as i64 * 3 + worker as i64,
+            at: worker as u16,
+            what: task(id),
+            backfill: false,
+        };
         Batch { worker, events: (0..=u8::MAX).map(event).collect(), dies_after: None, again: false }
     };
     let batches = [all(0), all(1), all(2)];

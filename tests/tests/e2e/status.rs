@@ -205,6 +205,7 @@ async fn what_is_sent_again_is_nobody_speaking() {
         received_at: shared::time::now_ms(),
         traceparent: None,
         origin_sequence: Some(1),
+        backfill: false,
         payload: first.json.clone(),
     };
     let (headers, payload) = again.encode();
@@ -258,6 +259,7 @@ async fn more_events_than_one_portion_are_all_counted_once() {
             received_at: shared::time::now_ms(),
             traceparent: None,
             origin_sequence: None,
+            backfill: false,
             payload: github::push(1, [github::commit(&github::sha(n), "task #1")]).to_string().into(),
         };
         let (headers, payload) = envelope.encode();

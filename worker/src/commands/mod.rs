@@ -5,6 +5,11 @@ pub mod replay;
 pub mod dead_letters;
 pub mod forget;
 pub mod doctor;
+pub mod remote;
+pub mod backfill;
+pub mod ours;
+pub mod redeliver;
+pub mod hooks;
 pub mod healthcheck;
 pub mod config_check;
 pub mod completions;
@@ -37,6 +42,12 @@ enum Sub {
     Forget(Box<forget::Options>),
     /// Check everything a person would check by hand; exit 0 when all is well, 1 when not.
     Doctor(Box<doctor::Options>),
+    /// Bring documents up to what GitHub and Taiga say now: after an outage, or for a team that comes late.
+    Backfill(Box<backfill::Options>),
+    /// Ask GitHub or Taiga to send again what never reached us.
+    Redeliver(Box<redeliver::Options>),
+    /// See, make, mend and remove our hooks at GitHub and Taiga.
+    Hooks(Box<hooks::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
     /// Look at the settings.
@@ -55,6 +66,9 @@ impl Command {
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
             Sub::Forget(options) => forget::run(*options).await,
             Sub::Doctor(options) => doctor::run(*options).await,
+            Sub::Backfill(options) => backfill::run(*options).await,
+            Sub::Redeliver(options) => redeliver::run(*options).await,
+            Sub::Hooks(options) => hooks::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config),
             Sub::Completions(options) => completions::run::<Self>("worker", &options),

@@ -247,6 +247,7 @@ async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline
     Ok(Pipeline {
         tokens: Tokens::new(courses, &options.enrich)?,
         notifies: !options.no_notify,
+        tells_of_backfills: true,
         buries: false,
         ..Pipeline::new(store, publisher, connection.topology.clone(), connection.jetstream.clone(), BATCH)
     })

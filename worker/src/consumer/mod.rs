@@ -71,6 +71,8 @@ pub struct Pipeline {
     pub batch: usize,
     /// Whether LD Eval is told; a replay can do without.
     pub notifies: bool,
+    /// Whether a backfill's events notify one by one: `worker backfill` itself tells LD Eval at its end, a replay does not.
+    pub tells_of_backfills: bool,
     /// Whether what cannot be processed goes to the dead letters; a replay's is there already.
     pub buries: bool,
     /// Whether a backlog is being worked off.
@@ -96,6 +98,7 @@ impl Pipeline {
             forgotten,
             batch,
             notifies: true,
+            tells_of_backfills: false,
             buries: true,
             backlog,
             outages,

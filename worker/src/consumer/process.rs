@@ -68,12 +68,15 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
         for (index, message) in messages.iter().enumerate() {
             if matches!(verdicts.get(index), Some(Verdict::Done)) {
                 match understand(message, &forgotten) {
-                    Ok((event, notifications, label, received_at)) => {
+                    Ok(Meaning { event, notifications, label, received_at, backfill }) => {
                         look_up(&mut lookups, &pipeline.tokens, &event, &notifications, label.0);
                         // Into the batch at once: what is encoded takes less room than what is understood.
                         if let Err(error) = batch.add(event) {
                             return Ok(Attempt::Poisoned { reason: "unstorable", error: error.to_string() });
                         }
+                        // `worker backfill` tells LD Eval at its end, once for all.
+                        let quiet = backfill && !pipeline.tells_of_backfills;
+                        let notifications = if quiet { Vec::new() } else { notifications };
                         understood.push(Understood { index, notifications, label, received_at });
                     }
                     Err(verdict) => verdicts[index] = verdict,
@@ -125,7 +128,14 @@ fn look_up(lookups: &mut Lookups, tokens: &Tokens, event: &Event, notifications:
     }
 }
 
-type Meaning = (Event, Vec<Notification>, (&'static str, String), i64);
+/// What a message says.
+struct Meaning {
+    event: Event,
+    notifications: Vec<Notification>,
+    label: (&'static str, String),
+    received_at: i64,
+    backfill: bool,
+}
 
 /// What a message means, or why it can never be processed.
 fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> {
@@ -143,7 +153,13 @@ fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> 
             delivery: envelope.delivery,
             effects: normalised.effects,
         };
-        Ok((event, normalised.notifications, (envelope.source.as_str(), envelope.event), envelope.received_at))
+        Ok(Meaning {
+            event,
+            notifications: normalised.notifications,
+            label: (envelope.source.as_str(), envelope.event),
+            received_at: envelope.received_at,
+            backfill: envelope.backfill,
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use shared::envelope::header::TRACEPARENT;
 use shared::telemetry::Throttle;
@@ -37,6 +38,8 @@ pub struct Api {
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -75,16 +78,17 @@ impl Api {
         let answer = exchange(request).await;
         metrics::histogram!("ldconnect_enrich_seconds", "provider" => self.provider)
             .record(began.elapsed().as_secs_f64());
-        let status = answer.as_ref().map_or_else(|_| "none".to_owned(), |answer| answer.0.status.as_str().to_owned());
+        let status = answer.as_ref().map_or_else(|_| "none".to_owned(), |answer| answer.status.as_str().to_owned());
         metrics::counter!("ldconnect_enrich_calls_total", "provider" => self.provider, "endpoint" => endpoint, "status" => status)
             .increment(1);
-        let (reply, headers) = match answer {
-            Ok(answer) => answer,
+        let reply = match answer {
+            Ok(reply) => reply,
             Err(error) => return Err(self.failed(&turn, error)),
         };
         let now = shared::time::now_ms();
-        let remaining = limits::remaining(&headers);
-        match limits::judge(reply.status, &headers, &reply.body, now) {
+        let headers = &reply.headers;
+        let remaining = limits::remaining(headers);
+        match limits::judge(reply.status, headers, &reply.body, now) {
             // The provider is well, the token is not: whoever asked decides what that means.
             Judged::Answer if reply.status == StatusCode::UNAUTHORIZED => Ok(reply),
             Judged::Answer => {
@@ -92,7 +96,7 @@ impl Api {
                 if self.outages.reset() {
                     tracing::info!(provider = self.provider, "the provider answers again");
                 }
-                if let Some(wait) = limits::used_up(&headers, now) {
+                if let Some(wait) = limits::used_up(headers, now) {
                     self.stopped(payer, turn.stop(Some(wait), remaining));
                 }
                 Ok(reply)
@@ -137,7 +141,7 @@ impl Api {
 }
 
 /// Sends and receives all of it; the error is a sentence without the URL.
-async fn exchange(mut request: RequestBuilder) -> Result<(Reply, reqwest::header::HeaderMap), String> {
+async fn exchange(mut request: RequestBuilder) -> Result<Reply, String> {
     if let Some(traceparent) = trace::current() {
         request = request.header(TRACEPARENT, traceparent);
     }
@@ -150,7 +154,7 @@ async fn exchange(mut request: RequestBuilder) -> Result<(Reply, reqwest::header
             return Err(format!("its answer is over {LARGEST} bytes"));
         }
     }
-    Ok((Reply { status, body }, headers))
+    Ok(Reply { status, headers, body })
 }
 
 /// The error with its causes and without the URL, which names a private repository.

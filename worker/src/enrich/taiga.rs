@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bson::{Bson, Document};
-use reqwest::StatusCode;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::{Number, json};
 use shared::config::Secret;
@@ -187,7 +187,7 @@ impl Taiga {
     }
 
     async fn stats(&self, account: &Account, milestone: i64) -> Result<Reply, NotYet> {
-        let token = self.session(account).await?;
+        let Some(token) = self.session(account).await? else { return Err(self.refused(account).await) };
         let url = format!("{}/milestones/{milestone}/stats", self.base);
         let reply =
             self.api.call(&account.payer, "milestone", self.api.http.get(url).bearer_auth(token.expose())).await?;
@@ -197,17 +197,43 @@ impl Taiga {
         Ok(reply)
     }
 
+    /// Any other request, for a person who waits: `path` begins with a slash, `change` adds what is sent with it.
+    ///
+    /// # Errors
+    /// Why it cannot be answered now; [`NotYet::Refused`] when Taiga does not take the account.
+    pub async fn request(
+        &self,
+        account: &Account,
+        endpoint: &'static str,
+        (method, path): (Method, &str),
+        change: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Reply, NotYet> {
+        for _ in 0..2 {
+            let Some(token) = self.session(account).await? else { break };
+            let request = self.api.http.request(method.clone(), format!("{}{path}", self.base));
+            let request = change(request.bearer_auth(token.expose()));
+            let reply = self.api.call(&account.payer, endpoint, request).await?;
+            if reply.status != StatusCode::UNAUTHORIZED {
+                return Ok(reply);
+            }
+            // It has expired or was revoked: once more with a new one.
+            self.forget(account, &token).await;
+        }
+        let label = &account.payer.label;
+        Err(NotYet::Refused(format!("Taiga refuses the account of {label}: mend its name and password")))
+    }
+
     fn session_slot(&self, account: &Account) -> Slot<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(sessions.entry(account.payer.id.clone()).or_default())
     }
 
-    /// The account's token, from a login if need be.
-    async fn session(&self, account: &Account) -> Result<Secret, NotYet> {
+    /// The account's token, from a login if need be; none when the login is refused.
+    async fn session(&self, account: &Account) -> Result<Option<Secret>, NotYet> {
         let slot = self.session_slot(account);
         let mut kept = slot.lock().await;
         if let Some(session) = kept.as_ref().filter(|session| session.since.elapsed() < SESSION) {
-            return Ok(session.token.clone());
+            return Ok(Some(session.token.clone()));
         }
         let since = Instant::now();
         let request = self.api.http.post(format!("{}/auth", self.base)).json(&json!({
@@ -222,13 +248,10 @@ impl Taiga {
                 let login = serde_json::from_slice::<Login>(&reply.body).map_err(|_| unreadable())?;
                 let token: Secret = login.auth_token.parse().map_err(|_| unreadable())?;
                 *kept = Some(Session { token: token.clone(), since });
-                Ok(token)
+                Ok(Some(token))
             }
             // Taiga has said 400 and 401 to a wrong password.
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                drop(kept);
-                Err(self.refused(account).await)
-            }
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
             status => Err(NotYet::Refused(format!("Taiga answered {status} to a login"))),
         }
     }

@@ -104,6 +104,36 @@ impl Tokens {
         own.or_else(|| self.taiga.clone())
     }
 
+    /// Every token for GitHub, each once: for what concerns no single project.
+    #[must_use]
+    pub fn all_github(&self) -> Vec<Token> {
+        let courses = self.courses.courses();
+        let own = courses.iter().filter_map(|course| Some(token(&course.name, course.github_token.as_ref()?)));
+        let mut all: Vec<Token> = Vec::new();
+        for token in self.github.clone().into_iter().chain(own) {
+            if !all.iter().any(|held| held.payer.id == token.payer.id) {
+                all.push(token);
+            }
+        }
+        all
+    }
+
+    /// Every account at Taiga, each once.
+    #[must_use]
+    pub fn all_taiga(&self) -> Vec<Account> {
+        let courses = self.courses.courses();
+        let own = courses.iter().filter_map(|course| {
+            Some(account(&course.name, course.taiga_user.as_ref()?, course.taiga_password.as_ref()?))
+        });
+        let mut all: Vec<Account> = Vec::new();
+        for account in self.taiga.clone().into_iter().chain(own) {
+            if !all.iter().any(|held| held.payer.id == account.payer.id) {
+                all.push(account);
+            }
+        }
+        all
+    }
+
     /// Whether a project's events of a source leave anything to look up: without a token there is no cost.
     #[must_use]
     pub fn cover(&self, source: Source, project: &Project) -> bool {

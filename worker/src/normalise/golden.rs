@@ -63,6 +63,7 @@ pub(super) fn goldens() -> Vec<Golden> {
                 received_at: input.received_at.unwrap_or(1_000),
                 traceparent: None,
                 origin_sequence: None,
+                backfill: false,
                 payload: payload.into(),
             };
             out.push(Golden { path, envelope, sequence: input.sequence.unwrap_or(7) });

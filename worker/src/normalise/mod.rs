@@ -33,6 +33,12 @@ use shared::ids::Source;
 pub use self::github::unenriched;
 use crate::effect::{Effect, Normalised, Notification, Origin, Reject};
 
+/// Who LD Eval is told did what a backfill brought: nobody of the team did anything now.
+pub const BACKFILL: &str = "backfill";
+
+/// Further apart than sequences ever are: it sets what a backfill says behind every webhook of the same instant.
+const FAR: i64 = 1 << 62;
+
 /// How large a document may become, in bytes of BSON: MongoDB's 16 MiB less room for the store's own fields.
 const LARGEST_DOCUMENT: usize = 15 * 1024 * 1024;
 
@@ -47,10 +53,11 @@ const MEASURE_FROM: usize = 1024 * 1024;
 /// # Errors
 /// When no document can ever come of the event; see [`Reject`].
 pub fn normalise(envelope: &Envelope, order_sequence: i64) -> Result<Normalised, Reject> {
+    let sequence = place(envelope, order_sequence);
     let normalised = match envelope.source {
-        Source::Github => github::normalise(envelope, order_sequence),
-        Source::Taiga => taiga::normalise(envelope, order_sequence),
-        Source::Excel => excel::normalise(envelope, order_sequence),
+        Source::Github => github::normalise(envelope, sequence),
+        Source::Taiga => taiga::normalise(envelope, sequence),
+        Source::Excel => excel::normalise(envelope, sequence),
     }?;
     if envelope.payload.len() >= MEASURE_FROM {
         normalised.effects.iter().try_for_each(measure)?;
@@ -61,6 +68,17 @@ pub fn normalise(envelope: &Envelope, order_sequence: i64) -> Result<Normalised,
 /// The sum of those that are numbers, with the type that adding makes of theirs.
 pub(crate) fn sum(values: &[Bson]) -> Bson {
     values.iter().filter_map(number::Number::of).sum::<number::Number>().into()
+}
+
+/// What decides between events of one instant: the order in which they came; but a backfill loses to every
+/// webhook, whichever came first, because a webhook knows more (who did it, and by which action). Of two
+/// backfills the later wins; of a commit, which keeps its earliest view, the earlier.
+fn place(envelope: &Envelope, sequence: i64) -> i64 {
+    match (envelope.backfill, envelope.event.as_str()) {
+        (false, _) => sequence,
+        (true, "push") => sequence.saturating_add(FAR),
+        (true, _) => sequence.saturating_sub(FAR),
+    }
 }
 
 /// Refuses an effect whose document MongoDB would refuse.
@@ -87,8 +105,61 @@ fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> 
     Notification {
         event_type: event_type.to_owned(),
         prj: envelope.project.to_string(),
-        author_login,
+        author_login: if envelope.backfill { BACKFILL.to_owned() } else { author_login },
         quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
         origin: Origin { delivery: Some(envelope.delivery.clone()), traceparent: envelope.traceparent.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::Project;
+
+    use super::*;
+    use crate::effect::Order;
+
+    fn told(event: &str, payload: &str, backfill: bool, sequence: i64) -> (Order, String) {
+        let envelope = Envelope {
+            source: Source::Github,
+            project: Project::new("TeamA").unwrap(),
+            event: event.to_owned(),
+            delivery: "d".to_owned(),
+            quality_model: None,
+            received_at: 0,
+            traceparent: None,
+            origin_sequence: None,
+            backfill,
+            payload: payload.to_owned().into(),
+        };
+        let normalised = normalise(&envelope, sequence).unwrap();
+        match &normalised.effects[0] {
+            Effect::State { order, .. } | Effect::Gone { order, .. } => {
+                (*order, normalised.notifications[0].author_login.clone())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn at_one_instant_a_webhook_wins_over_a_backfill_and_a_later_backfill_over_an_earlier() {
+        let issue =
+            r#"{"action":"opened","issue":{"number":1,"updated_at":"2026-11-23T17:00:00Z"},"sender":{"login":"a"}}"#;
+        let (webhook, author) = told("issues", issue, false, 1);
+        let (first, backfill) = told("issues", issue, true, 2);
+        let (second, _) = told("issues", issue, true, 3);
+        assert!(first < second && second < webhook && first.t == webhook.t);
+        assert_eq!((author.as_str(), backfill.as_str()), ("a", BACKFILL));
+        let deleted = issue.replace("opened", "deleted");
+        assert!(told("issues", &deleted, false, 1).0 > second, "what is deleted stays so");
+    }
+
+    #[test]
+    fn a_commits_earliest_view_is_a_webhooks_also_one_that_does_not_tell_its_time() {
+        let push = |time: &str| format!(r#"{{"commits":[{{"id":"c"}}],"repository":{{"full_name":"o/r"{time}}}}}"#);
+        let (first, _) = told("push", &push(""), true, 1);
+        let (second, _) = told("push", &push(""), true, 2);
+        let (timeless, _) = told("push", &push(""), false, 9);
+        let (webhook, _) = told("push", &push(r#","pushed_at":1795455723"#), false, 10);
+        assert!(webhook < timeless && timeless < first && first < second);
     }
 }

@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use tokio::time::Instant;
 
 use super::NotYet;
-use super::api::Api;
+use super::api::{Api, Reply};
 use super::budget::Seat;
 use super::tokens::Token;
 use crate::status::Teller;
@@ -90,6 +91,46 @@ impl Github {
         let first = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0) % shas.len().max(1);
         shas.rotate_left(first);
         Search { github: self, token, repo, attempt, left: shas, strangers: 0 }
+    }
+
+    /// Any other request, for a person who waits: `target` is a path that begins with a slash, or the address that
+    /// a `Link` gave; `change` adds what is sent with it.
+    ///
+    /// # Errors
+    /// Why it cannot be answered now; [`NotYet::Refused`] when GitHub does not take the token.
+    pub async fn request(
+        &self,
+        token: &Token,
+        endpoint: &'static str,
+        (method, target): (Method, &str),
+        change: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Reply, NotYet> {
+        let url = self.address(target).ok_or_else(|| {
+            // A token goes to GitHub and to nobody else, whatever an answer says.
+            NotYet::Refused("GitHub's answer points to another server: check GITHUB_API_URL".to_owned())
+        })?;
+        let request = self
+            .api
+            .http
+            .request(method, url)
+            .header("accept", "application/vnd.github+json")
+            .header("x-github-api-version", "2022-11-28")
+            .bearer_auth(token.secret.expose());
+        let reply = self.api.call(&token.payer, endpoint, change(request)).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            let label = &token.payer.label;
+            return Err(NotYet::Refused(format!("GitHub refuses the token of {label}: replace it")));
+        }
+        Ok(reply)
+    }
+
+    /// The whole address of a path, or of one that GitHub gave; none when that is of another server.
+    fn address(&self, target: &str) -> Option<String> {
+        if target.starts_with('/') {
+            return Some(format!("{}{target}", self.base));
+        }
+        let (base, given) = (Url::parse(&self.base).ok()?, Url::parse(target).ok()?);
+        (base.origin() == given.origin()).then(|| target.to_owned())
     }
 
     fn asks_singly(&self, token: &Token) -> bool {
