@@ -15,6 +15,7 @@ pub mod server;
 
 // One request, in the order in which it is checked.
 pub mod webhook;
+pub mod framing;
 pub mod target;
 pub mod body;
 pub mod signature;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::body;
 use crate::error::{Refusal, json, quoted};
+use crate::framing;
 use crate::inspect::{Found, inspect};
 use crate::limits::{HEAVY_BODY, Memory, PUBLISH_DEADLINE};
 use crate::meters::Meters;
@@ -96,6 +97,7 @@ fn endpoint<P: Publish>(source: Source) -> MethodRouter<Arc<Webhooks<P>>> {
 impl<P: Publish> Webhooks<P> {
     async fn receive(&self, source: Source, request: Request<Body>) -> Response {
         let (head, mut body) = request.into_parts();
+        let framing = framing::check(head.version, &head.headers);
         let asked = Asked {
             source,
             target: Target::parse(head.uri.query()),
@@ -106,7 +108,11 @@ impl<P: Publish> Webhooks<P> {
         let project = asked.target.as_ref().ok().map(|target| target.project.clone());
         let expects = asked.headers.contains_key(header::EXPECT);
         let team = project.as_ref().is_some_and(|project| asked.courses.course_of(project).is_some());
-        match self.answer(asked, &mut body, team).await {
+        let answer = match framing {
+            Ok(()) => self.answer(asked, &mut body, team).await,
+            Err(refusal) => Err(refusal),
+        };
+        match answer {
             Ok(response) => response,
             Err(refusal) => {
                 // Reading on would tell a client to send that waits for permission.

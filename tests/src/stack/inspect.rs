@@ -4,7 +4,7 @@ use anyhow::{Context as _, anyhow, ensure};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::StreamMessage;
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 
 use super::Stack;
@@ -27,9 +27,11 @@ impl Stack {
     /// # Errors
     /// When MongoDB does not answer.
     pub async fn documents(&self, collection: &str) -> anyhow::Result<Vec<Document>> {
-        let all = self.db().await?.collection::<Document>(collection);
+        let all = self.db().await?.collection::<RawDocumentBuf>(collection);
         let plain = all.find(doc! {}).projection(doc! { "_id": 0, "_ld": 0 }).await?;
-        let mut found: Vec<Document> = plain.try_collect().await?;
+        // By way of the raw bytes: read straight into a `Document`, a field named `$oid` would become an ObjectId.
+        let raw: Vec<RawDocumentBuf> = plain.try_collect().await?;
+        let mut found = raw.iter().map(Document::try_from).collect::<Result<Vec<_>, _>>()?;
         found.sort_by_cached_key(ToString::to_string);
         Ok(found)
     }

@@ -20,6 +20,8 @@ mod dead_letters;
 mod healing;
 mod readiness;
 mod rolling;
+mod raw_socket;
+mod payloads;
 
 use std::time::Duration;
 
