@@ -22,6 +22,7 @@ mod readiness;
 mod rolling;
 mod raw_socket;
 mod payloads;
+mod memory;
 
 use std::time::Duration;
 
