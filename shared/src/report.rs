@@ -38,8 +38,9 @@ impl Report {
 
     /// Looks whether the settings for NATS can work, without asking NATS.
     pub fn check_nats(&mut self, nats: &NatsArgs) {
-        if nats.nats_url.split(',').any(|url| url.trim().parse::<async_nats::ServerAddr>().is_err()) {
-            self.problems.push("NATS_URL is not a list of nats:// or tls:// addresses, separated by commas".to_owned());
+        if let Err(error) = crate::nats::check_url(&nats.nats_url) {
+            self.problems
+                .push(format!("NATS_URL is not a list of nats:// or tls:// addresses, separated by commas: {error}"));
         }
         let files = [
             ("NATS_CREDS", &nats.nats_creds),

@@ -8,7 +8,7 @@ use bson::{Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 
 use super::Stack;
-use crate::servers::mongo;
+use crate::servers::{mongo, nats};
 
 /// A stream of ours as a test names it: `LD_EVENTS`, `LD_NOTIFY`, `LD_ENRICH`, `LD_DEAD`.
 pub type StreamName<'a> = &'a str;
@@ -51,7 +51,7 @@ impl Stack {
     /// # Errors
     /// When NATS does not answer.
     pub async fn jetstream(&self) -> anyhow::Result<jetstream::Context> {
-        Ok(jetstream::new(async_nats::connect(&self.nats_url).await?))
+        Ok(jetstream::new(nats::connect(&self.nats_url).await?))
     }
 
     /// One of our streams.
@@ -59,7 +59,7 @@ impl Stack {
     /// # Errors
     /// When there is no such stream.
     pub async fn stream(&self, name: StreamName<'_>) -> anyhow::Result<jetstream::stream::Stream> {
-        let name = format!("{}_{name}", self.prefix);
+        let name = if self.prefix.is_empty() { name.to_owned() } else { format!("{}_{name}", self.prefix) };
         self.jetstream().await?.get_stream(&name).await.with_context(|| format!("the stream {name}"))
     }
 

@@ -23,6 +23,7 @@ mod rolling;
 mod raw_socket;
 mod payloads;
 mod memory;
+mod privileges;
 
 use std::time::Duration;
 
