@@ -12,6 +12,7 @@ pub mod config;
 pub mod limits;
 pub mod pulse;
 pub mod server;
+pub mod tls;
 
 // One request, in the order in which it is checked.
 pub mod webhook;

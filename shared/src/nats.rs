@@ -26,6 +26,9 @@ pub enum ConnectError {
         /// Why not.
         error: std::io::Error,
     },
+    /// A client certificate without its key, or the other way round.
+    #[error("NATS_CERT and NATS_KEY belong together: set both or neither")]
+    Half,
     /// The client refused its options.
     #[error("cannot set up the NATS client: {0}")]
     Setup(#[from] async_nats::ConnectError),
@@ -62,8 +65,10 @@ pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError
     if let Some(path) = &args.nats_ca {
         options = options.add_root_certificates(path.clone());
     }
-    if let (Some(cert), Some(key)) = (&args.nats_cert, &args.nats_key) {
-        options = options.add_client_certificate(cert.clone(), key.clone());
+    match (&args.nats_cert, &args.nats_key) {
+        (Some(cert), Some(key)) => options = options.add_client_certificate(cert.clone(), key.clone()),
+        (None, None) => {}
+        _ => return Err(ConnectError::Half),
     }
     Ok(options.connect(addrs).await?)
 }

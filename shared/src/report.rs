@@ -42,6 +42,9 @@ impl Report {
             self.problems
                 .push(format!("NATS_URL is not a list of nats:// or tls:// addresses, separated by commas: {error}"));
         }
+        if nats.nats_cert.is_some() != nats.nats_key.is_some() {
+            self.problems.push("NATS_CERT and NATS_KEY belong together: set both or neither".to_owned());
+        }
         let files = [
             ("NATS_CREDS", &nats.nats_creds),
             ("NATS_CA", &nats.nats_ca),
@@ -78,11 +81,15 @@ pub fn secret<T>(secret: &Option<T>) -> String {
     if secret.is_some() { "set" } else { "unset" }.to_owned()
 }
 
+/// A file's path in a report.
+#[must_use]
+pub fn path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(|| "unset".to_owned(), |path| path.display().to_string())
+}
+
 /// The settings that both binaries have of NATS and its streams.
 #[must_use]
 pub fn nats(nats: &NatsArgs, streams: &StreamArgs) -> Vec<(&'static str, String)> {
-    let path =
-        |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "unset".to_owned(), |path| path.display().to_string());
     vec![
         ("NATS_URL", without_passwords(&nats.nats_url)),
         ("NATS_CREDS", path(&nats.nats_creds)),

@@ -9,6 +9,7 @@ pub mod paths;
 pub mod process;
 pub mod eventually;
 pub mod servers;
+pub mod certificates;
 pub mod stack;
 pub mod sender;
 pub mod raw;

@@ -9,6 +9,7 @@ use shared::ids::Source;
 use shared::report::{self, Report, secret};
 
 use crate::config::Settings;
+use crate::tls::Tls;
 
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
@@ -40,6 +41,9 @@ pub fn run(options: Options) -> ExitCode {
 fn report(settings: &Settings) -> Report {
     let mut report = Report { settings: effective(settings), ..Report::default() };
     let keys = DefaultKeys::new(&settings.signatures).map_err(|error| report.problems.push(error)).unwrap_or_default();
+    if let Err(error) = Tls::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref()) {
+        report.problems.push(error.to_string());
+    }
     report.check_nats(&settings.nats);
     if let Some(courses) = report.check_file(&settings.credentials.credentials_file) {
         describe(&mut report, &courses.courses(), &keys);
@@ -76,6 +80,8 @@ fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
     let keys = &settings.signatures;
     let mut all = vec![
         ("BIND_ADDR", settings.bind_addr.to_string()),
+        ("TLS_CERT", report::path(&settings.tls_cert)),
+        ("TLS_KEY", report::path(&settings.tls_key)),
         ("ADMIN_ADDR", settings.admin_addr.to_string()),
         ("MAX_CONNECTIONS", settings.max_connections.to_string()),
         ("MAX_REQUESTS", settings.max_requests.to_string()),

@@ -24,6 +24,7 @@ mod raw_socket;
 mod payloads;
 mod memory;
 mod privileges;
+mod tls;
 
 use std::time::Duration;
 
