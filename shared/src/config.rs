@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, ValueEnum};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -212,8 +213,8 @@ pub fn parse<T: Parser>() -> T {
 
 fn try_parse<T: Parser>(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<T, clap::Error> {
     let mut command = with_defaults(T::command(), environment)?;
-    let matches = command.try_get_matches_from_mut(args)?;
-    T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let matches = command.try_get_matches_from_mut(args).map_err(without_address)?;
+    T::from_arg_matches(&matches).map_err(|error| without_address(error.format(&mut command)))
 }
 
 /// Gives every setting of a command and its subcommands the environment's value as its default.
@@ -258,6 +259,26 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
     Ok(command)
 }
 
+/// What is wrong with `.env`. The library would quote the line, and it may be a secret's.
+fn dotenv_problem(error: dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let name = line.split_once('=').map_or("a line", |(name, _)| name.trim());
+            format!(".env: the value of {name} cannot be read; put it between single quotes\n")
+        }
+        error => format!(".env: {error}\n"),
+    }
+}
+
+/// An address with a password in it is not repeated by the message that it is wrong.
+fn without_address(mut error: clap::Error) -> clap::Error {
+    let told = error.get(ContextKind::InvalidValue);
+    if matches!(told, Some(ContextValue::String(value)) if value.contains('@')) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
+    error
+}
+
 /// The process's variables and those of `.env`.
 struct Environment {
     process: HashMap<String, String>,
@@ -270,9 +291,9 @@ impl Environment {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let dotenv = match dotenvy::from_filename_iter(".env") {
-            Ok(pairs) => pairs.collect::<Result<_, _>>().map_err(|error| format!(".env: {error}\n"))?,
+            Ok(pairs) => pairs.collect::<Result<_, _>>().map_err(dotenv_problem)?,
             Err(error) if error.not_found() => HashMap::new(),
-            Err(error) => return Err(format!(".env: {error}\n")),
+            Err(error) => return Err(dotenv_problem(error)),
         };
         Ok(Self { process, dotenv })
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::build::{Voice, build};
-use super::{Binary, Service};
+use super::{Binary, Service, secrets};
 use crate::eval::Eval;
 use crate::eventually::{Alive, eventually};
 use crate::paths;
 use crate::sender::{Secrets, Sender};
 use crate::servers::mongo::{DATABASE, WORKER};
-use crate::servers::{MongoServer, NatsServer, Servers, mongo, shared};
+use crate::servers::{MongoServer, NatsServer, Servers, mongo, nats, shared};
 
 /// How long ingress may take to make its streams.
 const START: Duration = Duration::from_secs(30);
@@ -121,6 +121,8 @@ impl Stack {
             ("EVAL_PORT", eval.port().to_string()),
             ("GITHUB_SECRET", secrets.github.clone()),
             ("TAIGA_SECRET", secrets.taiga.clone()),
+            // What is searched for secrets when the test is over.
+            ("LOG_LEVEL", "DEBUG".to_owned()),
             // Small enough that many streams fit on one server.
             ("LD_EVENTS_MAX_BYTES", (512 * 1024 * 1024).to_string()),
         ];
@@ -191,6 +193,29 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// All secrets that ingress and the workers were told.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let mut all = secrets::of(&self.env);
+        // With least privilege ingress has another password than the workers, whose settings these are.
+        all.extend(self.nats.iter().flat_map(|_| nats::USERS.map(|(_, password, _)| password.to_owned())));
+        all
+    }
+
+    /// Whatever the test was about, no log may hold a secret.
+    fn keep_secrets(&self) {
+        let secrets = self.secrets();
+        let services = self.workers.iter().chain([&self.ingress]);
+        let leaks: Vec<_> =
+            services.flat_map(|service| secrets::in_log(&secrets, service.process.log().path())).collect();
+        // A second panic would end the whole test run.
+        if !std::thread::panicking() {
+            assert!(leaks.is_empty(), "secrets in the logs:\n{}", leaks.join("\n"));
+        }
+    }
+}
+
 impl Alive for Stack {
     fn check(&self) -> anyhow::Result<()> {
         self.shared.map_or(Ok(()), Alive::check)?;
@@ -211,6 +236,7 @@ impl Drop for Stack {
             // A process that cannot be killed dies with ours.
             let _ = service.process.kill();
         }
+        self.keep_secrets();
         // What is on servers of our own goes with them.
         let nats = self.nats.is_none().then(|| (self.nats_url.clone(), format!("{}_", self.prefix)));
         let mongo = self.mongo.is_none().then(|| (self.mongo_uri.clone(), self.database.clone()));

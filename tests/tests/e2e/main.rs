@@ -25,6 +25,7 @@ mod payloads;
 mod memory;
 mod privileges;
 mod tls;
+mod secrets;
 
 use std::time::Duration;
 

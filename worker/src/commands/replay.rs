@@ -182,7 +182,7 @@ async fn pump(
     waiting: u64,
 ) -> Result<Exit, String> {
     let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
-    let store = store.map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+    let store = store.map_err(|error| format!("MONGO_URI: {error}"))?;
     let publisher = Publisher::new(connection.client.clone());
     let mut pipeline =
         Pipeline::new(store, publisher, connection.topology.clone(), connection.jetstream.clone(), BATCH);
