@@ -16,3 +16,4 @@ pub mod raw;
 pub mod eval;
 pub mod providers;
 pub mod ledger;
+pub mod fuzz;

@@ -26,6 +26,7 @@ mod memory;
 mod privileges;
 mod tls;
 mod secrets;
+mod creds;
 
 use std::time::Duration;
 
