@@ -47,11 +47,12 @@ impl FromStr for Secret {
 }
 
 /// How to reach NATS.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsArgs {
-    /// Addresses of the NATS server or cluster, separated by commas; tls:// for TLS.
-    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222")]
+    /// Addresses of the NATS server or cluster, separated by commas; tls:// for TLS, nats://user:password@host:4222 to
+    /// log in.
+    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222", hide_env_values = true)]
     pub nats_url: String,
     /// Credentials file (JWT and nkey) for NATS.
     #[arg(long, env = "NATS_CREDS")]
@@ -68,6 +69,20 @@ pub struct NatsArgs {
     /// Prefix of all stream names and subjects, so that several installations share a server.
     #[arg(long, env = "NATS_PREFIX", value_parser = prefix)]
     pub nats_prefix: Option<String>,
+}
+
+/// Its address may hold a password, which is never shown.
+impl fmt::Debug for NatsArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsArgs")
+            .field("nats_url", &crate::report::without_passwords(&self.nats_url))
+            .field("nats_creds", &self.nats_creds)
+            .field("nats_ca", &self.nats_ca)
+            .field("nats_cert", &self.nats_cert)
+            .field("nats_key", &self.nats_key)
+            .field("nats_prefix", &self.nats_prefix)
+            .finish()
+    }
 }
 
 fn prefix(s: &str) -> Result<String, crate::ids::InvalidName> {
@@ -259,13 +274,14 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
     Ok(command)
 }
 
-/// What is wrong with `.env`. The library would quote the line, and it may be a secret's.
-fn dotenv_problem(error: dotenvy::Error) -> String {
+/// What is wrong with the setting of `.env` that comes after so many good ones. The library would quote it, and it
+/// may be a secret.
+fn dotenv_problem(after: usize, error: dotenvy::Error) -> String {
     match error {
-        dotenvy::Error::LineParse(line, _) => {
-            let name = line.split_once('=').map_or("a line", |(name, _)| name.trim());
-            format!(".env: the value of {name} cannot be read; put it between single quotes\n")
-        }
+        dotenvy::Error::LineParse(..) => format!(
+            ".env: setting {} cannot be read; write NAME=value, and a value with spaces between single quotes\n",
+            after + 1
+        ),
         error => format!(".env: {error}\n"),
     }
 }
@@ -291,9 +307,12 @@ impl Environment {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let dotenv = match dotenvy::from_filename_iter(".env") {
-            Ok(pairs) => pairs.collect::<Result<_, _>>().map_err(dotenv_problem)?,
+            Ok(pairs) => pairs
+                .enumerate()
+                .map(|(after, pair)| pair.map_err(|error| dotenv_problem(after, error)))
+                .collect::<Result<_, _>>()?,
             Err(error) if error.not_found() => HashMap::new(),
-            Err(error) => return Err(dotenv_problem(error)),
+            Err(error) => return Err(dotenv_problem(0, error)),
         };
         Ok(Self { process, dotenv })
     }
@@ -379,6 +398,25 @@ mod tests {
         assert!(help.contains("GITHUB_SECRET") && !help.contains("s3cret"), "{help}");
         let gone = read(&[], &[("GITHUB_SECRET_FILE", "/nowhere/x")], &[]).unwrap_err();
         assert!(gone.contains("GITHUB_SECRET_FILE") && gone.contains("/nowhere/x"), "{gone}");
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_never_shown() {
+        let url = "nats://worker:s3cret@a:4222,nats://worker:s3cret@b";
+        let settings = read(&[], &[("NATS_URL", url)], &[]).unwrap();
+        assert_eq!(settings.nats.nats_url, url);
+        assert!(!format!("{settings:?}").contains("s3cret"), "{settings:?}");
+        let help = read(&["--help"], &[("NATS_URL", url)], &[]).unwrap_err();
+        assert!(!help.contains("s3cret"), "{help}");
+    }
+
+    #[test]
+    fn a_line_of_dotenv_that_cannot_be_read_is_counted_and_not_quoted() {
+        for line in ["GITHUB_SECRET=s3cret and more", "GITHUB_SECRET='s3cret", "s3cret", "X=s3cret=s3cret s3cret"] {
+            let parsed: Result<Vec<_>, _> = dotenvy::Iter::new(line.as_bytes()).collect();
+            let told = dotenv_problem(2, parsed.expect_err(line));
+            assert!(told.starts_with(".env: setting 3 cannot be read") && !told.contains("s3cret"), "{line}: {told}");
+        }
     }
 
     #[test]
