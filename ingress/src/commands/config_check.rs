@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use shared::config::SignatureArgs;
 use shared::credentials::{Courses, DefaultKeys};
 use shared::ids::Source;
 use shared::report::{self, Report, secret};
@@ -44,6 +45,7 @@ fn report(settings: &Settings) -> Report {
     if let Err(error) = Tls::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref()) {
         report.problems.push(error.to_string());
     }
+    report.notes.extend(shared_secrets(&settings.signatures));
     report.check_nats(&settings.nats);
     if let Some(courses) = report.check_file(&settings.credentials.credentials_file) {
         describe(&mut report, &courses.courses(), &keys);
@@ -74,6 +76,21 @@ fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys) {
             }
         });
     }
+}
+
+/// One source's signed bytes must not be acceptable to another.
+fn shared_secrets(keys: &SignatureArgs) -> Vec<String> {
+    let all = [
+        ("GITHUB_SECRET", &keys.github_secret),
+        ("TAIGA_SECRET", &keys.taiga_secret),
+        ("EXCEL_SECRET", &keys.excel_secret),
+    ];
+    let set: Vec<_> = all.iter().filter_map(|(name, secret)| Some((*name, secret.as_ref()?.expose()))).collect();
+    let pairs = set.iter().enumerate().flat_map(|(at, one)| set[at + 1..].iter().map(move |other| (one, other)));
+    pairs
+        .filter(|(one, other)| one.1 == other.1)
+        .map(|(one, other)| format!("{} and {} are the same: give each source a secret of its own", one.0, other.0))
+        .collect()
 }
 
 fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
@@ -120,6 +137,13 @@ mod tests {
         assert!(text.contains("GITHUB_SECRET=set\n") && text.contains("TAIGA_SECRET=unset\n"), "{text}");
         assert!(text.contains("NATS_URL=nats://…@a:1,b:2\n"), "{text}");
         assert!(text.contains("note: EXCEL_SECRET is unset") && !text.contains("problem"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_that_two_sources_share_is_told() {
+        let told = |args: &[&str]| check(args).text().contains("GITHUB_SECRET and EXCEL_SECRET are the same");
+        assert!(told(&["--github-secret", "hush", "--taiga-secret", "other", "--excel-secret", "hush"]));
+        assert!(!told(&["--github-secret", "hush", "--taiga-secret", "other"]));
     }
 
     #[test]
