@@ -22,7 +22,7 @@ pub use targets::Target;
 const KEPT: usize = 2_000;
 
 /// How large an input may grow.
-const LARGEST: usize = 64 * 1024;
+const LARGEST: usize = 16 * 1024;
 
 /// An input for which something did not hold.
 #[derive(Debug, Clone)]
