@@ -21,6 +21,7 @@ use crate::limits::Memory;
 use crate::probe::Probe;
 use crate::publish::{Gate, Signals};
 use crate::server::Server;
+use crate::tls::{Tls, TlsError};
 use crate::webhook::{Webhooks, router};
 
 /// Why the process cannot start. An unreachable NATS is not among the reasons: it is waited for.
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The teachers' file is broken.
     #[error("the teachers' file is broken: {0}")]
     Credentials(#[from] credentials::Problem),
+    /// Certificate and key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The settings for NATS cannot work.
     #[error(transparent)]
     Nats(#[from] ConnectError),
@@ -50,6 +54,7 @@ pub struct App {
     herald: Arc<Herald>,
     /// The herald's own, so that no fact travels in a batch with events.
     facts: Publisher,
+    tls: Option<Tls>,
 }
 
 impl App {
@@ -61,6 +66,7 @@ impl App {
         let defaults = DefaultKeys::new(&settings.signatures).map_err(StartError::Secrets)?;
         let (courses, watcher) = credentials::open(&settings.credentials.credentials_file)?;
         warn_of_missing_secrets(&defaults);
+        let tls = Tls::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
         let client = shared::nats::connect(&settings.nats, "ingress").await?;
         let topology = Topology::new(settings.nats.nats_prefix.as_deref(), settings.streams);
         let signals = Arc::new(Signals::default());
@@ -72,9 +78,10 @@ impl App {
         let herald = webhooks.herald();
         let admin = admin::bind(settings.admin_addr, health, readiness, metrics, Router::new()).await?;
         let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
-        let server = Server::new(listener, router(webhooks), settings.max_connections as usize);
-        tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, "listening");
-        Ok(Self { server, admin, probe, watcher, herald, facts })
+        let server = Server::new(listener, router(webhooks), settings.max_connections as usize)
+            .with_tls(tls.as_ref().map(Tls::config));
+        tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
+        Ok(Self { server, admin, probe, watcher, herald, facts, tls })
     }
 
     /// Where webhooks are received.
@@ -91,6 +98,9 @@ impl App {
         life.spawn("webhooks", self.server.run(soft.clone(), hard));
         life.spawn("admin", self.admin.run(soft.clone()));
         life.spawn("probe", well(self.probe.run(soft.clone())));
+        if let Some(tls) = self.tls {
+            life.spawn("certificate", well(tls.watch(soft.clone())));
+        }
         life.spawn("credentials", well(self.watcher.run(soft.clone())));
         life.spawn("herald", well(async move { self.herald.run(self.facts, soft).await }));
     }

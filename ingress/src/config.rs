@@ -1,6 +1,7 @@
 //! The settings of `ingress run`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs, TraceArgs};
 
@@ -13,6 +14,13 @@ pub struct Settings {
     /// Address on which webhooks are received; port 0 takes a free one, which is logged.
     #[arg(long, env = "BIND_ADDR", default_value = "0.0.0.0:5000")]
     pub bind_addr: SocketAddr,
+    /// PEM file of the certificate (and its chain) with which webhooks are received over TLS; needs TLS_KEY too. A
+    /// renewed one is taken up within 5 s. Without both, webhooks come over plain HTTP.
+    #[arg(long, env = "TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's key.
+    #[arg(long, env = "TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// Address of /healthz, /readyz and /metrics; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = DEFAULT_ADMIN_ADDR)]
     pub admin_addr: SocketAddr,

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// 405: webhooks are posted.
     #[error("Method not allowed")]
     Method,
+    /// 400: a proxy before us could read this request otherwise than we do.
+    #[error("{0}")]
+    Framing(&'static str),
     /// 415: signatures are over the bytes as they are; a compressed body could also be a bomb.
     #[error("Content-Encoding must be identity")]
     Encoding,
@@ -76,7 +79,8 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Signature | Self::NoSecret => StatusCode::FORBIDDEN,
-            Self::Broken
+            Self::Framing(_)
+            | Self::Broken
             | Self::NoProject
             | Self::Name(_)
             | Self::Twice(_)
@@ -93,6 +97,7 @@ impl Refusal {
         match self {
             Self::NotFound => "not_found",
             Self::Method => "method",
+            Self::Framing(_) => "framing",
             Self::Encoding => "encoding",
             Self::TooLarge => "too_large",
             Self::Slow => "slow",

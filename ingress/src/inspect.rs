@@ -89,7 +89,12 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 fn taiga(body: Bytes) -> Result<Found, Refusal> {
-    let Some(fields) = TaigaFields::read(text(&body)?)? else {
+    let text = text(&body)?;
+    // Names are read as bytes, where a raw control character would go unnoticed. Compact JSON has none at all.
+    if text.bytes().any(|byte| byte < b' ') {
+        one_object(text)?;
+    }
+    let Some(fields) = TaigaFields::read(text)? else {
         return Err(Refusal::Json("The body is not one JSON object"));
     };
     let kind = fields.kind.filter(|raw| raw.get().starts_with('"'));

@@ -38,6 +38,9 @@ fn a_body_that_is_not_one_json_object_is_refused_with_what_is_wrong() {
         (b"{}x", "The body is not valid JSON"),
         (b"{}\0", "The body is not valid JSON"),
         (b"{'a': 1}", "The body is not valid JSON"),
+        // Found by fuzzing: a raw control character in a name.
+        (b"{\"type\":\"epic\",\"a\0\":1}", "The body is not valid JSON"),
+        (b"{\"type\":\"epic\",\"a\n\":1}", "The body is not valid JSON"),
         (b"{\"a\": NaN}", "The body is not valid JSON"),
         (b"{\"a\": 01}", "The body is not valid JSON"),
         (b"{\"a\": 1,}", "The body is not valid JSON"),

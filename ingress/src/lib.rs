@@ -12,9 +12,11 @@ pub mod config;
 pub mod limits;
 pub mod pulse;
 pub mod server;
+pub mod tls;
 
 // One request, in the order in which it is checked.
 pub mod webhook;
+pub mod framing;
 pub mod target;
 pub mod body;
 pub mod signature;

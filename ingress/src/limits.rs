@@ -19,6 +19,9 @@ pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How many bytes are read ahead from one connection? A head must fit.
 pub const READ_BUFFER: usize = 2 * MAX_HEAD_BYTES;
 
+/// How long may a client take to agree on TLS?
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long may a client take for its request line and headers, from its first byte or from connecting?
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 

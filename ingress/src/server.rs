@@ -12,15 +12,17 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use shared::telemetry::Throttle;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{CROWD_PATIENCE, MAX_AGE, MAX_HEAD_BYTES, MAX_HEADERS, READ_BUFFER};
+use crate::limits::{CROWD_PATIENCE, HANDSHAKE_TIMEOUT, MAX_AGE, MAX_HEAD_BYTES, MAX_HEADERS, READ_BUFFER};
 use crate::meters;
 use crate::pulse::{Pulse, Watched};
 
@@ -46,13 +48,20 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     max_connections: usize,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Server {
     /// A server for a bound listener.
     #[must_use]
     pub fn new(listener: TcpListener, router: Router, max_connections: usize) -> Self {
-        Self { listener, router, max_connections }
+        Self { listener, router, max_connections, tls: None }
+    }
+
+    /// The same, speaking TLS if there is something to speak it with.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it listens.
@@ -88,17 +97,19 @@ impl Server {
                     continue;
                 }
             };
-            let (router, soft, hard) = (self.router.clone(), soft.clone(), hard.clone());
+            let (router, tls, soft, hard) = (self.router.clone(), self.tls.clone(), soft.clone(), hard.clone());
             if let Ok(slot) = slots.clone().try_acquire_owned() {
-                tasks.spawn(serve(stream, router, slot, soft, hard));
+                tasks.spawn(begin(stream, tls, router, slot, soft, hard));
             } else if let Ok(bench) = benches.clone().try_acquire_owned() {
                 let slots = slots.clone();
                 tasks.spawn(async move {
                     match timeout(CROWD_PATIENCE, slots.acquire_owned()).await {
                         Ok(Ok(slot)) => {
                             drop(bench);
-                            serve(stream, router, slot, soft, hard).await;
+                            begin(stream, tls, router, slot, soft, hard).await;
                         }
+                        // Over TLS it would take a handshake to say so.
+                        Ok(Err(_)) | Err(_) if tls.is_some() => meters::turned_away(),
                         Ok(Err(_)) | Err(_) => turn_away(stream).await,
                     }
                 });
@@ -117,9 +128,10 @@ impl Server {
     }
 }
 
-/// One connection, request after request.
-async fn serve(
+/// One connection, from its handshake, if it has one.
+async fn begin(
     stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
     router: Router,
     _slot: OwnedSemaphorePermit,
     soft: CancellationToken,
@@ -129,6 +141,26 @@ async fn serve(
     open.increment(1.0);
     // An answer is one small packet; a socket that refuses this is about to fail anyway.
     drop(stream.set_nodelay(true));
+    match tls {
+        None => serve(stream, router, soft, hard).await,
+        Some(tls) => {
+            let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+            // A handshake that fails is its client's matter, as a request that is not HTTP is.
+            if let Some(Ok(Ok(stream))) = soft.run_until_cancelled(handshake).await {
+                serve(stream, router, soft, hard).await;
+            }
+        }
+    }
+    open.decrement(1.0);
+}
+
+/// Request after request.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    soft: CancellationToken,
+    hard: CancellationToken,
+) {
     let pulse = Arc::new(Pulse::new());
     let io = TokioIo::new(Watched::new(stream, pulse.clone()));
     let inner = TowerToHyperService::new(router);
@@ -178,7 +210,6 @@ async fn serve(
             }
         }
     }
-    open.decrement(1.0);
 }
 
 /// Answers 503 without reading the request.

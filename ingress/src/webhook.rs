@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::body;
 use crate::error::{Refusal, json, quoted};
+use crate::framing;
 use crate::inspect::{Found, inspect};
 use crate::limits::{HEAVY_BODY, Memory, PUBLISH_DEADLINE};
 use crate::meters::Meters;
@@ -108,6 +109,7 @@ impl<P: Publish> Webhooks<P> {
         let (head, mut body) = request.into_parts();
         let mut span = trace::begin("webhook", trace::Kind::Server, traceparent(&head.headers));
         span.set("source", source.as_str());
+        let framing = framing::check(head.version, &head.headers);
         let asked = Asked {
             source,
             traceparent: span.traceparent(),
@@ -119,7 +121,11 @@ impl<P: Publish> Webhooks<P> {
         let project = asked.target.as_ref().ok().map(|target| target.project.clone());
         let expects = asked.headers.contains_key(header::EXPECT);
         let team = project.as_ref().is_some_and(|project| asked.courses.course_of(project).is_some());
-        match self.answer(asked, &mut body, team, &mut span).await {
+        let answer = match framing {
+            Ok(()) => self.answer(asked, &mut body, team, &mut span).await,
+            Err(refusal) => Err(refusal),
+        };
+        match answer {
             Ok(response) => response,
             Err(refusal) => {
                 span.failed(refusal.reason());

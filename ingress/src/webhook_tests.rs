@@ -118,7 +118,7 @@ impl Bench {
 }
 
 fn request(method: &str, path: &str, headers: &[(&'static str, Vec<u8>)], body: Body) -> Request<Body> {
-    let request = Request::builder().method(method).uri(path);
+    let request = Request::builder().method(method).uri(path).header("host", "ingress.example");
     headers.iter().fold(request, |request, (name, value)| request.header(*name, &value[..])).body(body).unwrap()
 }
 

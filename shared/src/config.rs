@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, ValueEnum};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -46,11 +47,12 @@ impl FromStr for Secret {
 }
 
 /// How to reach NATS.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsArgs {
-    /// Addresses of the NATS server or cluster, separated by commas; tls:// for TLS.
-    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222")]
+    /// Addresses of the NATS server or cluster, separated by commas; tls:// for TLS, nats://user:password@host:4222 to
+    /// log in.
+    #[arg(long, env = "NATS_URL", default_value = "nats://localhost:4222", hide_env_values = true)]
     pub nats_url: String,
     /// Credentials file (JWT and nkey) for NATS.
     #[arg(long, env = "NATS_CREDS")]
@@ -67,6 +69,20 @@ pub struct NatsArgs {
     /// Prefix of all stream names and subjects, so that several installations share a server.
     #[arg(long, env = "NATS_PREFIX", value_parser = prefix)]
     pub nats_prefix: Option<String>,
+}
+
+/// Its address may hold a password, which is never shown.
+impl fmt::Debug for NatsArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsArgs")
+            .field("nats_url", &crate::report::without_passwords(&self.nats_url))
+            .field("nats_creds", &self.nats_creds)
+            .field("nats_ca", &self.nats_ca)
+            .field("nats_cert", &self.nats_cert)
+            .field("nats_key", &self.nats_key)
+            .field("nats_prefix", &self.nats_prefix)
+            .finish()
+    }
 }
 
 fn prefix(s: &str) -> Result<String, crate::ids::InvalidName> {
@@ -243,8 +259,8 @@ pub fn parse<T: Parser>() -> T {
 
 fn try_parse<T: Parser>(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<T, clap::Error> {
     let mut command = with_defaults(T::command(), environment)?;
-    let matches = command.try_get_matches_from_mut(args)?;
-    T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let matches = command.try_get_matches_from_mut(args).map_err(without_address)?;
+    T::from_arg_matches(&matches).map_err(|error| without_address(error.format(&mut command)))
 }
 
 /// Gives every setting of a command and its subcommands the environment's value as its default.
@@ -295,6 +311,27 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
     Ok(command)
 }
 
+/// What is wrong with the setting of `.env` that comes after so many good ones. The library would quote it, and it
+/// may be a secret.
+fn dotenv_problem(after: usize, error: dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(..) => format!(
+            ".env: setting {} cannot be read; write NAME=value, and a value with spaces between single quotes\n",
+            after + 1
+        ),
+        error => format!(".env: {error}\n"),
+    }
+}
+
+/// An address with a password in it is not repeated by the message that it is wrong.
+fn without_address(mut error: clap::Error) -> clap::Error {
+    let told = error.get(ContextKind::InvalidValue);
+    if matches!(told, Some(ContextValue::String(value)) if value.contains('@')) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
+    error
+}
+
 /// The process's variables and those of `.env`.
 struct Environment {
     process: HashMap<String, String>,
@@ -307,9 +344,12 @@ impl Environment {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let dotenv = match dotenvy::from_filename_iter(".env") {
-            Ok(pairs) => pairs.collect::<Result<_, _>>().map_err(|error| format!(".env: {error}\n"))?,
+            Ok(pairs) => pairs
+                .enumerate()
+                .map(|(after, pair)| pair.map_err(|error| dotenv_problem(after, error)))
+                .collect::<Result<_, _>>()?,
             Err(error) if error.not_found() => HashMap::new(),
-            Err(error) => return Err(format!(".env: {error}\n")),
+            Err(error) => return Err(dotenv_problem(0, error)),
         };
         Ok(Self { process, dotenv })
     }
@@ -417,6 +457,25 @@ mod tests {
         };
         assert!(help("leaf").contains("Exit codes: 0"), "{}", help("leaf"));
         assert!(help("other").contains("its own") && !help("other").contains("Exit codes"), "{}", help("other"));
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_never_shown() {
+        let url = "nats://worker:s3cret@a:4222,nats://worker:s3cret@b";
+        let settings = read(&[], &[("NATS_URL", url)], &[]).unwrap();
+        assert_eq!(settings.nats.nats_url, url);
+        assert!(!format!("{settings:?}").contains("s3cret"), "{settings:?}");
+        let help = read(&["--help"], &[("NATS_URL", url)], &[]).unwrap_err();
+        assert!(!help.contains("s3cret"), "{help}");
+    }
+
+    #[test]
+    fn a_line_of_dotenv_that_cannot_be_read_is_counted_and_not_quoted() {
+        for line in ["GITHUB_SECRET=s3cret and more", "GITHUB_SECRET='s3cret", "s3cret", "X=s3cret=s3cret s3cret"] {
+            let parsed: Result<Vec<_>, _> = dotenvy::Iter::new(line.as_bytes()).collect();
+            let told = dotenv_problem(2, parsed.expect_err(line));
+            assert!(told.starts_with(".env: setting 3 cannot be read") && !told.contains("s3cret"), "{line}: {told}");
+        }
     }
 
     #[test]

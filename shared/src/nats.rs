@@ -26,6 +26,9 @@ pub enum ConnectError {
         /// Why not.
         error: std::io::Error,
     },
+    /// A client certificate without its key, or the other way round.
+    #[error("NATS_CERT and NATS_KEY belong together: set both or neither")]
+    Half,
     /// The client refused its options.
     #[error("cannot set up the NATS client: {0}")]
     Setup(#[from] async_nats::ConnectError),
@@ -38,14 +41,10 @@ pub enum ConnectError {
 /// # Errors
 /// When the settings cannot work; see [`ConnectError`].
 pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError> {
-    let addrs = args
-        .nats_url
-        .split(',')
-        .map(|url| url.trim().parse::<ServerAddr>())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| ConnectError::Url(error.to_string()))?;
+    let (addrs, login) = addresses(&args.nats_url).map_err(ConnectError::Url)?;
     let mut options = ConnectOptions::new()
         .name(name)
+        .custom_inbox_prefix(inbox(name))
         .retry_on_initial_connect()
         .max_reconnects(None)
         .connection_timeout(Duration::from_secs(3))
@@ -54,6 +53,11 @@ pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError
         .request_timeout(Some(Duration::from_secs(5)))
         .reconnect_delay_callback(|attempt| RECONNECT.delay_for(u32::try_from(attempt).unwrap_or(u32::MAX)))
         .event_callback(log_event);
+    options = match login {
+        Some(Login::Password { user, password }) => options.user_and_password(user, password),
+        Some(Login::Token(token)) => options.token(token),
+        None => options,
+    };
     if let Some(path) = &args.nats_creds {
         options =
             options.credentials_file(path).await.map_err(|error| ConnectError::Creds { path: path.clone(), error })?;
@@ -61,10 +65,69 @@ pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError
     if let Some(path) = &args.nats_ca {
         options = options.add_root_certificates(path.clone());
     }
-    if let (Some(cert), Some(key)) = (&args.nats_cert, &args.nats_key) {
-        options = options.add_client_certificate(cert.clone(), key.clone());
+    match (&args.nats_cert, &args.nats_key) {
+        (Some(cert), Some(key)) => options = options.add_client_certificate(cert.clone(), key.clone()),
+        (None, None) => {}
+        _ => return Err(ConnectError::Half),
     }
     Ok(options.connect(addrs).await?)
+}
+
+/// Who we say we are.
+#[derive(PartialEq, Eq)]
+enum Login {
+    Password { user: String, password: String },
+    Token(String),
+}
+
+/// The addresses of `NATS_URL`, without the user and password that they may name, which the client would neither
+/// use nor keep out of its logs.
+///
+/// # Errors
+/// Says what cannot be read; never repeats a password.
+fn addresses(urls: &str) -> Result<(Vec<ServerAddr>, Option<Login>), String> {
+    let mut addrs = Vec::new();
+    let mut login = None;
+    for (at, url) in urls.split(',').map(str::trim).enumerate() {
+        let (scheme, rest) = url.split_once("://").map_or(("nats", url), |(scheme, rest)| (scheme, rest));
+        let (named, host) = rest.rsplit_once('@').map_or((None, rest), |(named, host)| (Some(named), host));
+        if host.is_empty() {
+            return Err(format!("address {} names no host", at + 1));
+        }
+        let addr = format!("{scheme}://{host}").parse::<ServerAddr>();
+        addrs.push(addr.map_err(|error| format!("address {}: {error}", at + 1))?);
+        let Some(named) = named else { continue };
+        let this = match named.split_once(':') {
+            Some((user, password)) => Login::Password { user: decode(user)?, password: decode(password)? },
+            None => Login::Token(decode(named)?),
+        };
+        match &login {
+            Some(other) if *other != this => {
+                return Err(format!("address {} names another user or password than one before it", at + 1));
+            }
+            _ => login = Some(this),
+        }
+    }
+    Ok((addrs, login))
+}
+
+fn decode(text: &str) -> Result<String, String> {
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| "its user or password is not UTF-8 when percent-decoded".to_owned())
+}
+
+/// Looks whether `NATS_URL` can be read, without connecting.
+///
+/// # Errors
+/// Says what cannot be read; never repeats a password.
+pub fn check_url(urls: &str) -> Result<(), String> {
+    addresses(urls).map(drop)
+}
+
+/// Where answers come to: apart for ingress and worker, so that the server can keep either from reading what is
+/// delivered to the other. Both are below the usual `_INBOX.>`.
+fn inbox(name: &str) -> &'static str {
+    if name.starts_with("ingress") { "_INBOX.ingress" } else { "_INBOX.worker" }
 }
 
 /// The JetStream context of a client, with a limit on how long an API call waits.
@@ -85,6 +148,44 @@ async fn log_event(event: Event) {
         Event::ClientError(error) => tracing::debug!(%error, "NATS: client error"),
         Event::LameDuckMode | Event::Draining | Event::Closed => {
             tracing::info!(%event, "NATS: connection event")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hosts with ports, and who logs in with what.
+    type Read = (Vec<String>, Option<(String, String)>);
+
+    fn read(urls: &str) -> Result<Read, String> {
+        addresses(urls).map(|(addrs, login)| {
+            let login = login.map(|login| match login {
+                Login::Password { user, password } => (user, password),
+                Login::Token(token) => (String::new(), token),
+            });
+            (addrs.iter().map(|addr| format!("{}:{}", addr.host(), addr.port())).collect(), login)
+        })
+    }
+
+    #[test]
+    fn an_address_may_name_a_user_and_its_password() {
+        let two = vec!["a:4222".to_owned(), "b:4223".to_owned()];
+        let login = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(read("a,nats://b:4223"), Ok((two.clone(), None)));
+        assert_eq!(read("nats://u:p%40ss%2F@a:4222, tls://b:4223"), Ok((two.clone(), login("u", "p@ss/"))));
+        assert_eq!(read("nats://u:p@a,nats://u:p@b:4223"), Ok((two, login("u", "p"))));
+        assert_eq!(read("nats://t0ken@a").map(|(_, login)| login), Ok(login("", "t0ken")));
+        assert_eq!(read("nats://u:p@ss@a").map(|(_, login)| login), Ok(login("u", "p@ss")));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_told_without_its_password() {
+        for urls in ["nats://u:hush@a,nats://u:hush2@b", "http://u:hush@a", "nats://u:hush@", "nats://u:%ffhush@a", ""]
+        {
+            let error = read(urls).expect_err(urls);
+            assert!(!error.contains("hush"), "{error}");
         }
     }
 }

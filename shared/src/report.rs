@@ -38,8 +38,12 @@ impl Report {
 
     /// Looks whether the settings for NATS can work, without asking NATS.
     pub fn check_nats(&mut self, nats: &NatsArgs) {
-        if nats.nats_url.split(',').any(|url| url.trim().parse::<async_nats::ServerAddr>().is_err()) {
-            self.problems.push("NATS_URL is not a list of nats:// or tls:// addresses, separated by commas".to_owned());
+        if let Err(error) = crate::nats::check_url(&nats.nats_url) {
+            self.problems
+                .push(format!("NATS_URL is not a list of nats:// or tls:// addresses, separated by commas: {error}"));
+        }
+        if nats.nats_cert.is_some() != nats.nats_key.is_some() {
+            self.problems.push("NATS_CERT and NATS_KEY belong together: set both or neither".to_owned());
         }
         let files = [
             ("NATS_CREDS", &nats.nats_creds),
@@ -77,11 +81,15 @@ pub fn secret<T>(secret: &Option<T>) -> String {
     if secret.is_some() { "set" } else { "unset" }.to_owned()
 }
 
+/// A file's path in a report.
+#[must_use]
+pub fn path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(|| "unset".to_owned(), |path| path.display().to_string())
+}
+
 /// The settings that both binaries have of NATS and its streams.
 #[must_use]
 pub fn nats(nats: &NatsArgs, streams: &StreamArgs) -> Vec<(&'static str, String)> {
-    let path =
-        |path: &Option<PathBuf>| path.as_ref().map_or_else(|| "unset".to_owned(), |path| path.display().to_string());
     vec![
         ("NATS_URL", without_passwords(&nats.nats_url)),
         ("NATS_CREDS", path(&nats.nats_creds)),
@@ -108,26 +116,30 @@ pub fn process(logs: &LogArgs, shutdown: &ShutdownArgs) -> Vec<(&'static str, St
 /// `nats://user:password@host` as `nats://…@host`; several, separated by commas, too.
 #[must_use]
 pub fn without_passwords(urls: &str) -> String {
-    let one = |url: &str| match url.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
-            format!("{scheme}…@{host}")
-        }
-        None => url.to_owned(),
-    };
-    urls.split(',').map(|url| one(url.trim())).collect::<Vec<_>>().join(",")
+    urls.split(',').map(|url| without_login(url.trim())).collect::<Vec<_>>().join(",")
 }
 
 /// The address of a database, which may have a password with a comma in it.
 #[must_use]
 pub fn without_password(uri: &Secret) -> String {
-    match uri.expose().rsplit_once('@') {
-        Some((before, rest)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{rest}")
-        }
-        None => uri.expose().to_owned(),
+    without_login(uri.expose())
+}
+
+/// An address without user and password. One that is not even an address, because its host was forgotten, may be
+/// nothing but these.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) =
+        url.split_once("://").map_or((String::new(), url), |(name, rest)| (format!("{name}://"), rest));
+    if let Some((_, host)) = rest.rsplit_once('@') {
+        return format!("{scheme}…@{host}");
     }
+    let hosts = rest.split(['/', '?']).next().unwrap_or_default();
+    let is_plain = |host: &str| {
+        // An IPv6 address has colons of its own.
+        let port = host.rsplit_once(']').map_or(host, |(_, port)| port).split_once(':').map(|(_, port)| port);
+        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if hosts.split(',').all(is_plain) { url.to_owned() } else { format!("{scheme}…") }
 }
 
 #[cfg(test)]
@@ -140,5 +152,9 @@ mod tests {
         let uri = |text: &str| without_password(&text.parse().unwrap());
         assert_eq!(uri("mongodb://u:h,u@a:1,b:2/x?y=z"), "mongodb://…@a:1,b:2/x?y=z");
         assert_eq!(uri("mongodb://localhost:27017"), "mongodb://localhost:27017");
+        assert_eq!(uri("mongodb://[::1]:27017,b:1/x?y=a:b"), "mongodb://[::1]:27017,b:1/x?y=a:b");
+        assert_eq!(uri("mongodb://u:hush"), "mongodb://…");
+        assert_eq!(uri("mongodb://u:hush/1@h"), "mongodb://…@h");
+        assert_eq!(without_passwords("u:hush,nats://[::1]:4222,nats://a:x"), "…,nats://[::1]:4222,nats://…");
     }
 }

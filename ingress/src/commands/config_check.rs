@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use shared::config::SignatureArgs;
 use shared::credentials::{Courses, DefaultKeys};
 use shared::ids::Source;
 use shared::report::{self, Report, secret};
 
 use crate::config::Settings;
+use crate::tls::Tls;
 
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,10 @@ pub fn run(options: Options) -> ExitCode {
 fn report(settings: &Settings) -> Report {
     let mut report = Report { settings: effective(settings), ..Report::default() };
     let keys = DefaultKeys::new(&settings.signatures).map_err(|error| report.problems.push(error)).unwrap_or_default();
+    if let Err(error) = Tls::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref()) {
+        report.problems.push(error.to_string());
+    }
+    report.notes.extend(shared_secrets(&settings.signatures));
     report.check_nats(&settings.nats);
     if let Some(courses) = report.check_file(&settings.credentials.credentials_file) {
         describe(&mut report, &courses.courses(), &keys);
@@ -72,10 +78,27 @@ fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys) {
     }
 }
 
+/// One source's signed bytes must not be acceptable to another.
+fn shared_secrets(keys: &SignatureArgs) -> Vec<String> {
+    let all = [
+        ("GITHUB_SECRET", &keys.github_secret),
+        ("TAIGA_SECRET", &keys.taiga_secret),
+        ("EXCEL_SECRET", &keys.excel_secret),
+    ];
+    let set: Vec<_> = all.iter().filter_map(|(name, secret)| Some((*name, secret.as_ref()?.expose()))).collect();
+    let pairs = set.iter().enumerate().flat_map(|(at, one)| set[at + 1..].iter().map(move |other| (one, other)));
+    pairs
+        .filter(|(one, other)| one.1 == other.1)
+        .map(|(one, other)| format!("{} and {} are the same: give each source a secret of its own", one.0, other.0))
+        .collect()
+}
+
 fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
     let keys = &settings.signatures;
     let mut all = vec![
         ("BIND_ADDR", settings.bind_addr.to_string()),
+        ("TLS_CERT", report::path(&settings.tls_cert)),
+        ("TLS_KEY", report::path(&settings.tls_key)),
         ("ADMIN_ADDR", settings.admin_addr.to_string()),
         ("MAX_CONNECTIONS", settings.max_connections.to_string()),
         ("MAX_REQUESTS", settings.max_requests.to_string()),
@@ -114,6 +137,13 @@ mod tests {
         assert!(text.contains("GITHUB_SECRET=set\n") && text.contains("TAIGA_SECRET=unset\n"), "{text}");
         assert!(text.contains("NATS_URL=nats://…@a:1,b:2\n"), "{text}");
         assert!(text.contains("note: EXCEL_SECRET is unset") && !text.contains("problem"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_that_two_sources_share_is_told() {
+        let told = |args: &[&str]| check(args).text().contains("GITHUB_SECRET and EXCEL_SECRET are the same");
+        assert!(told(&["--github-secret", "hush", "--taiga-secret", "other", "--excel-secret", "hush"]));
+        assert!(!told(&["--github-secret", "hush", "--taiga-secret", "other"]));
     }
 
     #[test]

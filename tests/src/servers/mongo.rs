@@ -9,6 +9,7 @@ use bson::{Document, doc};
 
 use super::{install, ports};
 use crate::eventually::{Alive, eventually};
+use crate::paths;
 use crate::process::{Process, Recipe};
 
 /// How long a start may take, with recovery after a kill.
@@ -27,7 +28,20 @@ pub struct MongoServer {
     pub process: Process,
     /// Where it listens.
     pub port: u16,
+    /// What its addresses say after the question mark, such as where certificates are.
+    query: String,
+    /// Whom it asks for a password.
+    admin: Option<(&'static str, &'static str)>,
 }
+
+/// The administrator of a `mongod` that asks for passwords.
+const ADMIN: (&str, &str) = ("admin", "admin-mongo-password");
+
+/// The worker's user there, with the role of `mongo/role.json` and nothing else.
+pub const WORKER: (&str, &str) = ("ld-connect", "worker-mongo-password");
+
+/// The database that `mongo/role.json` is about.
+pub const DATABASE: &str = "event_dashboard";
 
 impl MongoServer {
     /// Starts one that stands alone, on a free port, with its data in `dir`.
@@ -35,12 +49,35 @@ impl MongoServer {
     /// # Errors
     /// When there is none to be had, or it does not come up.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
-        let server = Self::launch("mongod", dir, ports::free_port()?, None)?;
+        let server = Self::launch("mongod", dir, ports::free_port()?, &[])?;
         server.ready().await?;
         Ok(server)
     }
 
-    fn launch(name: &str, dir: &Path, port: u16, set: Option<&str>) -> anyhow::Result<Self> {
+    /// Starts one that asks for passwords, and makes the worker's user with the role that we ship. `args` are more
+    /// arguments of mongod, `query` what an address then needs after its question mark.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the role or a user cannot be made.
+    pub async fn start_secured(dir: &Path, args: &[&str], query: &str) -> anyhow::Result<Self> {
+        let args = [&["--auth"], args].concat();
+        let mut server = Self::launch("mongod", dir, ports::free_port()?, &args)?;
+        query.clone_into(&mut server.query);
+        server.ready().await?;
+        // Whoever is on the same machine may make the first user, and nothing after that.
+        let first = doc! { "createUser": ADMIN.0, "pwd": ADMIN.1, "roles": ["root"] };
+        server.direct().await?.database("admin").run_command(first).await?;
+        server.admin = Some(ADMIN);
+        let role = std::fs::read_to_string(paths::workspace().join("mongo/role.json"))?;
+        let role: Document = serde_json::from_str(&role)?;
+        let user = doc! { "createUser": WORKER.0, "pwd": WORKER.1, "roles": ["ldConnectWorker"] };
+        let admin = server.direct().await?.database("admin");
+        admin.run_command(role).await?;
+        admin.run_command(user).await?;
+        Ok(server)
+    }
+
+    fn launch(name: &str, dir: &Path, port: u16, more: &[&str]) -> anyhow::Result<Self> {
         let data = dir.join("data");
         std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
         let mut args: Vec<OsString> = vec!["--dbpath".into(), data.into(), "--port".into(), port.to_string().into()];
@@ -48,7 +85,7 @@ impl MongoServer {
         // Many run at once on a developer's machine, and none holds much.
         args.extend(["--wiredTigerCacheSizeGB", "0.25"].map(OsString::from));
         args.extend(["--setParameter", "diagnosticDataCollectionEnabled=false"].map(OsString::from));
-        args.extend(set.into_iter().flat_map(|set| ["--replSet", set]).map(OsString::from));
+        args.extend(more.iter().map(OsString::from));
         let recipe = Recipe {
             name: name.to_owned(),
             program: install::program(&install::MONGO)?,
@@ -56,13 +93,27 @@ impl MongoServer {
             env: Vec::new(),
             dir: dir.to_owned(),
         };
-        Ok(Self { process: Process::start(recipe)?, port })
+        Ok(Self { process: Process::start(recipe)?, port, query: String::new(), admin: None })
     }
 
-    /// Its address for `MONGO_URI`.
+    /// Its address for `MONGO_URI`; of one that asks for passwords as its administrator.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("mongodb://127.0.0.1:{}", self.port)
+        match self.admin {
+            None if self.query.is_empty() => format!("mongodb://127.0.0.1:{}", self.port),
+            admin => self.uri_of(admin),
+        }
+    }
+
+    /// Its address for this user.
+    #[must_use]
+    pub fn uri_of(&self, user: Option<(&str, &str)>) -> String {
+        let login = user.map(|(name, password)| format!("{name}:{password}@")).unwrap_or_default();
+        let source = if user.is_some() { "admin" } else { "" };
+        let mut options = vec![format!("authSource={source}"), self.query.clone()];
+        options.retain(|option| !option.is_empty() && option != "authSource=");
+        let mark = if options.is_empty() { "" } else { "?" };
+        format!("mongodb://{login}127.0.0.1:{}/{mark}{}", self.port, options.join("&"))
     }
 
     /// Starts it again after it was ended, and waits until it answers.
@@ -85,7 +136,8 @@ impl MongoServer {
 
     /// A client of this member alone, whatever its part in a set.
     async fn direct(&self) -> anyhow::Result<mongodb::Client> {
-        connect(&format!("{}/?directConnection=true", self.uri())).await
+        let uri = self.uri_of(self.admin);
+        connect(&format!("{uri}{}directConnection=true", if uri.contains('?') { "&" } else { "?" })).await
     }
 }
 
@@ -124,7 +176,7 @@ impl ReplicaSet {
                 &format!("mongod-{n}"),
                 &dir.join(format!("member-{n}")),
                 ports::free_port()?,
-                Some(SET),
+                &["--replSet", SET],
             )
         };
         let set = Self { members: (0..members).map(launch).collect::<anyhow::Result<_>>()? };

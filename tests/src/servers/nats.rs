@@ -13,6 +13,50 @@ use crate::process::{Process, Recipe};
 /// How long a start may take; most of it is the recovery of large streams.
 const START: Duration = Duration::from_secs(30);
 
+/// The users of the configuration that we ship, with their passwords here and the variables these are read from.
+pub const USERS: [(&str, &str, &str); 3] = [
+    ("ingress", "ingress-nats-password", "NATS_INGRESS_PASSWORD"),
+    ("worker", "worker-nats-password", "NATS_WORKER_PASSWORD"),
+    ("operator", "operator-nats-password", "NATS_OPERATOR_PASSWORD"),
+];
+
+/// The environment in which the shipped configuration can be read.
+#[must_use]
+pub fn passwords() -> Vec<(String, String)> {
+    USERS.iter().map(|(_, password, name)| ((*name).to_owned(), (*password).to_owned())).collect()
+}
+
+/// The configuration that we ship.
+fn shipped() -> PathBuf {
+    paths::workspace().join("nats/nats-server.conf")
+}
+
+/// The configuration that we ship, but whoever does not say who he is, is the operator: tests that share a server
+/// have stream names that the shipped permissions do not name.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn open_configuration() -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(shipped()).context("the shipped configuration of NATS")?;
+    Ok(text + "\nno_auth_user: operator\n")
+}
+
+/// A client of the server at this address, as the user that the address names: async-nats itself does not look at
+/// that.
+///
+/// # Errors
+/// When the server does not take it.
+pub async fn connect(url: &str) -> anyhow::Result<async_nats::Client> {
+    let named = url.strip_prefix("nats://").and_then(|rest| rest.split_once('@'));
+    let options = async_nats::ConnectOptions::new();
+    Ok(match named.and_then(|(login, host)| Some((login.split_once(':')?, host))) {
+        Some(((user, password), host)) => {
+            options.user_and_password(user.to_owned(), password.to_owned()).connect(host).await?
+        }
+        None => options.connect(url).await?,
+    })
+}
+
 /// A NATS server of ours.
 #[derive(Debug)]
 pub struct NatsServer {
@@ -37,7 +81,19 @@ impl NatsServer {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_on(dir: &Path, port: u16) -> anyhow::Result<Self> {
-        Self::start_with(dir, port, &paths::workspace().join("nats/nats-server.conf")).await
+        let conf = dir.join("nats-server.conf");
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        std::fs::write(&conf, open_configuration()?)?;
+        Self::start_with(dir, port, &conf).await
+    }
+
+    /// Starts one with exactly the configuration that we ship: who does not say which of the [`USERS`] he is, is
+    /// refused.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_secured(dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(dir, ports::free_port()?, &shipped()).await
     }
 
     /// Starts one on this port with another configuration than the one that we ship.
@@ -59,7 +115,7 @@ impl NatsServer {
                 "-sd".into(),
                 data.clone().into(),
             ],
-            env: Vec::new(),
+            env: passwords(),
             dir: dir.to_owned(),
         };
         let server = Self { process: Process::start(recipe)?, port, data };
@@ -71,6 +127,16 @@ impl NatsServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its address for one of the [`USERS`].
+    ///
+    /// # Panics
+    /// When there is no such user.
+    #[must_use]
+    pub fn url_of(&self, user: &str) -> String {
+        let (name, password, _) = USERS.iter().find(|(name, ..)| *name == user).expect("one of the shipped users");
+        format!("nats://{name}:{password}@127.0.0.1:{}", self.port)
     }
 
     /// Starts it again after it was ended, and waits until JetStream answers.
@@ -92,9 +158,9 @@ impl NatsServer {
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        let url = self.url();
+        let url = self.url_of("operator");
         eventually("nats-server answers", START, &self.process, async || {
-            let client = async_nats::connect(&url).await?;
+            let client = connect(&url).await?;
             async_nats::jetstream::new(client).query_account().await?;
             Ok(())
         })

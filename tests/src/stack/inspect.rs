@@ -4,11 +4,11 @@ use anyhow::{Context as _, anyhow, ensure};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::StreamMessage;
-use bson::{Document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 
 use super::Stack;
-use crate::servers::mongo;
+use crate::servers::{mongo, nats};
 
 /// A stream of ours as a test names it: `LD_EVENTS`, `LD_NOTIFY`, `LD_ENRICH`, `LD_DEAD`.
 pub type StreamName<'a> = &'a str;
@@ -27,9 +27,11 @@ impl Stack {
     /// # Errors
     /// When MongoDB does not answer.
     pub async fn documents(&self, collection: &str) -> anyhow::Result<Vec<Document>> {
-        let all = self.db().await?.collection::<Document>(collection);
+        let all = self.db().await?.collection::<RawDocumentBuf>(collection);
         let plain = all.find(doc! {}).projection(doc! { "_id": 0, "_ld": 0 }).await?;
-        let mut found: Vec<Document> = plain.try_collect().await?;
+        // By way of the raw bytes: read straight into a `Document`, a field named `$oid` would become an ObjectId.
+        let raw: Vec<RawDocumentBuf> = plain.try_collect().await?;
+        let mut found = raw.iter().map(Document::try_from).collect::<Result<Vec<_>, _>>()?;
         found.sort_by_cached_key(ToString::to_string);
         Ok(found)
     }
@@ -49,7 +51,7 @@ impl Stack {
     /// # Errors
     /// When NATS does not answer.
     pub async fn jetstream(&self) -> anyhow::Result<jetstream::Context> {
-        Ok(jetstream::new(async_nats::connect(&self.nats_url).await?))
+        Ok(jetstream::new(nats::connect(&self.nats_url).await?))
     }
 
     /// One of our streams.
@@ -57,7 +59,7 @@ impl Stack {
     /// # Errors
     /// When there is no such stream.
     pub async fn stream(&self, name: StreamName<'_>) -> anyhow::Result<jetstream::stream::Stream> {
-        let name = format!("{}_{name}", self.prefix);
+        let name = if self.prefix.is_empty() { name.to_owned() } else { format!("{}_{name}", self.prefix) };
         self.jetstream().await?.get_stream(&name).await.with_context(|| format!("the stream {name}"))
     }
 

@@ -4,6 +4,7 @@
 pub mod build;
 pub mod inspect;
 pub mod service;
+pub mod secrets;
 mod whole;
 
 pub use service::{Binary, Service};

@@ -7,12 +7,13 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::build::{Voice, build};
-use super::{Binary, Service};
+use super::{Binary, Service, secrets};
 use crate::eval::Eval;
 use crate::eventually::{Alive, eventually};
 use crate::paths;
 use crate::sender::{Secrets, Sender};
-use crate::servers::{MongoServer, NatsServer, Servers, mongo, shared};
+use crate::servers::mongo::{DATABASE, WORKER};
+use crate::servers::{MongoServer, NatsServer, Servers, mongo, nats, shared};
 
 /// How long ingress may take to make its streams.
 const START: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ pub struct Options {
     pub own_nats: bool,
     /// A MongoDB of its own, to be stopped at will.
     pub own_mongo: bool,
+    /// As it is meant to be run: own servers, each process as the user that has only its own rights.
+    pub least_privilege: bool,
     /// Only ingress: the test is about what reaches the stream.
     pub no_worker: bool,
     /// More settings, for both binaries.
@@ -58,7 +61,7 @@ pub struct Stack {
     pub nats: Option<NatsServer>,
     /// The MongoDB, where it is this test's own.
     pub mongo: Option<MongoServer>,
-    /// The settings of the two binaries.
+    /// The settings of the two binaries; with [`Options::least_privilege`] those of the worker.
     pub env: BTreeMap<String, String>,
     /// The prefix of stream names and subjects.
     pub prefix: String,
@@ -89,29 +92,49 @@ impl Stack {
         build(Voice::Quiet)?;
         let id = format!("t{:08x}", rand::rng().random::<u32>());
         let dir = paths::scratch(&id)?;
-        let nats = if options.own_nats { Some(NatsServer::start(&dir.join("nats")).await?) } else { None };
-        let mongo = if options.own_mongo { Some(MongoServer::start(&dir.join("mongo")).await?) } else { None };
+        let secured = options.least_privilege;
+        let nats = match (secured, options.own_nats) {
+            (true, _) => Some(NatsServer::start_secured(&dir.join("nats")).await?),
+            (false, true) => Some(NatsServer::start(&dir.join("nats")).await?),
+            (false, false) => None,
+        };
+        let mongo = match (secured, options.own_mongo) {
+            (true, _) => Some(MongoServer::start_secured(&dir.join("mongo"), &[], "").await?),
+            (false, true) => Some(MongoServer::start(&dir.join("mongo")).await?),
+            (false, false) => None,
+        };
         let shared = if nats.is_none() || mongo.is_none() { Some(shared().await?) } else { None };
-        let nats_url = nats.as_ref().map(NatsServer::url).or_else(|| shared.map(|s| s.nats_url.clone()));
+        let url = |nats: &NatsServer| if secured { nats.url_of("operator") } else { nats.url() };
+        let nats_url = nats.as_ref().map(url).or_else(|| shared.map(|s| s.nats_url.clone()));
         let mongo_uri = mongo.as_ref().map(MongoServer::uri).or_else(|| shared.map(|s| s.mongo_uri.clone()));
         let (nats_url, mongo_uri) = (nats_url.unwrap_or_default(), mongo_uri.unwrap_or_default());
+        // The shipped permissions are those of an installation without a prefix.
+        let (prefix, database) = if secured { (String::new(), DATABASE.to_owned()) } else { (id.clone(), id) };
         let eval = Eval::start()?;
         let secrets = Secrets::default();
         let settings = [
             ("NATS_URL", nats_url.clone()),
-            ("NATS_PREFIX", id.clone()),
+            ("NATS_PREFIX", prefix.clone()),
             ("MONGO_URI", mongo_uri.clone()),
-            ("MONGO_DB", id.clone()),
+            ("MONGO_DB", database.clone()),
             ("EVAL_HOST", "127.0.0.1".to_owned()),
             ("EVAL_PORT", eval.port().to_string()),
             ("GITHUB_SECRET", secrets.github.clone()),
             ("TAIGA_SECRET", secrets.taiga.clone()),
+            // What is searched for secrets when the test is over.
+            ("LOG_LEVEL", "DEBUG".to_owned()),
             // Small enough that many streams fit on one server.
             ("LD_EVENTS_MAX_BYTES", (512 * 1024 * 1024).to_string()),
         ];
         let mut env: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).into();
         env.extend(options.env);
-        let ingress = Service::start(Binary::Ingress, "ingress", &dir, env.clone()).await?;
+        let ingress_url = nats.as_ref().filter(|_| secured).map(|nats| ("NATS_URL".to_owned(), nats.url_of("ingress")));
+        let ingress =
+            Service::start(Binary::Ingress, "ingress", &dir, env.clone().into_iter().chain(ingress_url)).await?;
+        if let (true, Some(nats), Some(mongo)) = (secured, &nats, &mongo) {
+            env.insert("NATS_URL".to_owned(), nats.url_of("worker"));
+            env.insert("MONGO_URI".to_owned(), mongo.uri_of(Some(WORKER)));
+        }
         let sender = Sender::new(&ingress.webhooks(), secrets)?;
         let mut stack = Self {
             ingress,
@@ -121,8 +144,8 @@ impl Stack {
             nats,
             mongo,
             env,
-            prefix: id.clone(),
-            database: id,
+            prefix,
+            database,
             mongo_uri,
             nats_url,
             shared,
@@ -170,6 +193,29 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// All secrets that ingress and the workers were told.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let mut all = secrets::of(&self.env);
+        // With least privilege ingress has another password than the workers, whose settings these are.
+        all.extend(self.nats.iter().flat_map(|_| nats::USERS.map(|(_, password, _)| password.to_owned())));
+        all
+    }
+
+    /// Whatever the test was about, no log may hold a secret.
+    fn keep_secrets(&self) {
+        let secrets = self.secrets();
+        let services = self.workers.iter().chain([&self.ingress]);
+        let leaks: Vec<_> =
+            services.flat_map(|service| secrets::in_log(&secrets, service.process.log().path())).collect();
+        // A second panic would end the whole test run.
+        if !std::thread::panicking() {
+            assert!(leaks.is_empty(), "secrets in the logs:\n{}", leaks.join("\n"));
+        }
+    }
+}
+
 impl Alive for Stack {
     fn check(&self) -> anyhow::Result<()> {
         self.shared.map_or(Ok(()), Alive::check)?;
@@ -190,6 +236,7 @@ impl Drop for Stack {
             // A process that cannot be killed dies with ours.
             let _ = service.process.kill();
         }
+        self.keep_secrets();
         // What is on servers of our own goes with them.
         let nats = self.nats.is_none().then(|| (self.nats_url.clone(), format!("{}_", self.prefix)));
         let mongo = self.mongo.is_none().then(|| (self.mongo_uri.clone(), self.database.clone()));

@@ -168,9 +168,9 @@ async fn a_source_without_a_secret_refuses_everything() {
 
 #[tokio::test]
 async fn the_previous_secret_is_accepted_while_a_key_is_being_changed() {
-    let options = Options { no_worker: true, ..Options::default() }.env("GITHUB_SECRET_PREVIOUS", "before");
+    let options = Options { no_worker: true, ..Options::default() }.env("GITHUB_SECRET_PREVIOUS", "the-secret-before");
     let stack = Stack::start_with(options).await.unwrap();
-    let before = Secrets { github: "before".to_owned(), ..Secrets::default() };
+    let before = Secrets { github: "the-secret-before".to_owned(), ..Secrets::default() };
     for secrets in [&before, stack.sender.secrets()] {
         let request = Delivery::github("push", &push()).request(secrets);
         assert_eq!(stack.sender.request(&request).await.unwrap().status, 200);

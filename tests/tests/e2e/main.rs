@@ -32,6 +32,13 @@ mod dead_letters;
 mod healing;
 mod readiness;
 mod rolling;
+mod raw_socket;
+mod payloads;
+mod memory;
+mod privileges;
+mod tls;
+mod secrets;
+mod creds;
 
 use std::time::Duration;
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use mongodb::options::ConnectionString;
 use shared::credentials::{Courses, Handle};
 use shared::report::{self, Report, secret};
 
 use crate::config::Config as Settings;
 use crate::enrich::Tokens;
+use crate::store::UnusableUri;
 
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
@@ -64,14 +64,8 @@ fn report(options: Options) -> Report {
 /// Looks whether NATS and MongoDB could be reached with these settings, without asking them.
 fn check_addresses(report: &mut Report, settings: &Settings) {
     report.check_nats(&settings.nats);
-    if let Err(error) = ConnectionString::parse(settings.mongo.mongo_uri.expose()) {
-        // The driver's text may repeat a part of the address; that part may hold a password.
-        report.problems.push(match error.kind.as_ref() {
-            mongodb::error::ErrorKind::InvalidArgument { message, .. } if !settings.mongo.mongo_uri.expose().contains('@') => {
-                format!("MONGO_URI cannot be used: {message}")
-            }
-            _ => "MONGO_URI is not a mongodb:// or mongodb+srv:// address; special characters of a password must be percent-encoded".to_owned(),
-        });
+    if let Err(error) = UnusableUri::check(settings.mongo.mongo_uri.expose()) {
+        report.problems.push(format!("MONGO_URI: {error}"));
     }
 }
 

@@ -77,7 +77,7 @@ pub async fn run(options: Options) -> ExitCode {
         let interrupt = Interrupt::listen();
         let connection = options.connect.open().await?;
         let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
-        let store = store.map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+        let store = store.map_err(|error| format!("MONGO_URI: {error}"))?;
         let errand = Errand { options, connection, store, interrupt };
         match errand.options.login.is_empty() {
             true => errand.project().await,

@@ -240,7 +240,7 @@ async fn make_consumer(
 
 async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline, String> {
     let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
-    let store = store.map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+    let store = store.map_err(|error| format!("MONGO_URI: {error}"))?;
     let publisher = Publisher::new(connection.client.clone());
     // What is rebuilt is looked up again: `worker run` does that, and leaves out what is known.
     let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(|error| error.to_string())?;

@@ -85,7 +85,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let teller = Teller::new(topology.clone());
     let store = Store::connect(config.mongo.mongo_uri.expose(), &config.mongo.mongo_db)
         .await
-        .map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+        .map_err(|error| format!("MONGO_URI: {error}"))?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.worker_batch.get();
     let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });

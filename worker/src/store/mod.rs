@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, doc};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, ConnectionString};
 use mongodb::{Client, Database};
 
 pub use self::command::StoreError;
@@ -64,6 +64,24 @@ pub struct Refusal {
     pub error: String,
 }
 
+/// `MONGO_URI` cannot be used. The driver's own text may quote a part of the address, which may be its password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is not a mongodb:// or mongodb+srv:// address that the driver takes; look at its host, its options and the \
+     files they name, and percent-encode what is special in user and password"
+)]
+pub struct UnusableUri;
+
+impl UnusableUri {
+    /// Looks at an address without asking a server.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn check(uri: &str) -> Result<(), Self> {
+        ConnectionString::parse(uri).map(drop).map_err(|_| Self)
+    }
+}
+
 /// The documents of all projects, in one database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -78,15 +96,15 @@ impl Store {
     /// Returns without waiting for the server: the first command does.
     ///
     /// # Errors
-    /// When the URI cannot be read; the message says why.
-    pub async fn connect(uri: &str, fallback_db: &str) -> Result<Self, mongodb::error::Error> {
-        let mut options = ClientOptions::parse(uri).await?;
+    /// When the URI cannot be used; the message says what to look at.
+    pub async fn connect(uri: &str, fallback_db: &str) -> Result<Self, UnusableUri> {
+        let mut options = ClientOptions::parse(uri).await.map_err(|_| UnusableUri)?;
         options.app_name.get_or_insert_with(|| "ld-connect-worker".to_owned());
         options.max_pool_size.get_or_insert(32);
         options.connect_timeout.get_or_insert(Duration::from_secs(5));
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
         let name = options.default_database.clone().unwrap_or_else(|| fallback_db.to_owned());
-        let db = Client::with_options(options)?.database(&name);
+        let db = Client::with_options(options).map_err(|_| UnusableUri)?.database(&name);
         Ok(Self { db, indexes: Indexes::default(), turn: Arc::default() })
     }
 

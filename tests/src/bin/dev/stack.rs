@@ -53,7 +53,7 @@ impl DevStack {
             }
         }
         let since = Instant::now();
-        let nats = NatsServer::start(&dir.join("nats")).await?;
+        let nats = NatsServer::start_secured(&dir.join("nats")).await?;
         screen.done("nats-server", nats.url(), since);
         let since = Instant::now();
         let mongo = MongoServer::start(&dir.join("mongo")).await?;
@@ -86,7 +86,7 @@ impl DevStack {
 
         let secrets = Secrets::default();
         let mut env = vec![
-            ("NATS_URL", nats.url()),
+            ("NATS_URL", nats.url_of("worker")),
             ("MONGO_URI", mongo.uri()),
             ("MONGO_DB", DATABASE.to_owned()),
             ("EVAL_HOST", "127.0.0.1".to_owned()),
@@ -107,7 +107,8 @@ impl DevStack {
         let env: Vec<_> = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let since = Instant::now();
         let bind = ("BIND_ADDR".to_owned(), format!("127.0.0.1:{}", port(options, screen)?));
-        let with_bind = env.iter().cloned().chain([bind]);
+        let its_user = ("NATS_URL".to_owned(), nats.url_of("ingress"));
+        let with_bind = env.iter().cloned().chain([bind, its_user]);
         let ingress = Service::start(Binary::Ingress, "ingress", &dir.join("ingress"), with_bind).await?;
         screen.done("ingress", ingress.webhooks(), since);
         let mut workers = Vec::new();
@@ -138,7 +139,7 @@ impl DevStack {
         for (n, worker) in self.workers.iter().enumerate() {
             println!("WORKER_{n}_ADMIN_URL={}", worker.admin());
         }
-        println!("NATS_URL={}", self.nats.url());
+        println!("NATS_URL={}", self.nats.url_of("operator"));
         println!("MONGO_URI={}", self.mongo.uri());
         println!("MONGO_DB={DATABASE}");
         println!("EVAL_PORT={}", self.eval_port);

@@ -43,11 +43,10 @@ impl Sync {
 
     /// A server with the configuration that we ship, but for this setting.
     pub(crate) async fn nats(self, dir: &Path) -> anyhow::Result<NatsServer> {
-        let shipped = paths::workspace().join("nats/nats-server.conf");
         if self == Self::Always {
             return NatsServer::start(dir).await;
         }
-        let text = std::fs::read_to_string(&shipped)?;
+        let text = tests::servers::nats::open_configuration()?;
         ensure!(
             text.contains("sync_interval: always"),
             "the shipped configuration no longer says sync_interval: always"
