@@ -15,5 +15,6 @@ pub mod credentials;
 pub mod retry;
 pub mod lifecycle;
 pub mod admin;
+pub mod healthcheck;
 pub mod telemetry;
 pub mod report;

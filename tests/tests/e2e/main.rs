@@ -20,6 +20,7 @@ mod dead_letters;
 mod healing;
 mod readiness;
 mod rolling;
+mod packaging;
 
 use std::time::Duration;
 

@@ -42,7 +42,7 @@ impl Command {
             Sub::Run(options) => run::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
-            Sub::Healthcheck(options) => healthcheck::run(options).await,
+            Sub::Healthcheck(options) => healthcheck::run(&options),
             Sub::Config(config) => config_check::run(config),
         }
     }
