@@ -21,6 +21,7 @@ mod healing;
 mod readiness;
 mod rolling;
 mod packaging;
+mod migrate;
 mod sheets_add_on;
 
 use std::time::Duration;

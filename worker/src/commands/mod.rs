@@ -3,6 +3,7 @@
 pub mod run;
 pub mod replay;
 pub mod dead_letters;
+pub mod migrate;
 pub mod healthcheck;
 pub mod config_check;
 pub mod terminal;
@@ -28,6 +29,8 @@ enum Sub {
     Replay(Box<replay::Options>),
     /// Look at what could not be processed, send it again, throw it away.
     DeadLetters(Box<dead_letters::Options>),
+    /// Bring what the Python service stored into the collections of this one.
+    Migrate(Box<migrate::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
     /// Look at the settings.
@@ -42,6 +45,7 @@ impl Command {
             Sub::Run(options) => run::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
+            Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(&options),
             Sub::Config(config) => config_check::run(config),
         }

@@ -26,7 +26,7 @@ mod golden;
 #[cfg(test)]
 mod mutations;
 
-use bson::Document;
+use bson::{Bson, Document};
 use shared::envelope::Envelope;
 use shared::ids::Source;
 
@@ -56,6 +56,24 @@ pub fn normalise(envelope: &Envelope, order_sequence: i64) -> Result<Normalised,
         normalised.effects.iter().try_for_each(measure)?;
     }
     Ok(normalised)
+}
+
+/// A time as documents show it (CONTRACT §3, Time); null when the text is none.
+#[must_use]
+pub fn shown_time(text: &str) -> Bson {
+    time::Stamp::of(text).into()
+}
+
+/// Milliseconds since 1970 of a text with date, time and offset.
+#[must_use]
+pub fn instant(text: &str) -> Option<i64> {
+    time::Stamp::of(text).millis()
+}
+
+/// What a cell of a sheet says as a number (CONTRACT §3, sheets).
+#[must_use]
+pub fn cell_number(cell: &Bson) -> Option<Bson> {
+    number::Number::of_cell(cell).map(Bson::from)
 }
 
 /// Refuses an effect whose document MongoDB would refuse.
