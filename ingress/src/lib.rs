@@ -24,5 +24,6 @@ pub mod publish;
 
 // What is told to senders and to operators.
 pub mod error;
+pub mod description;
 pub mod meters;
 pub mod probe;

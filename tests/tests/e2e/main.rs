@@ -21,6 +21,7 @@ mod healing;
 mod readiness;
 mod rolling;
 mod packaging;
+mod openapi;
 mod migrate;
 mod sheets_add_on;
 
