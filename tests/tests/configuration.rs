@@ -39,7 +39,8 @@ fn settings(binary: &'static str, run: &Command, all: &mut Vec<(String, Setting)
     for arg in run.get_arguments() {
         let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { continue };
         let heading = arg.get_help_heading().unwrap_or("Addresses and limits").to_owned();
-        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let default =
+            arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ");
         match all.iter_mut().find(|(had, _)| *had == name) {
             Some((_, setting)) => {
                 setting.defaults.insert(binary, default);
@@ -74,7 +75,8 @@ fn tables(ingress: &Command, worker: &Command) -> String {
     }
     let mut text = String::new();
     for heading in headings {
-        writeln!(text, "\n## {heading}\n\n| variable | flag | read by | default | meaning |\n|---|---|---|---|---|").unwrap();
+        writeln!(text, "\n## {heading}\n\n| variable | flag | read by | default | meaning |\n|---|---|---|---|---|")
+            .unwrap();
         for (name, Setting { flag, help, defaults, .. }) in all.iter().filter(|(_, one)| one.heading == heading) {
             let who = defaults.keys().copied().collect::<Vec<_>>().join(", ");
             let first = defaults.values().next().unwrap();

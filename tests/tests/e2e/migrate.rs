@@ -45,8 +45,12 @@ async fn seed(stack: &Stack) {
         "verified_reason": "unsigned", "date": "2026-02-01T10:00:00.000", "stats": { "total": total, "additions": total, "deletions": 0 } }
     };
     let known = github::sha(1);
-    insert(stack, "github_Team.commits", &[commit("a", 0), commit("b", 1), commit("a", 7), commit(&known, 2), commit(&known, 2)])
-        .await;
+    insert(
+        stack,
+        "github_Team.commits",
+        &[commit("a", 0), commit("b", 1), commit("a", 7), commit(&known, 2), commit(&known, 2)],
+    )
+    .await;
     insert(stack, "github_Team.commits", &[doc! { "message": "without a sha" }]).await;
     let pull = |title: &str| {
         doc! { "event": "pull_request", "repo_name": "o/r", "pr_number": 3, "title": title, "merged_at": true,
@@ -56,7 +60,12 @@ async fn seed(stack: &Stack) {
     let issue = |number: i32, action: &str, title: &str| {
         doc! { "event": "issue", "action": action, "repo_name": "o/r", "prj": "Team", "issue": { "number": number, "title": title } }
     };
-    let told = [issue(1, "opened", "one"), issue(1, "closed", "one, closed"), issue(2, "opened", "two"), issue(2, "deleted", "two")];
+    let told = [
+        issue(1, "opened", "one"),
+        issue(1, "closed", "one, closed"),
+        issue(2, "opened", "two"),
+        issue(2, "deleted", "two"),
+    ];
     insert(stack, "Team_issues", &told).await;
     insert(stack, "Team_issues", &[issue(9, "opened", "stale")]).await;
     let row = doc! { "team": "Team", "members": ["Joan M. Puig"], "hours_Joan M. Puig": 1.5, "total_hours": 2, "comment": "x" };
@@ -67,8 +76,12 @@ async fn seed(stack: &Stack) {
         doc! { "userstory_id": id, "subject": subject, "modified_date": modified, "prj": "Team" }
     };
     // By webhook, in the contract's collection already; by backfill, in the one beside it.
-    insert(stack, "taiga_Team.userstories", &[story(1, "webhook", "2026-02-01T12:00:00.000"), story(2, "webhook", "2026-02-01T12:00:00.000")])
-        .await;
+    insert(
+        stack,
+        "taiga_Team.userstories",
+        &[story(1, "webhook", "2026-02-01T12:00:00.000"), story(2, "webhook", "2026-02-01T12:00:00.000")],
+    )
+    .await;
     // 10:30 in Madrid, older; 12:30, newer; one that only the backfill knows; one that our worker has newer.
     let backfilled = [
         story(1, "backfill", "2026-02-01T09:30:00Z"),

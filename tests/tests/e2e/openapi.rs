@@ -36,12 +36,15 @@ fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
         "const" => value == says,
         "oneOf" => says.as_array().unwrap().iter().filter(|one| fits(description, one, value)).count() == 1,
         "required" => says.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
-        "properties" => says.as_object().unwrap().iter().all(|(name, one)| {
-            value.get(name).is_none_or(|field| fits(description, one, field))
-        }),
+        "properties" => says
+            .as_object()
+            .unwrap()
+            .iter()
+            .all(|(name, one)| value.get(name).is_none_or(|field| fits(description, one, field))),
         "additionalProperties" => {
             let named = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
-            says != &json!(false) || value.as_object().is_some_and(|all| all.keys().all(|name| named.contains_key(name)))
+            says != &json!(false)
+                || value.as_object().is_some_and(|all| all.keys().all(|name| named.contains_key(name)))
         }
         other => panic!("the word {other} is not known here"),
     })
@@ -96,7 +99,8 @@ async fn every_described_answer_is_given_and_every_given_answer_is_described() {
     let signature = format!("sha256={}", tests::sender::sign::hmac_sha256("rows", &sheet.body));
     let sources: [(Request, Option<Request>, &str); 3] = [
         (
-            Delivery::github("issues", &github::issue(1, "opened", "2026-11-23T17:00:00Z")).request(stack.sender.secrets()),
+            Delivery::github("issues", &github::issue(1, "opened", "2026-11-23T17:00:00Z"))
+                .request(stack.sender.secrets()),
             Some(Delivery::github("ping", &github::ping()).request(stack.sender.secrets())),
             "x-hub-signature-256",
         ),

@@ -58,13 +58,22 @@ pub async fn run(options: Options) -> ExitCode {
             tell("there is nothing of the Python service in this database; check MONGO_URI and MONGO_DB");
             return Ok(Exit::Done);
         }
-        say(format_args!("{:<40}  {:>8} {:>8} {:>8} {:>8} {:>8}  to", "from", "read", "copies", "written", "newer", "unusable"));
+        say(format_args!(
+            "{:<40}  {:>8} {:>8} {:>8} {:>8} {:>8}  to",
+            "from", "read", "copies", "written", "newer", "unusable"
+        ));
         let (mut unusable, migration) = (0, Migration { store: &store, dry_run: options.dry_run });
         for source in &sources {
             let count = migration.collection(source).await?;
             say(format_args!(
                 "{:<40}  {:>8} {:>8} {:>8} {:>8} {:>8}  {}",
-                source.name, count.read, count.copies, count.written, count.newer, count.unusable, source.target()
+                source.name,
+                count.read,
+                count.copies,
+                count.written,
+                count.newer,
+                count.unusable,
+                source.target()
             ));
             unusable += count.unusable;
             if options.drop_old && count.unusable == 0 && source.name != source.target() {

@@ -127,7 +127,9 @@ pub(super) fn row(prj: &str, mut old: Document) -> Result<(Bson, Document), bson
 /// What must change in a commit that stays where it is; `others` are the same commit, stored again.
 pub(super) fn commit(kept: &Document, others: &[&Document]) -> Document {
     let looked_up = |document: &&Document| {
-        document.get_document("stats").is_ok_and(|stats| stats.get("total").is_some_and(|total| *total != Bson::Int32(0)))
+        document
+            .get_document("stats")
+            .is_ok_and(|stats| stats.get("total").is_some_and(|total| *total != Bson::Int32(0)))
     };
     let mut set = Document::new();
     // Whichever of them GitHub was asked about.
@@ -136,7 +138,11 @@ pub(super) fn commit(kept: &Document, others: &[&Document]) -> Document {
         let stats = stats.or_else(|| kept.get("stats").filter(|stats| stats.as_document().is_some()).cloned());
         set.insert("stats", stats.unwrap_or_else(|| doc! { "total": 0, "additions": 0, "deletions": 0 }.into()));
     }
-    set.insert("verified", matches!(kept.get("verified"), Some(Bson::Boolean(true))) || kept.get_str("verified").is_ok_and(|text| text == "true"));
+    set.insert(
+        "verified",
+        matches!(kept.get("verified"), Some(Bson::Boolean(true)))
+            || kept.get_str("verified").is_ok_and(|text| text == "true"),
+    );
     let absent = |name: &str| kept.get(name).is_none_or(|value| *value == Bson::Null);
     if absent("verified_reason") {
         set.insert("verified_reason", "unsigned");
@@ -201,7 +207,8 @@ mod tests {
 
     #[test]
     fn rows_that_are_alike_are_one_and_hours_are_numbers() {
-        let old = |id: i32| doc! { "_id": id, "hours_Joan M. Puig": "1,5", "hours_Formació": Bson::Null, "comment": "x" };
+        let old =
+            |id: i32| doc! { "_id": id, "hours_Joan M. Puig": "1,5", "hours_Formació": Bson::Null, "comment": "x" };
         let (one, fields) = row("P", old(1)).unwrap();
         assert_eq!(row("P", old(2)).unwrap().0, one);
         assert_eq!(fields.get_f64("hours_Joan M. Puig").unwrap(), 1.5);
