@@ -4,5 +4,11 @@ const fs = require("fs");
 const secret = (name) => fs.readFileSync(`${process.env.SECRETS || "/run/secrets"}/${name}`, "utf8").trim();
 const name = process.env.MONGO_DB || "event_dashboard";
 const users = db.getSiblingDB(name);
-users.createUser({ user: "worker", pwd: secret("worker_password"), roles: [{ role: "readWrite", db: name }] });
+const actions = ["find", "insert", "update", "remove", "createCollection", "createIndex", "listCollections", "listIndexes"];
+users.createRole({
+  role: "ldConnectWorker",
+  privileges: [{ resource: { db: name, collection: "" }, actions }],
+  roles: [],
+});
+users.createUser({ user: "worker", pwd: secret("worker_password"), roles: ["ldConnectWorker"] });
 users.createUser({ user: "ld_eval", pwd: secret("ld_eval_password"), roles: [{ role: "read", db: name }] });
