@@ -143,8 +143,12 @@ async fn every_described_answer_is_given_and_every_given_answer_is_described() {
         Ok(())
     };
     tests::eventually::eventually("ingress has noticed", SOON, &stack.ingress, noticed).await.unwrap();
-    for (good, ..) in &sources {
-        seen.send(&stack, good, 503).await;
+    // Each waits for JetStream as long as it may; so all at once.
+    let refused = futures::future::join_all(sources.iter().map(|(good, ..)| stack.sender.request(good))).await;
+    for ((good, ..), answer) in sources.iter().zip(refused) {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        seen.check(good.path.split('?').next().unwrap(), answer.status, &answer.body, answer.retry_after.as_deref());
     }
 
     let described: BTreeSet<(String, String)> = description["paths"]
