@@ -1,9 +1,9 @@
 //! The command line: one file per subcommand, each with `Options` and `run`.
 
 pub mod run;
+pub mod migrate;
 pub mod replay;
 pub mod dead_letters;
-pub mod migrate;
 pub mod healthcheck;
 pub mod config_check;
 pub mod terminal;
@@ -25,12 +25,12 @@ pub struct Command {
 enum Sub {
     /// Work until stopped: consume, store, notify.
     Run(Box<run::Options>),
+    /// Bring what the Python service stored into the collections of this one.
+    Migrate(Box<migrate::Options>),
     /// Process again what the event stream still holds: after a lost database, or a mended bug.
     Replay(Box<replay::Options>),
     /// Look at what could not be processed, send it again, throw it away.
     DeadLetters(Box<dead_letters::Options>),
-    /// Bring what the Python service stored into the collections of this one.
-    Migrate(Box<migrate::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
     /// Look at the settings.
@@ -43,9 +43,9 @@ impl Command {
     pub async fn run(self) -> ExitCode {
         match self.command {
             Sub::Run(options) => run::run(*options).await,
+            Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
-            Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(&options),
             Sub::Config(config) => config_check::run(config),
         }

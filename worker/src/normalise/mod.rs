@@ -26,7 +26,7 @@ mod golden;
 #[cfg(test)]
 mod mutations;
 
-use bson::{Bson, Document};
+use bson::Document;
 use shared::envelope::Envelope;
 use shared::ids::Source;
 
@@ -58,24 +58,6 @@ pub fn normalise(envelope: &Envelope, order_sequence: i64) -> Result<Normalised,
     Ok(normalised)
 }
 
-/// A time as documents show it (CONTRACT §3, Time); null when the text is none.
-#[must_use]
-pub fn shown_time(text: &str) -> Bson {
-    time::Stamp::of(text).into()
-}
-
-/// Milliseconds since 1970 of a text with date, time and offset.
-#[must_use]
-pub fn instant(text: &str) -> Option<i64> {
-    time::Stamp::of(text).millis()
-}
-
-/// What a cell of a sheet says as a number (CONTRACT §3, sheets).
-#[must_use]
-pub fn cell_number(cell: &Bson) -> Option<Bson> {
-    number::Number::of_cell(cell).map(Bson::from)
-}
-
 /// Refuses an effect whose document MongoDB would refuse.
 fn measure(effect: &Effect) -> Result<(), Reject> {
     let size = |document: &Document| match document.to_vec() {
@@ -93,6 +75,24 @@ fn measure(effect: &Effect) -> Result<(), Reject> {
         return Err(Reject::Unstorable(format!("it would take {bytes} bytes of BSON, over {LARGEST_DOCUMENT}")));
     }
     Ok(())
+}
+
+/// A time as documents show it (CONTRACT §3, Time); null when the text is none.
+#[must_use]
+pub fn shown_time(text: &str) -> bson::Bson {
+    time::Stamp::of(text).into()
+}
+
+/// Milliseconds since 1970 of a text with date, time and offset.
+#[must_use]
+pub fn instant(text: &str) -> Option<i64> {
+    time::Stamp::of(text).millis()
+}
+
+/// What a cell of a sheet says as a number (CONTRACT §3, sheets).
+#[must_use]
+pub fn cell_number(cell: &bson::Bson) -> Option<bson::Bson> {
+    number::Number::of_cell(cell).map(bson::Bson::from)
 }
 
 /// What LD Eval is told: that something of this type changed, and who did it (CONTRACT §4).
