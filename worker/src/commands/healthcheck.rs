@@ -14,7 +14,6 @@ pub struct Options {
 }
 
 /// Exits 0 when the worker's `/healthz` answers 200.
-#[must_use]
-pub fn run(options: &Options) -> ExitCode {
+pub async fn run(options: Options) -> ExitCode {
     shared::healthcheck::run("worker", options.admin_addr)
 }

@@ -46,7 +46,7 @@ impl Command {
             Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
-            Sub::Healthcheck(options) => healthcheck::run(&options),
+            Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config),
         }
     }
