@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use shared::admin::{self, AdminServer};
 use shared::credentials::{self, DefaultKeys};
@@ -76,7 +75,7 @@ impl App {
         let memory = Memory::new(settings.max_body_memory_mib);
         let webhooks = Arc::new(Webhooks::new(gate, topology, defaults, courses, memory));
         let herald = webhooks.herald();
-        let admin = admin::bind(settings.admin_addr, health, readiness, metrics, Router::new()).await?;
+        let admin = admin::bind(settings.admin_addr, health, readiness, metrics, crate::description::router()).await?;
         let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
         let server = Server::new(listener, router(webhooks), settings.max_connections as usize)
             .with_tls(tls.as_ref().map(Tls::config));

@@ -26,5 +26,6 @@ pub mod publish;
 
 // What is told to senders and to operators.
 pub mod error;
+pub mod description;
 pub mod meters;
 pub mod probe;

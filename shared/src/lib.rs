@@ -13,6 +13,7 @@ pub mod publish;
 pub mod config;
 pub mod credentials;
 pub mod retry;
+pub mod healthcheck;
 pub mod lifecycle;
 pub mod admin;
 pub mod status;

@@ -63,14 +63,14 @@ struct Shared {
 
 /// The stand-in. It has threads of its own, so that it answers however busy the test is.
 pub struct Eval {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
 impl std::fmt::Debug for Eval {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Eval").field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Eval").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -88,8 +88,16 @@ impl Eval {
     /// # Errors
     /// When the port is taken.
     pub fn start_with(port: u16, listener: impl Fn(&Told) + Send + Sync + 'static) -> anyhow::Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), listener)
+    }
+
+    /// Starts on this address, and hands every notification to `listener` too.
+    ///
+    /// # Errors
+    /// When the address is taken, or not this machine's.
+    pub fn start_at(address: SocketAddr, listener: impl Fn(&Told) + Send + Sync + 'static) -> anyhow::Result<Self> {
         let shared = Shared { told: Mutex::default(), mood: Mutex::new(Mood::Accepts), listener: Box::new(listener) };
-        let eval = Self { port, shared: Arc::new(shared), runtime: Mutex::new(None) };
+        let eval = Self { address, shared: Arc::new(shared), runtime: Mutex::new(None) };
         eval.up()?;
         Ok(eval)
     }
@@ -97,7 +105,7 @@ impl Eval {
     /// Where it listens, for `EVAL_PORT`.
     #[must_use]
     pub const fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// From now on it does this.
@@ -112,7 +120,7 @@ impl Eval {
             runtime.shutdown_background();
         }
         // The listening socket closes when its task is dropped, a moment later.
-        while !ports::is_free(self.port) {
+        while !ports::is_free(self.port()) {
             std::thread::yield_now();
         }
     }
@@ -122,7 +130,7 @@ impl Eval {
     /// # Errors
     /// When the port was taken in the meantime.
     pub fn up(&self) -> anyhow::Result<()> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let address = self.address;
         let socket = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         socket.set_nonblocking(true)?;
         let app = Router::new().route("/api/event", post(event)).with_state(Arc::clone(&self.shared));

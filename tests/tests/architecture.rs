@@ -110,6 +110,48 @@ fn normalise_is_a_function() {
 }
 
 #[test]
+fn the_invariants_are_kept_by_tests_that_exist() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md can be read");
+    let section = page.split("## Invariants").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("it has them");
+    let numbers = |line: &str, end: &str| line.split_once(end).and_then(|(number, _)| number.parse::<u32>().ok());
+    let invariants: Vec<u32> = section.lines().filter_map(|line| numbers(line, ". ")).collect();
+    let rows: Vec<(u32, Vec<&str>)> = section
+        .lines()
+        .filter_map(|line| {
+            Some((numbers(line.strip_prefix("| ")?, " |")?, line.split('`').skip(1).step_by(2).collect()))
+        })
+        .collect();
+    assert!(!invariants.is_empty(), "no invariants were found");
+    assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), invariants, "one row for each");
+    let tracked = Command::new("git").args(["ls-files", "*.rs"]).current_dir(root()).output().expect("git runs");
+    let code: Vec<String> = String::from_utf8_lossy(&tracked.stdout)
+        .lines()
+        .map(|file| fs::read_to_string(root().join(file)).expect("a tracked file can be read"))
+        .collect();
+    for (number, tests) in rows {
+        assert!(!tests.is_empty(), "invariant {number} has no test");
+        for test in tests {
+            let there = code.iter().any(|file| file.contains(&format!("fn {test}(")));
+            assert!(there, "invariant {number} names the test {test}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn what_the_documents_link_to_is_there() {
+    let tracked = Command::new("git").args(["ls-files", "*.md"]).current_dir(root()).output().expect("git runs");
+    for file in String::from_utf8_lossy(&tracked.stdout).lines() {
+        let page = fs::read_to_string(root().join(file)).expect("a tracked file can be read");
+        let folder = root().join(file).parent().expect("a file lies in a folder").to_owned();
+        for link in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            let elsewhere = path.is_empty() || path.contains("://") || path.contains(' ');
+            assert!(elsewhere || folder.join(path).exists(), "{file} links to {link}, which is not there");
+        }
+    }
+}
+
+#[test]
 fn nothing_names_this_machine_or_a_registry_host() {
     // Written in pieces, so that this file does not name them.
     let forbidden =

@@ -4,6 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to say that something is not as it should be")]
 
+mod packaging;
+mod openapi;
+mod migrate;
+mod sheets_add_on;
 mod answers;
 mod outages;
 mod in_the_stream;

@@ -1,8 +1,7 @@
-//! `worker healthcheck`: what a container's HEALTHCHECK runs.
+//! `worker healthcheck`: what a container's health check runs.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -14,22 +13,7 @@ pub struct Options {
     admin_addr: SocketAddr,
 }
 
-/// Exits 0 when the worker's `/healthz` says ok.
-#[expect(clippy::print_stderr, reason = "a command speaks to the person or script that runs it")]
+/// Exits 0 when the worker's `/healthz` answers 200.
 pub async fn run(options: Options) -> ExitCode {
-    let mut addr = options.admin_addr;
-    if addr.ip().is_unspecified() {
-        addr.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    let ask = async {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
-        http.get(format!("http://{addr}/healthz")).send().await?.error_for_status()
-    };
-    match ask.await {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("the worker at {addr} is not well: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    shared::healthcheck::run("worker", options.admin_addr)
 }

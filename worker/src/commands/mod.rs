@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with `Options` and `run`.
 
 pub mod run;
+pub mod migrate;
 pub mod replay;
 pub mod dead_letters;
 pub mod forget;
@@ -34,6 +35,8 @@ pub struct Command {
 enum Sub {
     /// Work until stopped: consume, store, notify.
     Run(Box<run::Options>),
+    /// Bring what the Python service stored into the collections of this one.
+    Migrate(Box<migrate::Options>),
     /// Process again what the event stream still holds: after a lost database, or a mended bug.
     Replay(Box<replay::Options>),
     /// Look at what could not be processed, send it again, throw it away.
@@ -62,6 +65,7 @@ impl Command {
     pub async fn run(self) -> ExitCode {
         match self.command {
             Sub::Run(options) => run::run(*options).await,
+            Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
             Sub::Forget(options) => forget::run(*options).await,

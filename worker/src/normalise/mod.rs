@@ -100,6 +100,24 @@ fn measure(effect: &Effect) -> Result<(), Reject> {
     Ok(())
 }
 
+/// A time as documents show it (CONTRACT §3, Time); null when the text is none.
+#[must_use]
+pub fn shown_time(text: &str) -> bson::Bson {
+    time::Stamp::of(text).into()
+}
+
+/// Milliseconds since 1970 of a text with date, time and offset.
+#[must_use]
+pub fn instant(text: &str) -> Option<i64> {
+    time::Stamp::of(text).millis()
+}
+
+/// What a cell of a sheet says as a number (CONTRACT §3, sheets).
+#[must_use]
+pub fn cell_number(cell: &bson::Bson) -> Option<bson::Bson> {
+    number::Number::of_cell(cell).map(bson::Bson::from)
+}
+
 /// What LD Eval is told: that something of this type changed, and who did it (CONTRACT §4).
 fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
     Notification {

@@ -114,6 +114,14 @@ impl Store {
         &self.db
     }
 
+    /// Makes the unique index of a project's collection, where it is missing.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn index(&self, kind: crate::effect::Kind, prj: &str) -> Result<(), StoreError> {
+        self.indexes.ensure(&self.db, [(kind, prj)].into()).await
+    }
+
     /// Proves that a write is acknowledged by the majority and journalled.
     ///
     /// # Errors

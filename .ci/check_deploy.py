@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Checks what nothing here can run: the Dockerfiles, the compose files and the Kubernetes manifests, by their
+parsers and by the rules they are meant to keep. Needs PyYAML (.ci/run installs it); kubectl, haproxy and shellcheck
+where they are there."""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import yaml
+
+root = pathlib.Path(__file__).resolve().parent.parent
+problems = []
+
+
+def need(condition, problem):
+    if not condition:
+        problems.append(problem)
+
+
+def tool(name, *args):
+    """Runs a tool where it is installed; its output, or None."""
+    if not shutil.which(name):
+        print(f"left out, because {name} is not installed: {name} {' '.join(args)}")
+        return None
+    done = subprocess.run([name, *args], cwd=root, capture_output=True, text=True)
+    need(done.returncode == 0, f"{name} {' '.join(args)}: {done.stdout}{done.stderr}".strip())
+    return done.stdout
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with Compose's !override and !reset, and without a key that stands twice."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.YAMLError(f"{node.start_mark}: {sorted(twice)} twice")
+        return super().construct_mapping(node, deep)
+
+
+def plain(loader, _suffix, node):
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+Loader.add_multi_constructor("!", plain)
+
+
+def load(path):
+    return yaml.load((root / path).read_text(), Loader)
+
+
+# --- Dockerfiles --------------------------------------------------------------------------------------------------
+def dockerfile(path):
+    """Instructions of a Dockerfile, in stages."""
+    text = re.sub(r"^\s*#.*\n", "", (root / path).read_text(), flags=re.M).replace("\\\n", " ")
+    stages = []
+    for line in filter(str.strip, text.splitlines()):
+        word, _, rest = line.strip().partition(" ")
+        if word == "FROM":
+            stages.append([])
+        stages[-1].append((word, re.sub(r"\s+", " ", rest)))
+    return stages
+
+
+for path in ("ingress/Dockerfile", "worker/Dockerfile", "tests/Dockerfile"):
+    stages = dockerfile(path)
+    final = stages[-1]
+    words = [word for word, _ in final]
+    need(len(stages) == 2 and "distroless" in final[0][1], f"{path}: the last stage must be a distroless one")
+    users = [rest for word, rest in final if word == "USER"]
+    need(len(users) == 1 and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[0]), f"{path}: USER must be numbers, not root's")
+    for word in ("HEALTHCHECK", "ENTRYPOINT", "LABEL"):
+        need(word in words, f"{path}: no {word}")
+    for word, rest in final:
+        exec_form = word not in ("CMD", "ENTRYPOINT") or rest.startswith("[")
+        need(exec_form and word not in ("ADD", "RUN"), f"{path}: there is no shell for {word} {rest}")
+    for stage in stages:
+        for word, rest in stage:
+            need(word != "FROM" or ":latest" not in rest, f"{path}: {rest} is another image every day")
+            if word == "RUN" and "apt-get install" in rest:
+                tidy = "--no-install-recommends" in rest and "rm -rf /var/lib/apt/lists" in rest
+                need(tidy, f"{path}: apt-get leaves something behind")
+            if word == "COPY" and not rest.startswith("--from"):
+                for source in rest.split()[:-1]:
+                    need((root / source).exists(), f"{path} copies {source}, which is not there")
+need(
+    dockerfile("ingress/Dockerfile")[0] == dockerfile("worker/Dockerfile")[0],
+    "the build stages of ingress/Dockerfile and worker/Dockerfile differ, so everything is compiled twice",
+)
+members = re.search(r"members = \[(.*?)\]", (root / "Cargo.toml").read_text(), re.S)[1]
+for member in re.findall(r'"(\w+)"', members):
+    copied = ("COPY", f"{member}/Cargo.toml {member}/") in dockerfile("ingress/Dockerfile")[0]
+    need(copied, f"ingress/Dockerfile does not copy {member}/Cargo.toml for its dependency layer")
+
+# --- Compose ------------------------------------------------------------------------------------------------------
+documented = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (root / ".env.example").read_text(), re.M))
+base, cluster, https = (load(name) for name in ("compose.yaml", "compose.cluster.yaml", "compose.https.yaml"))
+known = {*base["services"], *cluster["services"]}
+volumes = {*base["volumes"], *cluster["volumes"]}
+
+for name in ("compose.yaml", "compose.cluster.yaml", "compose.https.yaml"):
+    for variable in set(re.findall(r"\$\{([A-Z][A-Z0-9_]+)", (root / name).read_text())):
+        need(variable in documented, f"{name} reads {variable}, which .env.example does not explain")
+    for service, what in load(name)["services"].items():
+        here = f"{name}, {service}"
+        need(not str(what.get("image", "")).endswith(":latest"), f"{here}: its image is another one every day")
+        for other in what.get("depends_on", {}):
+            need(other in known, f"{here} waits for {other}, which is not there")
+        for mount in what.get("volumes", []):
+            source = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", mount).split(":")[0]
+            there = (root / source).exists() if source.startswith(".") else source in volumes
+            need(there or source.startswith("./secrets/"), f"{here} mounts {source}, which is not there")
+        dockerfile_of = what.get("build", {}).get("dockerfile")
+        need(not dockerfile_of or (root / dockerfile_of).exists(), f"{here}: there is no {dockerfile_of}")
+        if name == "compose.https.yaml" or not {"image", "build"} & what.keys():
+            continue
+        hardened = (
+            what.get("read_only") is True
+            and what.get("cap_drop") == ["ALL"]
+            and what.get("security_opt") == ["no-new-privileges:true"]
+        )
+        need(hardened, f"{here}: needs read_only, cap_drop: [ALL] and no-new-privileges")
+        for port in what.get("ports", []):
+            need(service == "proxy" or port.startswith("127.0.0.1:"), f"{here} is open to the internet: {port}")
+
+for service in ("nats", "mongo", "ingress", "worker", "proxy"):
+    need(service in base["services"], f"compose.yaml has no service {service}")
+for service in ("ingress", "worker"):
+    what = base["services"][service]
+    grace = [int(re.fullmatch(r"(\d+)s", text)[1]) for text in (what["stop_grace_period"], what["environment"]["SHUTDOWN_GRACE"])]
+    need(grace[0] > grace[1], f"compose.yaml kills {service} before SHUTDOWN_GRACE is over")
+    need("ports" not in what and "container_name" not in what, f"compose.yaml: {service} cannot be scaled")
+
+# Every secret that is named is one that secrets/make makes.
+with tempfile.TemporaryDirectory() as folder:
+    secrets = pathlib.Path(folder) / "secrets"
+    shutil.copytree(root / "secrets", secrets)
+    for _ in range(2):
+        subprocess.run([secrets / "make"], check=True, capture_output=True)
+    for compose in (base, cluster):
+        for service, what in compose["services"].items():
+            mounted = [mount.split(":")[0] for mount in what.get("volumes", []) if ":/run/secrets:" in mount]
+            place = mounted[0] if mounted else f"./secrets/{service}"
+            for name in re.findall(r"/run/secrets/(\w+)", str(what)):
+                there = (secrets.parent / place / name).exists()
+                need(there, f"{service} reads {place}/{name}, which secrets/make does not make")
+ignored = subprocess.run(["git", "ls-files", "secrets"], cwd=root, capture_output=True, text=True).stdout.split()
+for file in ignored:
+    need(file == "secrets/make" or file.endswith(".gitignore"), f"{file} is a secret, and in git")
+tool("shellcheck", "--shell=sh", "secrets/make")
+tool("haproxy", "-c", "-f", "config_files/proxy/haproxy.cfg")
+
+# --- Kubernetes ---------------------------------------------------------------------------------------------------
+for file in (root / "deploy").glob("**/*.yaml"):
+    list(yaml.load_all(file.read_text(), Loader))
+rendered = tool("kubectl", "kustomize", "deploy/kubernetes/example")
+tool("kubectl", "kustomize", "deploy/kubernetes/base")
+objects = list(yaml.safe_load_all(rendered)) if rendered else []
+names = {(thing["kind"], thing["metadata"]["name"]) for thing in objects}
+for thing in objects:
+    where = f"{thing['kind']} {thing['metadata']['name']}"
+    if thing["kind"] == "Deployment":
+        pod = thing["spec"]["template"]["spec"]
+        box = pod["containers"][0]
+        need(("PodDisruptionBudget", thing["metadata"]["name"]) in names, f"{where}: no disruption budget")
+        for volume in pod["volumes"]:
+            need(("Secret", volume["secret"]["secretName"]) in names, f"{where}: no Secret {volume['secret']}")
+        for variable in box["env"]:
+            name = variable["name"].removesuffix("_FILE")
+            need(name in documented, f"{where} sets {name}, which .env.example does not explain")
+        need({"livenessProbe", "readinessProbe", "startupProbe", "resources"} <= box.keys(), f"{where}: no probes")
+        need(pod["securityContext"]["runAsNonRoot"] and box["securityContext"]["readOnlyRootFilesystem"], where)
+        need(pod["terminationGracePeriodSeconds"] > 25, f"{where} is killed before SHUTDOWN_GRACE is over")
+        if thing["metadata"]["name"] == "worker":
+            need("replicas" not in thing["spec"], f"{where}: the autoscaler decides how many")
+    if thing["kind"] == "ConfigMap":
+        for name in thing["data"]:
+            need(name in documented, f"{where} sets {name}, which .env.example does not explain")
+
+print("\n".join(problems) or "nothing to complain about")
+sys.exit(1 if problems else 0)

@@ -1,0 +1,14 @@
+// Run once by MongoDB's image, when its volume is empty: the users, each with no more rights than it needs.
+// `worker` reads and writes our database, and makes its collections and indexes; `ld_eval` reads it.
+const fs = require("fs");
+const secret = (name) => fs.readFileSync(`${process.env.SECRETS || "/run/secrets"}/${name}`, "utf8").trim();
+const name = process.env.MONGO_DB || "event_dashboard";
+const users = db.getSiblingDB(name);
+const actions = ["find", "insert", "update", "remove", "createCollection", "createIndex", "listCollections", "listIndexes"];
+users.createRole({
+  role: "ldConnectWorker",
+  privileges: [{ resource: { db: name, collection: "" }, actions }],
+  roles: [],
+});
+users.createUser({ user: "worker", pwd: secret("worker_password"), roles: ["ldConnectWorker"] });
+users.createUser({ user: "ld_eval", pwd: secret("ld_eval_password"), roles: [{ role: "read", db: name }] });
