@@ -20,7 +20,7 @@ use shared::ids::Project;
 use super::terminal::{Exit, finish, say, tell};
 use crate::config::MongoArgs;
 use crate::effect::{Effect, Kind, Order};
-use crate::store::{Event, Store};
+use crate::store::{Batch, Event, Store};
 
 /// Milliseconds before 1970 to which all times are moved: before everything a provider can say.
 const FAR_PAST: i64 = 1 << 60;
@@ -268,10 +268,10 @@ impl Migration<'_> {
                     delivery: format!("migrated:{}", source.name),
                     effects: vec![one.effect.clone()],
                 };
-                let refusals = self.store.apply(wanted.iter().map(event).collect()).await;
-                let refusals = refusals.map_err(|error| {
-                    format!("{}: {error}; what was done stays, run the same command again", source.name)
-                })?;
+                let again =
+                    |error| format!("{}: {error}; what was done stays, run the same command again", source.name);
+                let batch = Batch::of(wanted.iter().map(event)).map_err(again)?;
+                let refusals = self.store.apply(batch).await.map_err(again)?;
                 if refusals.is_empty() {
                     break;
                 }
