@@ -4,7 +4,7 @@ const fs = require("fs");
 const secret = (name) => fs.readFileSync(`${process.env.SECRETS || "/run/secrets"}/${name}`, "utf8").trim();
 const name = process.env.MONGO_DB || "event_dashboard";
 const users = db.getSiblingDB(name);
-const actions = ["find", "insert", "update", "remove", "createCollection", "createIndex", "listCollections", "listIndexes"];
+const actions = ["find", "insert", "update", "remove", "createCollection", "createIndex", "listCollections", "listIndexes", "dropCollection"];
 users.createRole({
   role: "ldConnectWorker",
   privileges: [{ resource: { db: name, collection: "" }, actions }],
