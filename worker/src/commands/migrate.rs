@@ -31,8 +31,6 @@ const BATCH: usize = 500;
 /// What to move, and how.
 #[derive(Debug, Args)]
 pub struct Options {
-    #[command(flatten)]
-    mongo: MongoArgs,
     /// Only this project.
     #[arg(long)]
     prj: Option<Project>,
@@ -42,6 +40,8 @@ pub struct Options {
     /// Drop each old collection once all that is in it has a document of the contract. Make a backup first.
     #[arg(long, conflicts_with = "dry_run")]
     drop_old: bool,
+    #[command(flatten)]
+    mongo: MongoArgs,
 }
 
 /// Runs the command.
@@ -51,7 +51,7 @@ pub async fn run(options: Options) -> ExitCode {
         drop(rustls::crypto::ring::default_provider().install_default());
         let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db)
             .await
-            .map_err(|error| format!("MONGO_URI cannot be used: {error}"))?;
+            .map_err(|error| format!("MONGO_URI: {error}"))?;
         let names = store.database().list_collection_names().await.map_err(|error| away(&error))?;
         let sources = sources(&names, options.prj.as_ref());
         if sources.is_empty() {
