@@ -87,7 +87,7 @@ pub(super) struct Sprint {
 
 /// What a batch of events comes to: the registers it writes, each once.
 ///
-/// Keys are the `_id`s of [`entity_id`] and its like.
+/// Keys are the `_id`s of `entity_id` and its like.
 #[derive(Debug, Default)]
 pub struct Batch {
     events: usize,
