@@ -148,7 +148,8 @@ impl Publisher {
 
     /// Starts whatever may be sent now.
     fn go_on(&self) {
-        let batches = self.client.is_server_compatible(2, 12, 0);
+        // Asked for only when it matters: the client reads the server's version with a regular expression.
+        let batches = || self.client.is_server_compatible(2, 12, 0);
         loop {
             let Some(turn) = lock(&self.queue).next(batches) else { return };
             // A task of its own: the caller may give up, its companions must not.
@@ -281,7 +282,7 @@ struct AckError {
 
 impl Queue {
     /// Takes the next turn, if there is one.
-    fn next(&mut self, batches: bool) -> Option<Turn> {
+    fn next(&mut self, batches: impl Fn() -> bool) -> Option<Turn> {
         // Who has given up was answered 503; publishing now would only add a duplicate.
         while self.waiting.front().is_some_and(|job| job.answer.is_closed()) {
             self.waiting.pop_front();
@@ -290,7 +291,7 @@ impl Queue {
         if self.batch {
             return None;
         }
-        if batches && self.pace.batch_pays(self.waiting.len(), Instant::now()) {
+        if self.pace.batch_pays(self.waiting.len(), Instant::now()) && batches() {
             self.waiting.retain(|job| !job.answer.is_closed());
             let group = take_group(&mut self.waiting, |job| &job.message);
             self.batch = !group.is_empty();

@@ -115,7 +115,7 @@ pub struct WorkArgs {
     #[arg(long, env = "WORKER_CONCURRENCY", default_value = "2")]
     pub worker_concurrency: NonZeroUsize,
     /// How many events a batch has at most.
-    #[arg(long, env = "WORKER_BATCH", default_value = "6000")]
+    #[arg(long, env = "WORKER_BATCH", default_value = "5000")]
     pub worker_batch: NonZeroUsize,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
