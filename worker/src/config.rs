@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
+use crate::store::Store;
 use clap::Args;
 use reqwest::Url;
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs, TraceArgs};
@@ -52,6 +53,17 @@ pub struct MongoArgs {
     /// The database, when MONGO_URI names none.
     #[arg(long, env = "MONGO_DB", default_value = "event_dashboard")]
     pub mongo_db: String,
+}
+
+impl MongoArgs {
+    /// The store in this database. Returns without waiting for the server: the first command does.
+    ///
+    /// # Errors
+    /// When the address cannot be used; the text names the setting.
+    pub async fn open(&self) -> Result<Store, String> {
+        let store = Store::connect(self.mongo_uri.expose(), &self.mongo_db).await;
+        store.map_err(|error| format!("MONGO_URI: {error}"))
+    }
 }
 
 /// How to reach LD Eval.

@@ -72,12 +72,10 @@ fn name(text: &str) -> Result<String, String> {
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     init_logs(&options.logs);
-    drop(rustls::crypto::ring::default_provider().install_default());
     finish(async move {
         let interrupt = Interrupt::listen();
         let connection = options.connect.open().await?;
-        let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
-        let store = store.map_err(|error| format!("MONGO_URI: {error}"))?;
+        let store = options.mongo.open().await?;
         let errand = Errand { options, connection, store, interrupt };
         match errand.options.login.is_empty() {
             true => errand.project().await,

@@ -47,11 +47,7 @@ pub struct Options {
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
-        // The driver needs a TLS provider named before its first connection.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db)
-            .await
-            .map_err(|error| format!("MONGO_URI: {error}"))?;
+        let store = options.mongo.open().await?;
         let names = store.database().list_collection_names().await.map_err(|error| away(&error))?;
         let sources = sources(&names, options.prj.as_ref());
         if sources.is_empty() {

@@ -15,7 +15,7 @@ use shared::credentials::{self, Handle};
 use shared::ids::Project;
 use tokio_util::sync::CancellationToken;
 
-use super::terminal::{Exit, tell};
+use super::terminal::{Exit, Interrupt, tell};
 use crate::config::EnrichArgs;
 use crate::enrich::api::Reply;
 use crate::enrich::github::Github;
@@ -36,7 +36,7 @@ const NOTABLE: Duration = Duration::from_secs(3);
 /// Why a command ends before its end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Halt {
-    /// Ctrl-C.
+    /// Ctrl-C, or SIGTERM.
     Interrupted,
     /// This went wrong; what to do is in it.
     Failed(String),
@@ -64,19 +64,6 @@ impl Halt {
     }
 }
 
-/// Becomes cancelled at Ctrl-C.
-#[must_use]
-pub fn interruption() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stopping.cancel();
-        }
-    });
-    stop
-}
-
 /// Progress, once a page. The only place that shows it.
 pub fn progress(what: impl Display, done: usize) {
     tell(format_args!("{what}: {done}"));
@@ -98,7 +85,7 @@ pub struct Remote {
     /// The teachers' file.
     pub courses: Handle,
     tokens: Tokens,
-    /// Cancelled at Ctrl-C.
+    /// Cancelled at Ctrl-C and SIGTERM.
     pub stop: CancellationToken,
 }
 
@@ -108,10 +95,9 @@ impl RemoteArgs {
     /// # Errors
     /// When a setting is wrong; the text names it.
     pub fn open(&self) -> Result<Remote, String> {
-        drop(rustls::crypto::ring::default_provider().install_default());
         let (courses, _) = credentials::open(&self.credentials.credentials_file).map_err(|error| error.to_string())?;
         let tokens = Tokens::new(courses.clone(), &self.enrich)?;
-        Ok(Remote { args: self.enrich.clone(), courses, tokens, stop: interruption() })
+        Ok(Remote { args: self.enrich.clone(), courses, tokens, stop: Interrupt::listen().soft })
     }
 }
 

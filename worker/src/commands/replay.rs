@@ -30,7 +30,6 @@ use crate::config::{EnrichArgs, MongoArgs};
 use crate::consumer::pull::Puller;
 use crate::consumer::{self, Pipeline};
 use crate::enrich::Tokens;
-use crate::store::Store;
 
 /// How long the server keeps the place of an interrupted replay.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -38,7 +37,8 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many events one batch has at most.
 const BATCH: usize = 1_000;
 
-/// How many batches are worked on at once: as many as `worker run` has by default, so that it is as fast.
+/// How many batches are worked on at once. Smaller ones than `worker run` takes, so that an interruption comes soon; their
+/// number makes up for some of that.
 const AT_ONCE: usize = 3;
 
 /// How many events may be in flight: those batches, and what a killed replay had taken.
@@ -129,7 +129,6 @@ impl Question {
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     init_logs(&options.logs);
-    drop(rustls::crypto::ring::default_provider().install_default());
     finish(replay(options)).await
 }
 
@@ -239,8 +238,7 @@ async fn make_consumer(
 }
 
 async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline, String> {
-    let store = Store::connect(options.mongo.mongo_uri.expose(), &options.mongo.mongo_db).await;
-    let store = store.map_err(|error| format!("MONGO_URI: {error}"))?;
+    let store = options.mongo.open().await?;
     let publisher = Publisher::new(connection.client.clone());
     // What is rebuilt is looked up again: `worker run` does that, and leaves out what is known.
     let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(|error| error.to_string())?;

@@ -22,7 +22,6 @@ use crate::enrich::{Enricher, Tokens};
 use crate::notify::Notifier;
 use crate::status::look::Watchtower;
 use crate::status::{Teller, serve};
-use crate::store::Store;
 use crate::watch;
 
 /// What `/readyz` says before anything was tried.
@@ -69,8 +68,6 @@ async fn work(config: Config) -> ExitCode {
 async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
     crate::meters::describe();
-    // mongodb and reqwest share one TLS provider, which must be named before the first connection.
-    drop(rustls::crypto::ring::default_provider().install_default());
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
         .map_err(|problem| format!("the teachers' file is broken: {problem}"))?;
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;
@@ -83,9 +80,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let tower = Watchtower::new(jetstream.clone(), topology.clone(), courses.clone(), ready.clone());
     let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, serve::routes(tower)).await?;
     let teller = Teller::new(topology.clone());
-    let store = Store::connect(config.mongo.mongo_uri.expose(), &config.mongo.mongo_db)
-        .await
-        .map_err(|error| format!("MONGO_URI: {error}"))?;
+    let store = config.mongo.open().await?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.worker_batch.get();
     let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });

@@ -42,6 +42,7 @@ pub use self::enriched::CommitFacts;
 pub use self::fold::{Batch, Event};
 pub use self::forget::Found;
 use self::index::Indexes;
+pub(crate) use self::statement::MILESTONE_FIELDS;
 use self::statement::Write;
 
 /// How many commands of one batch are under way at once; together they share MongoDB's journal flushes.

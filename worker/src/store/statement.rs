@@ -27,7 +27,7 @@ pub(super) const SPRINT: &str = "_ld.milestone";
 pub(super) const EPIC_FIELDS: [&str; 3] = ["epic_id", "epic_name", "epic_reference"];
 
 /// The seven milestone fields of a story or task.
-pub(super) const MILESTONE_FIELDS: [&str; 7] = [
+pub(crate) const MILESTONE_FIELDS: [&str; 7] = [
     "milestone_id",
     "milestone_name",
     "milestone_closed",

@@ -54,7 +54,6 @@ fn url(text: &str) -> Result<Url, String> {
 
 /// Runs the command: exit code 0 when all is well, else 1.
 pub async fn run(options: Options) -> ExitCode {
-    drop(rustls::crypto::ring::default_provider().install_default());
     finish(examine(options)).await
 }
 

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::effect::{Kind, MilestoneFields};
 use crate::normalise::{cell_number, instant, shown_time};
+use crate::store::MILESTONE_FIELDS;
 
 /// Fields that a document of Taiga has by contract. The Python service's backfill left some out.
 const TAIGA_FIELDS: [&str; 13] = [
@@ -21,16 +22,6 @@ const TAIGA_FIELDS: [&str; 13] = [
     "modified_date",
     "assigned_by",
     "assigned_to",
-];
-
-const MILESTONE_FIELDS: [&str; 7] = [
-    "milestone_id",
-    "milestone_name",
-    "milestone_closed",
-    "milestone_created_date",
-    "milestone_modified_date",
-    "estimated_start",
-    "estimated_finish",
 ];
 
 /// Fields that hold a time. The backfill wrote them as Taiga's API sends them.
