@@ -277,14 +277,10 @@ fn bookkeeping(state: &State) -> Result<RawDocumentBuf, StoreError> {
 /// The document that a state makes where there is none.
 fn document(state: &State) -> Result<RawDocumentBuf, StoreError> {
     let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
-    for field in &state.fields {
+    let beside = if state.kind == Kind::Commit { raw(&UNENRICHED)? } else { RawDocumentBuf::new() };
+    for field in state.fields.iter().chain(beside.iter()) {
         let (name, value) = field.map_err(unencodable)?;
         document.append(name, value);
-    }
-    if state.kind == Kind::Commit {
-        for (name, value) in &raw(&UNENRICHED)?.iter().collect::<Result<Vec<_>, _>>().map_err(unencodable)? {
-            document.append(name, *value);
-        }
     }
     document.append(cstr!("_ld"), bookkeeping(state)?);
     Ok(document)

@@ -23,7 +23,8 @@ use crate::report::{Report, Spread, Table, thousands};
 /// Over how many projects the events are spread.
 const PROJECTS: usize = 40;
 
-/// The worker's own: events a batch, batches at once, commands at once.
+/// The ceiling's: events a batch (more than the worker takes, which suits a bare loop best), batches at once, and commands at
+/// once as the worker has them.
 const BATCH: usize = 8_000;
 const LANES: usize = 2;
 const COMMANDS: usize = 16;
