@@ -65,10 +65,10 @@ pub(crate) fn invite(screen: &Screen, stack: &DevStack) {
     screen.line(format_args!("curl -i -X POST '{base}/webhook/github?ping=1'"));
     screen.heading("Look inside");
     screen.line(format_args!("  documents  {}/{DATABASE}", stack.mongo.uri()));
-    screen.line(format_args!("  stream     {}  LD_EVENTS", stack.nats.url()));
+    screen.line(format_args!("  stream     {}  LD_EVENTS", stack.nats.url_of("operator")));
     screen.line(format_args!("  ingress    {}/metrics  /readyz", stack.ingress.admin()));
     for worker in &stack.workers {
-        screen.line(format_args!("  worker     {}/metrics  /readyz", worker.admin()));
+        screen.line(format_args!("  worker     {}/status  /metrics  /readyz", worker.admin()));
     }
     screen.line(format_args!("  logs       {}", stack.dir().display()));
     screen.line("");
