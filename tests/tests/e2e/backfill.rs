@@ -37,10 +37,6 @@ async fn shown(stack: &Stack, source: &str, project: &str, suffix: &str) -> anyh
     let mut all = stack.documents(&format!("{source}_{project}.{suffix}")).await?;
     for document in &mut all {
         document.remove("prj");
-        // The order of fields tells only whether a document was inserted or updated.
-        let mut fields: Vec<_> = std::mem::take(document).into_iter().collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        *document = fields.into_iter().collect();
     }
     all.sort_by_cached_key(ToString::to_string);
     Ok(all)

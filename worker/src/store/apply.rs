@@ -15,7 +15,7 @@ use super::fold::{Batch, Deletion, Link, State, Target, entity_id, link_id, spri
 use super::memory::{self, KnownSprint, read_order};
 use super::statement::{
     EPIC_FIELDS, LINK, LINK_EPIC, MILESTONE_FIELDS, SPRINT, STATE, key_filter, not_newer, nulls, older, order, raw,
-    without_figures,
+    tidy, without_figures,
 };
 use crate::effect::{Kind, Order};
 
@@ -181,7 +181,7 @@ impl Work {
         let mut stub = doc! { "_id": "$_id", "userstory_id": "$userstory_id", "prj": "$prj" };
         stub.extend(EPIC_FIELDS.iter().map(|field| ((*field).to_owned(), format!("${field}").into())));
         stub.insert("_ld", doc! { "link": "$_ld.link" });
-        let replace = Bson::Array(vec![doc! { "$replaceWith": stub }.into()]);
+        let replace = Bson::Array(vec![doc! { "$replaceWith": stub }.into(), tidy(Kind::UserStory).into()]);
         self.update(collection.clone(), with(present.clone(), newer.clone()), replace)?;
         let mut unset = nulls(&EPIC_FIELDS);
         unset.insert("_ld.link", Bson::Null);

@@ -9,7 +9,7 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::Store;
 use super::command::{self, StoreError};
-use super::statement::{FIGURES_OF, raw, without_figures};
+use super::statement::{figures_update, no_figures_update, raw};
 use crate::effect::Kind;
 
 /// Where a commit remembers that GitHub has been asked.
@@ -77,20 +77,12 @@ impl Store {
         milestone: i64,
         figures: Option<&Document>,
     ) -> Result<(), StoreError> {
-        let statement = match figures {
-            Some(figures) => {
-                let mut set = figures.clone();
-                set.insert(FIGURES_OF, milestone);
-                doc! { "q": { "milestone_id": milestone }, "u": { "$set": set }, "multi": true }
-            }
-            None => doc! {
-                "q": { "milestone_id": milestone, FIGURES_OF: { "$exists": true, "$ne": milestone } },
-                "u": { "$unset": without_figures() },
-                "multi": true,
-            },
-        };
         for kind in [Kind::UserStory, Kind::Task] {
-            self.add(kind, prj, vec![raw(&statement)?]).await?;
+            let statement = match figures {
+                Some(figures) => figures_update(kind, milestone, figures)?,
+                None => no_figures_update(milestone)?,
+            };
+            self.add(kind, prj, vec![statement]).await?;
         }
         Ok(())
     }

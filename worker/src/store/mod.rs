@@ -11,7 +11,8 @@
 //! 2. deletions and sprints are written, by `$max`;
 //! 3. states and links are written by conditional upserts: a stale one meets E11000 and is dropped once
 //!    a state at least as new has been seen. What is probably new is tried as an insert first: where there
-//!    is no document both do the same, and where there is one the insert meets E11000 too;
+//!    is no document both do the same, and where there is one the insert meets E11000 too. A state that meets
+//!    a document with none (a link came first) meets E11000 as well, and is tried again as what joins it;
 //! 4. deletions and sprints that concern what was just written are read, and applied: `delete` and then
 //!    `update` statements whose filters repeat the comparison.
 //!
@@ -230,7 +231,11 @@ impl Store {
         let found = command::find_durable(&self.db, collection, filter, projection).await?;
         let found: HashMap<String, Document> =
             found.into_iter().filter_map(|document| Some((any.id_of(&document)?, document))).collect();
-        lost.retain(|write| !found.get(&write.id()).is_some_and(|document| write.is_stale_beside(document)));
+        lost.retain_mut(|write| {
+            let Some(document) = found.get(&write.id()) else { return true };
+            *write = write.beside(document);
+            !write.is_stale_beside(document)
+        });
         Ok(())
     }
 }

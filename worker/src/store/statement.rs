@@ -1,6 +1,11 @@
 //! The statements of `update` and `delete` commands, as pure functions.
 //!
 //! Every filter repeats the comparison of registers, so that a statement is right whenever it runs.
+//!
+//! The fields of a document stand in one order, whichever statements made it: the natural key, then the rest by
+//! name. That is what `$set` makes of a document that was not there; [`document`] inserts in the same order, and
+//! what adds fields to a document that is there ends with [`tidy`]. (A row's fields stand as they were made:
+//! nothing is ever added to it.)
 
 use std::slice;
 use std::sync::LazyLock;
@@ -47,12 +52,14 @@ const FIGURES: [&str; 6] = [
     "milestone_completed_tasks",
 ];
 /// Where a story or task remembers whose figures it shows.
-pub(super) const FIGURES_OF: &str = "_ld.figures";
+const FIGURES_OF: &str = "_ld.figures";
 
 /// What a batch writes to one document: an entity's state, or a story's link.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Write<'a> {
     State(&'a State),
+    /// A state, to a document that has none yet: of a story whose link came first.
+    Join(&'a State),
     Link(&'a Link),
 }
 
@@ -60,7 +67,7 @@ impl Write<'_> {
     /// The event that it stands for.
     pub(super) const fn event(&self) -> usize {
         match self {
-            Self::State(state) => state.event,
+            Self::State(state) | Self::Join(state) => state.event,
             Self::Link(link) => link.event,
         }
     }
@@ -69,15 +76,17 @@ impl Write<'_> {
     pub(super) const fn is_fresh(&self) -> bool {
         match self {
             Self::State(state) => state.fresh,
-            Self::Link(_) => false,
+            Self::Join(_) | Self::Link(_) => false,
         }
     }
 
     /// The statement of an `update` command that makes it true unless something at least as new is there.
-    /// A stale one meets the document that its filter does not match, and so E11000.
+    /// A stale one meets the document that its filter does not match, and so E11000. So does a state where there
+    /// is a document without one: it becomes a [`Write::Join`].
     pub(super) fn upsert(&self) -> Result<RawDocumentBuf, StoreError> {
         match self {
             Self::State(state) => state_upsert(state),
+            Self::Join(state) => join(state),
             Self::Link(link) => link_upsert(link),
         }
     }
@@ -87,7 +96,7 @@ impl Write<'_> {
     pub(super) fn document(&self) -> Result<Option<RawDocumentBuf>, StoreError> {
         match self {
             Self::State(state) => document(state).map(Some),
-            Self::Link(_) => Ok(None),
+            Self::Join(_) | Self::Link(_) => Ok(None),
         }
     }
 
@@ -96,13 +105,23 @@ impl Write<'_> {
         let ours = found.get_document("_ld").ok();
         let held = |document: Option<&Document>| document?.get("order").and_then(read_order);
         match self {
-            Self::State(state) => held(ours).is_some_and(|held| match state.kind {
+            Self::State(state) | Self::Join(state) => held(ours).is_some_and(|held| match state.kind {
                 Kind::Commit => held <= state.order,
                 _ => held >= state.order,
             }),
             Self::Link(link) => {
                 held(ours.and_then(|ours| ours.get_document("link").ok())).is_some_and(|held| held >= link.order)
             }
+        }
+    }
+
+    /// How it is tried again beside a document found with [`registers`] that it met and that is older.
+    pub(super) fn beside(self, found: &Document) -> Self {
+        let has_state = found.get_document("_ld").is_ok_and(|ours| ours.contains_key("order"));
+        match self {
+            Self::State(state) | Self::Join(state) if has_state => Self::State(state),
+            Self::State(state) | Self::Join(state) => Self::Join(state),
+            Self::Link(_) => self,
         }
     }
 
@@ -121,14 +140,14 @@ impl Write<'_> {
 
     fn prj(&self) -> &str {
         match self {
-            Self::State(state) => &state.prj,
+            Self::State(state) | Self::Join(state) => &state.prj,
             Self::Link(link) => &link.prj,
         }
     }
 
     fn key(&self) -> (Kind, &[Bson]) {
         match self {
-            Self::State(state) => (state.kind, &state.key),
+            Self::State(state) | Self::Join(state) => (state.kind, &state.key),
             Self::Link(link) => (Kind::UserStory, slice::from_ref(&link.story)),
         }
     }
@@ -227,9 +246,18 @@ fn stale(state: &State) -> Document {
     }
 }
 
+/// Which state it takes the place of: an older one, of a commit a newer one. A document without any is not
+/// matched.
+fn replaced(state: &State) -> Document {
+    match state.kind {
+        Kind::Commit => doc! { "$gt": order(state.order) },
+        _ => doc! { "$lt": order(state.order) },
+    }
+}
+
 fn state_upsert(state: &State) -> Result<RawDocumentBuf, StoreError> {
     let mut filter = key_filter(state.kind, &state.key);
-    filter.insert(STATE, doc! { "$not": stale(state) });
+    filter.insert(STATE, replaced(state));
     match state.kind {
         Kind::Row => upsert(&filter, row_update(state)?),
         _ => upsert(&filter, set_update(state)?),
@@ -278,12 +306,57 @@ fn bookkeeping(state: &State) -> Result<RawDocumentBuf, StoreError> {
 fn document(state: &State) -> Result<RawDocumentBuf, StoreError> {
     let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
     let beside = if state.kind == Kind::Commit { raw(&UNENRICHED)? } else { RawDocumentBuf::new() };
-    for field in state.fields.iter().chain(beside.iter()) {
-        let (name, value) = field.map_err(unencodable)?;
+    let fields = state.fields.iter().chain(beside.iter()).collect::<Result<Vec<_>, _>>();
+    let mut fields = fields.map_err(unencodable)?;
+    if state.kind != Kind::Row {
+        let key = state.kind.key_fields();
+        fields.sort_unstable_by_key(|(name, _)| (!key.contains(&name.as_str()), name.as_str()));
+    }
+    for (name, value) in fields {
         document.append(name, value);
     }
     document.append(cstr!("_ld"), bookkeeping(state)?);
     Ok(document)
+}
+
+/// A state for a document that is there and has none, beside what that shows already.
+fn join(state: &State) -> Result<RawDocumentBuf, StoreError> {
+    let mut filter = key_filter(state.kind, &state.key);
+    filter.insert(STATE, doc! { "$not": stale(state) });
+    if state.kind == Kind::Row {
+        return upsert(&filter, row_update(state)?);
+    }
+    let mut merged = RawArrayBuf::new();
+    if state.kind == Kind::Commit {
+        merged.push(raw(&UNENRICHED)?);
+    }
+    merged.push("$$ROOT");
+    merged.push(single(cstr!("$literal"), state.fields.clone()));
+    let ours = [RawBson::from("$_ld"), single(cstr!("$literal"), bookkeeping(state)?).into()];
+    let mut own_id = raw(&own_id(state.kind, &state.key))?;
+    own_id.append(cstr!("_ld"), single(cstr!("$mergeObjects"), ours.into_iter().collect::<RawArrayBuf>()));
+    merged.push(own_id);
+    let mut stages = RawArrayBuf::new();
+    stages.push(single(cstr!("$replaceWith"), single(cstr!("$mergeObjects"), merged)));
+    if state.milestone == Some(Bson::Null) {
+        stages.push(raw(&doc! { "$unset": without_figures().keys().cloned().collect::<Vec<_>>() })?);
+    }
+    stages.push(raw(&tidy(state.kind))?);
+    upsert(&filter, stages)
+}
+
+/// The `_id` that a document has, or is made with, as a stage of a pipeline sets it.
+fn own_id(kind: Kind, key: &Key) -> Document {
+    doc! { "_id": { "$ifNull": ["$_id", { "$literal": document_id(kind, key) }] } }
+}
+
+/// The stage that puts a document's fields in order: the natural key, then the rest by name.
+pub(super) fn tidy(kind: Kind) -> Document {
+    let mut first = [&["_id"], kind.key_fields()].concat();
+    first.sort_unstable();
+    let first: Document = first.into_iter().map(|name| (name.to_owned(), format!("${name}").into())).collect();
+    let by_name = doc! { "$sortArray": { "input": { "$objectToArray": "$$ROOT" }, "sortBy": { "k": 1 } } };
+    doc! { "$replaceWith": { "$mergeObjects": [first, { "$arrayToObject": by_name }] } }
 }
 
 /// A row's names are people's words (`hours_a.b$c`), which `$set` would take for paths: the document is
@@ -291,9 +364,8 @@ fn document(state: &State) -> Result<RawDocumentBuf, StoreError> {
 fn row_update(state: &State) -> Result<RawArrayBuf, StoreError> {
     let mut literal = state.fields.clone();
     literal.append(cstr!("_ld"), bookkeeping(state)?);
-    let id = document_id(state.kind, &state.key);
     let mut merged = RawArrayBuf::new();
-    merged.push(raw(&doc! { "_id": { "$ifNull": ["$_id", { "$literal": id }] } })?);
+    merged.push(raw(&own_id(state.kind, &state.key))?);
     merged.push(single(cstr!("$literal"), literal));
     let mut stages = RawArrayBuf::new();
     stages.push(single(cstr!("$replaceWith"), single(cstr!("$mergeObjects"), merged)));
@@ -309,11 +381,18 @@ fn single(name: &CStr, value: impl Into<RawBson>) -> RawDocumentBuf {
 
 fn link_upsert(link: &Link) -> Result<RawDocumentBuf, StoreError> {
     let filter = doc! { "userstory_id": link.story.clone(), LINK: older(link.order) };
-    let mut set = link.fields.clone();
-    set.insert("prj", link.prj.as_str());
-    set.insert("_ld.link", doc! { "order": order(link.order), "epic": link.epic.clone() });
-    let update = doc! { "$set": set, "$setOnInsert": { "_id": link.story.clone() } };
-    upsert(&filter, raw(&update)?)
+    let mut shown = link.fields.clone();
+    shown.insert("prj", link.prj.as_str());
+    shown.insert("_ld.link", doc! { "order": order(link.order), "epic": link.epic.clone() });
+    let mut set = own_id(Kind::UserStory, &vec![link.story.clone()]);
+    set.extend(literals(shown));
+    let stages = Bson::Array(vec![doc! { "$set": set }.into(), tidy(Kind::UserStory).into()]);
+    upsert(&filter, RawBson::try_from(stages).map_err(unencodable)?)
+}
+
+/// Fields as a stage of a pipeline sets them: what is in them is never read as an expression.
+fn literals(fields: Document) -> Document {
+    fields.into_iter().map(|(name, value)| (name, doc! { "$literal": value }.into())).collect()
 }
 
 /// `$unset` of a sprint's figures: whoever is in no sprint shows none.
@@ -321,6 +400,19 @@ pub(super) fn without_figures() -> Document {
     let mut unset = nulls(&FIGURES);
     unset.insert(FIGURES_OF, Bson::Null);
     unset
+}
+
+/// The statement that writes a sprint's figures on the stories, or tasks, that are in it.
+pub(super) fn figures_update(kind: Kind, sprint: i64, figures: &Document) -> Result<RawDocumentBuf, StoreError> {
+    let mut set = literals(figures.clone());
+    set.insert(FIGURES_OF, sprint);
+    raw(&doc! { "q": { "milestone_id": sprint }, "u": [{ "$set": set }, tidy(kind)], "multi": true })
+}
+
+/// The statement that takes away the figures of another sprint, from those that are in this one.
+pub(super) fn no_figures_update(sprint: i64) -> Result<RawDocumentBuf, StoreError> {
+    let filter = doc! { "milestone_id": sprint, FIGURES_OF: { "$exists": true, "$ne": sprint } };
+    raw(&doc! { "q": filter, "u": { "$unset": without_figures() }, "multi": true })
 }
 
 /// `$set` that nulls some fields.
@@ -358,26 +450,52 @@ mod tests {
         let states = Kind::ALL.map(example_of);
         let link = example_link();
         let (older, newer) = (Order { t: 5, s: 6 }, Order { t: 6, s: 0 });
-        for write in states.iter().map(Write::State).chain([Write::Link(&link)]) {
+        let joins = states.iter().map(Write::Join);
+        for write in states.iter().map(Write::State).chain(joins).chain([Write::Link(&link)]) {
             let beside = |at: Order| {
                 let order = doc! { "order": order(at) };
                 write.is_stale_beside(&match write {
-                    Write::State(_) => doc! { "_ld": order },
+                    Write::State(_) | Write::Join(_) => doc! { "_ld": order },
                     Write::Link(_) => doc! { "_ld": { "link": order } },
                 })
             };
             let statement = read(&write.upsert().unwrap());
-            let (register, operators) = match write {
-                Write::State(state) if state.kind == Kind::Commit => (STATE, ("$lte", [true, true, false])),
-                Write::State(_) => (STATE, ("$gte", [false, true, true])),
-                Write::Link(_) => (LINK, ("$gte", [false, true, true])),
+            let at = || order(AT);
+            let (register, condition, stale) = match write {
+                Write::State(state) if state.kind == Kind::Commit => (STATE, doc! { "$gt": at() }, [true, true, false]),
+                Write::State(_) => (STATE, doc! { "$lt": at() }, [false, true, true]),
+                Write::Join(state) if state.kind == Kind::Commit => {
+                    (STATE, doc! { "$not": { "$lte": at() } }, [true, true, false])
+                }
+                Write::Join(_) => (STATE, doc! { "$not": { "$gte": at() } }, [false, true, true]),
+                Write::Link(_) => (LINK, doc! { "$not": { "$gte": at() } }, [false, true, true]),
             };
-            let condition = doc! { "$not": { operators.0: order(AT) } };
             assert_eq!(statement.get_document("q").unwrap().get_document(register).unwrap(), &condition);
-            assert_eq!([older, AT, newer].map(beside), operators.1, "{statement}");
+            assert_eq!([older, AT, newer].map(beside), stale, "{statement}");
             let other = doc! { "_ld": { "enriched": 1 } };
             assert!(!write.is_stale_beside(&other), "a document without the register is older than everything");
         }
+    }
+
+    #[test]
+    fn a_state_joins_a_document_that_has_none_and_replaces_an_older_one() {
+        let story = example(Kind::UserStory, vec![8.into()]);
+        let met = |found: Document| Write::State(&story).beside(&found);
+        assert!(matches!(met(doc! { "_ld": { "link": {} } }), Write::Join(_)));
+        assert!(matches!(met(doc! {}), Write::Join(_)));
+        let again = Write::Join(&story).beside(&doc! { "_ld": { "order": order(AT) } });
+        assert!(matches!(again, Write::State(_)), "somebody else's state came in between");
+    }
+
+    #[test]
+    fn fields_are_inserted_in_the_order_in_which_set_makes_them() {
+        let mut state = example(Kind::GithubIssue, vec!["o/r".into(), 17.into()]);
+        state.fields = raw(&doc! { "prj": "P", "repo_name": "o/r", "action": "x", "issue_id": 17 }).unwrap();
+        let inserted = read(&document(&state).unwrap());
+        assert_eq!(inserted.keys().collect::<Vec<_>>(), ["_id", "issue_id", "repo_name", "action", "prj", "_ld"]);
+        let first = tidy(Kind::GithubIssue);
+        let first = first.get_document("$replaceWith").unwrap().get_array("$mergeObjects").unwrap()[0].clone();
+        assert_eq!(first.as_document().unwrap().keys().collect::<Vec<_>>(), ["_id", "issue_id", "repo_name"]);
     }
 
     #[test]
