@@ -84,6 +84,7 @@ async fn nats_refuses_each_user_what_it_must_not_do() {
         "$JS.API.CONSUMER.CREATE.LD_EVENTS.ld-worker",
         "$JS.API.CONSUMER.INFO.LD_EVENTS.ld-worker",
         "$JS.API.CONSUMER.DELETE.LD_EVENTS.ld-replay",
+        "$JS.API.CONSUMER.PAUSE.LD_EVENTS.ld-worker",
         "$JS.API.CONSUMER.MSG.NEXT.LD_NOTIFY.ld-notifier",
         "$JS.ACK.LD_EVENTS.ld-worker.1.1.1.1.1",
     ];

@@ -1,14 +1,16 @@
 //! `worker forget`: removes a project, or takes a person out of one.
 //!
-//! A project: its messages are purged first, then what workers have in hand is waited for, and only then its
-//! documents are removed; so nothing that was under way brings them back. A person: it is remembered first
-//! that the name is to be forgotten, and once every worker heeds that, documents are changed.
+//! A project: no worker is given events while its messages and documents are removed, and what workers had in hand
+//! is waited for before; so nothing that was under way brings them back. (A purge alone would hide what is in
+//! hand: the server then forgets who has a message that is gone.) A person: it is remembered first that the name is
+//! to be forgotten, and once every worker heeds that, documents are changed.
 //! What this does not reach is in docs/privacy.md.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use async_nats::datetime;
 use async_nats::jetstream::consumer::{DeliverPolicy, Info};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
@@ -29,6 +31,9 @@ use crate::store::Store;
 
 /// How long is waited for what workers have in hand: a worker that died gives it back after the ack wait.
 const PATIENCE: Duration = ACK_WAIT.saturating_mul(3);
+
+/// For how long workers are given nothing at most, should this command die before it says otherwise.
+const PAUSE: Duration = ACK_WAIT.saturating_mul(8);
 
 /// How often it is looked whether that is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -96,15 +101,13 @@ impl Errand {
     async fn project(&self) -> Result<Exit, String> {
         let (prj, yes) = (&self.options.prj, self.options.yes);
         let documents = self.store.project(prj).await.map_err(|error| error.to_string())?;
-        let messages = self.project_messages(yes).await?;
-        if yes {
-            if !self.in_hand_is_settled().await? {
-                return Ok(Exit::Interrupted);
-            }
-            self.store.forget_project(prj).await.map_err(|error| format!("{error}; run the same command again"))?;
-            // What the workers had in hand has left notifications and look-ups.
-            self.project_messages(true).await?;
-        }
+        let messages = match yes {
+            false => self.project_messages(false).await?,
+            true => match self.while_nothing_is_pulled().await? {
+                Some(messages) => messages,
+                None => return Ok(Exit::Interrupted),
+            },
+        };
         let nothing = documents.is_empty() && messages.iter().all(|(_, count)| *count == 0);
         for (collection, count) in &documents {
             self.told("removed", "documents", collection, *count);
@@ -129,6 +132,51 @@ impl Errand {
             ));
         }
         Ok(Exit::Done)
+    }
+
+    /// Removes the project while workers are given no events; what there was in the streams. `None` when interrupted.
+    async fn while_nothing_is_pulled(&self) -> Result<Option<Vec<(String, u64)>>, String> {
+        // Once before, too: what a worker that died had in hand is only given to another one who may pull.
+        if !self.in_hand_is_settled().await? {
+            return Ok(None);
+        }
+        let events = self.connection.stream(StreamName::Events).await?;
+        let names: Vec<String> = events.consumer_names().try_collect().await.map_err(|error| unread(&error))?;
+        let removed = match self.pause(&events, &names).await {
+            Ok(()) => self.remove().await,
+            Err(error) => Err(error),
+        };
+        for name in &names {
+            // A replay may have ended meanwhile, and its consumer with it.
+            if let Err(error) = events.resume_consumer(name).await
+                && events.consumer_info(name).await.is_ok()
+            {
+                tell(format_args!("{name} is given no events for {} s more: {error}", PAUSE.as_secs()));
+            }
+        }
+        removed
+    }
+
+    /// Lets consumers of `LD_EVENTS` wait, those of replays too.
+    async fn pause(&self, events: &Stream, names: &[String]) -> Result<(), String> {
+        let until = datetime::add_std_duration(datetime::now(), PAUSE).map_err(|error| error.to_string())?;
+        for name in names {
+            events.pause_consumer(name, until).await.map_err(|error| {
+                format!("nothing was removed: {name} cannot be paused ({error}); that needs nats-server 2.11 or later")
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self) -> Result<Option<Vec<(String, u64)>>, String> {
+        if !self.in_hand_is_settled().await? {
+            return Ok(None);
+        }
+        let prj = &self.options.prj;
+        // Notifications and look-ups of what was in hand go with the rest.
+        let messages = self.project_messages(true).await?;
+        self.store.forget_project(prj).await.map_err(|error| format!("{error}; run the same command again"))?;
+        Ok(Some(messages))
     }
 
     /// Purges what the streams have of the project (or counts it).
@@ -269,8 +317,7 @@ impl Errand {
     /// Waits until what workers (and replays) have in hand now is settled. `false` when interrupted.
     async fn in_hand_is_settled(&self) -> Result<bool, String> {
         let events = self.connection.stream(StreamName::Events).await?;
-        let failed = |error: &dyn std::fmt::Display| format!("the consumers of LD_EVENTS cannot be read: {error}");
-        let in_hand: Vec<Info> = events.consumers().try_collect().await.map_err(|error| failed(&error))?;
+        let in_hand: Vec<Info> = events.consumers().try_collect().await.map_err(|error| unread(&error))?;
         let began = Instant::now();
         for before in in_hand.iter().filter(|info| info.num_ack_pending > 0) {
             loop {
@@ -306,6 +353,10 @@ impl Errand {
             Output::Table => say(format_args!("{count} {things} of {of} would be {verb}")),
         }
     }
+}
+
+fn unread(error: &dyn std::fmt::Display) -> String {
+    format!("the consumers of LD_EVENTS cannot be read: {error}; check NATS_URL")
 }
 
 /// The JSON of a message, if it is any.
