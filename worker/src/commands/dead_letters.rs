@@ -282,9 +282,11 @@ impl Letters {
     async fn purge(&self, all: &str, older_than: Duration, yes: bool) -> Result<Exit, String> {
         let older_than = i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX);
         let before = shared::time::rfc3339(shared::time::now_ms().saturating_sub(older_than));
+        let mut progress = Progress::new("looked at", "dead letters", self.stream.cached_info().state.messages);
         let (mut old, mut from) = (0_u64, 0);
         while let Some(letter) = self.next(all, from).await? {
             from = letter.id() + 1;
+            progress.add(1);
             // Same shape and zone: the texts compare as the instants do.
             if letter.get(dead_letter::AT) >= before.as_str() {
                 continue;

@@ -310,7 +310,6 @@ impl Errand {
                 found += 1;
             }
         }
-        progress.clear();
         Ok(found)
     }
 

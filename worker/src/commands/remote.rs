@@ -2,13 +2,12 @@
 //!
 //! Requests go out through the same clients as look-ups, one at a time, and a limit is waited for, aloud.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use reqwest::header::{HeaderMap, LINK};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use shared::config::CredentialsArgs;
 use shared::credentials::{self, Handle};
@@ -62,11 +61,6 @@ impl Halt {
             Self::Failed(error) => Err(error),
         }
     }
-}
-
-/// Progress, once a page. The only place that shows it.
-pub fn progress(what: impl Display, done: usize) {
-    tell(format_args!("{what}: {done}"));
 }
 
 /// Where the providers are and with whose tokens they are asked.
@@ -204,7 +198,7 @@ impl Hub {
     /// The list's first page, from which on it is turned over.
     #[must_use]
     pub fn list(&self, path: String) -> Pages<'_> {
-        Pages { hub: self, next: Some(path), lenient: false }
+        Pages { hub: self, next: Some(path), lenient: false, read: 0, last: None }
     }
 
     /// The whole list; `None` when there is none to see.
@@ -220,8 +214,7 @@ impl Hub {
     /// # Errors
     /// When it cannot be asked.
     pub async fn all_it_may_see(&self, path: String) -> Result<Option<Vec<Value>>, Halt> {
-        let mut pages = Pages { hub: self, next: Some(path), lenient: true };
-        pages.rest().await
+        Pages { lenient: true, ..self.list(path) }.rest().await
     }
 
     /// The repository, or all of the organisation or person, as GitHub shows them; `None` when this token sees none.
@@ -284,6 +277,10 @@ pub struct Pages<'h> {
     next: Option<String>,
     /// A list that this token may not see is none.
     lenient: bool,
+    /// How many items were read.
+    read: u64,
+    /// How many items there are at most, by the number of the last page; lists with cursors do not say it.
+    last: Option<u64>,
 }
 
 impl Pages<'_> {
@@ -294,15 +291,25 @@ impl Pages<'_> {
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, Halt> {
         let Some(path) = self.next.take() else { return Ok(None) };
         let reply = self.hub.ask(Method::GET, &path, None).await?;
-        self.next = next_link(&reply.headers);
+        self.next = link(&reply.headers, "next");
+        self.last = link(&reply.headers, "last").and_then(|last| upper_bound(&last)).or(self.last);
         if self.lenient && reply.status == StatusCode::FORBIDDEN {
             return Ok(None);
         }
         match read("GitHub", &path, &reply)? {
-            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(Value::Array(items)) => {
+                self.read += items.len() as u64;
+                Ok(Some(items))
+            }
             None => Ok(None),
             Some(_) => Err(Halt::Failed(format!("GitHub's answer to {path} is no list"))),
         }
+    }
+
+    /// How many items the list has, as far as its pages have told: on the last one, how many it had.
+    #[must_use]
+    pub fn expected(&self) -> Option<u64> {
+        if self.next.is_none() { Some(self.read) } else { self.last }
     }
 
     /// All pages that are left, as one.
@@ -316,12 +323,20 @@ impl Pages<'_> {
 }
 
 /// `Link: <https://…>; rel="next", …`
-fn next_link(headers: &HeaderMap) -> Option<String> {
+fn link(headers: &HeaderMap, rel: &str) -> Option<String> {
     let links = headers.get(LINK)?.to_str().ok()?;
+    let rel = format!("rel=\"{rel}\"");
     links.split(',').find_map(|link| {
         let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-        rest.split(';').any(|part| part.trim() == "rel=\"next\"").then(|| address.to_owned())
+        rest.split(';').any(|part| part.trim() == rel).then(|| address.to_owned())
     })
+}
+
+/// How many items there are at most when this is the address of the last page.
+fn upper_bound(last: &str) -> Option<u64> {
+    let url = Url::parse(last).ok()?;
+    let number = |name: &str| url.query_pairs().find(|(key, _)| key == name)?.1.parse::<u64>().ok();
+    number("page")?.checked_mul(number("per_page")?)
 }
 
 /// Taiga, asked with one account.
@@ -495,15 +510,21 @@ mod tests {
 
     #[test]
     fn the_next_page_is_where_the_link_says() {
-        let link = |text: &str| {
+        let next = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(LINK, text.parse().unwrap());
-            next_link(&headers)
+            link(&headers, "next")
         };
         let both = r#"<https://x/a?page=2>; rel="next", <https://x/a?page=9>; rel="last""#;
-        assert_eq!(link(both).as_deref(), Some("https://x/a?page=2"));
-        assert_eq!(link(r#"<https://x/a?page=1>; rel="prev", <https://x/a?page=1>; rel="first""#), None);
-        assert_eq!(next_link(&HeaderMap::new()), None);
+        assert_eq!(next(both).as_deref(), Some("https://x/a?page=2"));
+        assert_eq!(next(r#"<https://x/a?page=1>; rel="prev", <https://x/a?page=1>; rel="first""#), None);
+        assert_eq!(link(&HeaderMap::new(), "next"), None);
+    }
+
+    #[test]
+    fn the_last_page_bounds_a_list() {
+        assert_eq!(upper_bound("https://x/a?per_page=100&page=9"), Some(900));
+        assert_eq!(upper_bound("https://x/a?per_page=100&cursor=v1"), None);
     }
 
     #[test]

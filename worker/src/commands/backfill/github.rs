@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 use shared::ids::Source;
 
 use super::{Common, Feed, text};
-use crate::commands::remote::{Halt, Hub, name, progress};
+use crate::commands::remote::{Halt, Hub, name};
+use crate::commands::terminal::Progress;
 
 pub(super) const EXAMPLES: &str = "Examples:
   worker backfill github --org upc-pes --prj PES11A
@@ -117,21 +118,34 @@ impl Reader<'_> {
         let name = &repository.full_name;
         let branches = self.hub.all(format!("/repos/{name}/branches?per_page=100")).await?.unwrap_or_default();
         let heads = branches.iter().filter_map(|branch| text(branch.get("commit")?, "sha"));
+        let mut progress = Progress::new(format!("{name}: read"), "commits of branches", None);
         for head in heads {
             if seen.contains(head) {
                 // Then all that it is built on was read with it.
                 continue;
             }
             let path = format!("/repos/{name}/commits?sha={head}&per_page=100{}", self.range());
-            self.commits(repository, path, seen).await?;
+            self.commits(repository, path, seen, Some(&mut progress)).await?;
         }
+        progress.end();
         Ok(())
     }
 
-    async fn commits(&mut self, repository: &Repository, path: String, seen: &mut HashSet<String>) -> Result<(), Halt> {
+    async fn commits(
+        &mut self,
+        repository: &Repository,
+        path: String,
+        seen: &mut HashSet<String>,
+        mut progress: Option<&mut Progress>,
+    ) -> Result<(), Halt> {
         let hub = self.hub;
+        let before = progress.as_ref().map_or(0, |progress| progress.done());
         let mut pages = hub.list(path);
         while let Some(page) = pages.next().await? {
+            if let Some(progress) = &mut progress {
+                pages.expected().into_iter().for_each(|expected| progress.expect(before + expected));
+                progress.add(page.len() as u64);
+            }
             // One push a person: its sender is what the documents say of who sent it.
             let mut by_author: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
             for commit in page {
@@ -150,7 +164,6 @@ impl Reader<'_> {
                 let push = repository.webhook(&author, json!({ "commits": commits }));
                 self.feed.add(("commits", count), ("push", &["push"]), &push).await?;
             }
-            progress(format_args!("{}: commits", repository.full_name), seen.len());
         }
         Ok(())
     }
@@ -164,22 +177,21 @@ impl Reader<'_> {
         let (hub, name) = (self.hub, &repository.full_name);
         // In the order they were made: what changes meanwhile stays on its page.
         let mut pages = hub.list(format!("/repos/{name}/pulls?state=all&sort=created&direction=asc&per_page=100"));
-        let mut read = 0;
+        let mut progress = Progress::new(format!("{name}: read"), "pull requests", None);
         while let Some(page) = pages.next().await? {
+            pages.expected().into_iter().for_each(|expected| progress.expect(expected));
             for pull in page {
+                progress.add(1);
                 let Some(number) = pull.get("number").and_then(Value::as_u64) else { continue };
                 if let Some(seen) = seen.as_deref_mut() {
                     self.orphans(repository, number, &pull, seen).await?;
                 }
                 if publish && self.options.common.wants(text(&pull, "updated_at")) {
                     self.pull(repository, number, pull).await?;
-                    read += 1;
                 }
             }
-            if publish {
-                progress(format_args!("{name}: pull requests"), read);
-            }
         }
+        progress.end();
         Ok(())
     }
 
@@ -198,7 +210,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let path = format!("/repos/{}/pulls/{number}/commits?per_page=100", repository.full_name);
-        self.commits(repository, path, seen).await
+        self.commits(repository, path, seen, None).await
     }
 
     async fn pull(&mut self, repository: &Repository, number: u64, listed: Value) -> Result<(), Halt> {
@@ -223,17 +235,19 @@ impl Reader<'_> {
         let since = since.unwrap_or_default();
         let mut pages =
             hub.list(format!("/repos/{name}/issues?state=all&sort=created&direction=asc&per_page=100{since}"));
-        let mut read = 0;
+        let mut progress = Progress::new(format!("{name}: read"), "issues and pull requests", None);
         while let Some(page) = pages.next().await? {
-            // To GitHub's list, a pull request is an issue too.
-            for issue in page.into_iter().filter(|issue| issue.get("pull_request").is_none()) {
-                if self.options.common.wants(text(&issue, "updated_at")) {
+            pages.expected().into_iter().for_each(|expected| progress.expect(expected));
+            for issue in page {
+                progress.add(1);
+                // To GitHub's list, a pull request is an issue too.
+                let is_pull = issue.get("pull_request").is_some();
+                if !is_pull && self.options.common.wants(text(&issue, "updated_at")) {
                     self.issue(repository, issue).await?;
-                    read += 1;
                 }
             }
-            progress(format_args!("{name}: issues"), read);
         }
+        progress.end();
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use shared::topology::StreamName;
 use tokio_util::sync::CancellationToken;
 
 use super::remote::{Halt, RemoteArgs};
-use super::terminal::{ConnectArgs, Connection, Exit, Output, finish, say, tell};
+use super::terminal::{ConnectArgs, Connection, Exit, Output, Progress, finish, say, tell};
 use super::when::When;
 use crate::effect::{Notification, Origin};
 use crate::normalise::BACKFILL;
@@ -37,7 +37,7 @@ const TOGETHER: usize = 200;
 /// How often it is looked whether workers are done.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often it is said that workers are not done.
+/// How often it is said that workers do not get on.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Where to bring documents up to date from.
@@ -233,18 +233,26 @@ impl<'c> Feed<'c> {
         let stream = jetstream.get_stream(&name).await.map_err(|error| failed(&error))?;
         let last = stream.cached_info().state.last_sequence;
         let consumer = topology.consumer(jetstream, StreamName::Events).await.map_err(|error| failed(&error))?;
-        let mut told = Instant::now();
+        let mut progress = Progress::new("everything is published; processed", "events", None);
+        let mut moved = Instant::now();
         loop {
             let info = consumer.get_info().await.map_err(|error| failed(&error))?;
             let left = info.num_pending + info.num_ack_pending as u64;
             if left == 0 || info.ack_floor.stream_sequence >= last {
+                progress.add(progress.total() - progress.done());
+                progress.end();
                 return Ok(());
             }
-            if told.elapsed() >= TELL_EVERY {
-                told = Instant::now();
-                tell(format_args!(
-                    "everything is published; {left} events wait for `worker run`, then LD Eval is told"
-                ));
+            // Of what came since, too: the queue has one end.
+            let processed = progress.total().saturating_sub(left);
+            if processed > progress.done() {
+                moved = Instant::now();
+                progress.add(processed - progress.done());
+            }
+            progress.expect(progress.done() + left);
+            if moved.elapsed() >= TELL_EVERY {
+                moved = Instant::now();
+                tell(format_args!("{left} events wait for `worker run`, then LD Eval is told: is a worker up?"));
             }
             self.stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.ok_or(Halt::Interrupted)?;
         }

@@ -13,15 +13,13 @@ use shared::ids::Source;
 use shared::time::{now_ms, parse_instant, rfc3339};
 
 use super::{Common, Feed, text};
-use crate::commands::remote::{Board, Halt, name, progress};
+use crate::commands::remote::{Board, Halt, name};
+use crate::commands::terminal::Progress;
 
 pub(super) const EXAMPLES: &str = "Examples:
   worker backfill taiga --slug mireia-marmota --prj PES11A
   worker backfill taiga --slug mireia-marmota --prj PES11A --events task,userstory --from-date 3d
   worker backfill taiga --slug mireia-marmota --prj PES11A --dry-run";
-
-/// How often progress is told while single objects are asked for.
-const A_PAGE: usize = 50;
 
 /// From where, and what.
 #[derive(Debug, Args)]
@@ -166,9 +164,14 @@ struct Reader<'o> {
 
 impl Reader<'_> {
     async fn list(&self, kind: Kind) -> Result<Vec<Value>, Halt> {
-        let list = self.board.list(&format!("/{}?project={}", kind.list(), self.project.id)).await?;
-        progress(format_args!("{}, listed", kind.list()), list.len());
-        Ok(list)
+        self.board.list(&format!("/{}?project={}", kind.list(), self.project.id)).await
+    }
+
+    /// What is asked for of a list, and progress over it.
+    fn wanted(&self, kind: Kind, listed: &[Value]) -> (Vec<Value>, Progress) {
+        let wanted: Vec<Value> = listed.iter().filter(|item| self.wants(item)).cloned().collect();
+        let progress = Progress::new(format!("{}: read", self.options.slug), kind.list(), wanted.len() as u64);
+        (wanted, progress)
     }
 
     fn wants(&self, item: &Value) -> bool {
@@ -192,9 +195,9 @@ impl Reader<'_> {
 
     async fn stories(&mut self, listed: &[Value]) -> Result<(), Halt> {
         let kind = Kind::UserStory;
-        for (done, story) in
-            listed.iter().filter(|story| self.wants(story)).cloned().collect::<Vec<_>>().iter().enumerate()
-        {
+        let (stories, mut progress) = self.wanted(kind, listed);
+        for story in &stories {
+            progress.add(1);
             let Some(id) = id(story) else { continue };
             // The list has no description. What is gone by now is left to its webhook.
             let Some(story) = self.board.get(&format!("/userstories/{id}")).await? else { continue };
@@ -217,8 +220,8 @@ impl Reader<'_> {
             data.insert("custom_attributes_values".to_owned(), self.attributes(kind, id).await?);
             take(&mut data, &story, &["is_closed", "finish_date", "description"]);
             self.tell(kind, id, &story, data).await?;
-            self.page(kind, done + 1);
         }
+        progress.end();
         Ok(())
     }
 
@@ -247,16 +250,9 @@ impl Reader<'_> {
     async fn tasks(&mut self, stories: &[Value]) -> Result<(), Halt> {
         let kind = Kind::Task;
         let stories: HashMap<i64, &Value> = stories.iter().filter_map(|story| Some((id(story)?, story))).collect();
-        for (done, task) in self
-            .list(kind)
-            .await?
-            .iter()
-            .filter(|task| self.wants(task))
-            .cloned()
-            .collect::<Vec<_>>()
-            .iter()
-            .enumerate()
-        {
+        let (tasks, mut progress) = self.wanted(kind, &self.list(kind).await?);
+        for task in &tasks {
+            progress.add(1);
             let Some(id) = id(task) else { continue };
             let mut data = self.common(task);
             let story = task.get("user_story").and_then(Value::as_i64).map(|id| {
@@ -269,23 +265,16 @@ impl Reader<'_> {
             data.insert("custom_attributes_values".to_owned(), self.attributes(kind, id).await?);
             take(&mut data, task, &["finished_date"]);
             self.tell(kind, id, task, data).await?;
-            self.page(kind, done + 1);
         }
+        progress.end();
         Ok(())
     }
 
     async fn issues(&mut self) -> Result<(), Halt> {
         let kind = Kind::Issue;
-        for (done, issue) in self
-            .list(kind)
-            .await?
-            .iter()
-            .filter(|issue| self.wants(issue))
-            .cloned()
-            .collect::<Vec<_>>()
-            .iter()
-            .enumerate()
-        {
+        let (issues, mut progress) = self.wanted(kind, &self.list(kind).await?);
+        for issue in &issues {
+            progress.add(1);
             let Some(id) = id(issue) else { continue };
             let Some(issue) = self.board.get(&format!("/issues/{id}")).await? else { continue };
             let mut data = self.common(&issue);
@@ -294,18 +283,21 @@ impl Reader<'_> {
             }
             take(&mut data, &issue, &["description", "due_date", "finished_date"]);
             self.tell(kind, id, &issue, data).await?;
-            self.page(kind, done + 1);
         }
+        progress.end();
         Ok(())
     }
 
     async fn epics(&mut self) -> Result<(), Halt> {
         let kind = Kind::Epic;
-        for epic in self.list(kind).await? {
-            let Some(id) = id(&epic).filter(|_| self.wants(&epic)) else { continue };
-            let data = self.common(&epic);
-            self.tell(kind, id, &epic, data).await?;
+        let (epics, mut progress) = self.wanted(kind, &self.list(kind).await?);
+        for epic in &epics {
+            progress.add(1);
+            let Some(id) = id(epic) else { continue };
+            let data = self.common(epic);
+            self.tell(kind, id, epic, data).await?;
         }
+        progress.end();
         Ok(())
     }
 
@@ -336,12 +328,6 @@ impl Reader<'_> {
         let webhook =
             json!({ "action": action, "type": kind.word(), "by": by, "date": item.get("modified_date"), "data": data });
         self.feed.add((kind.list(), 1), (kind.word(), &[kind.word()]), &webhook).await
-    }
-
-    fn page(&self, kind: Kind, done: usize) {
-        if done.is_multiple_of(A_PAGE) {
-            progress(format_args!("{}, read", kind.list()), done);
-        }
     }
 }
 

@@ -9,8 +9,8 @@ use shared::ids::Source;
 
 use super::{Common, GithubPlace, Hook, Which, Wish, removed};
 use crate::commands::ours::is_ours;
-use crate::commands::remote::{Halt, Hub, progress, refused};
-use crate::commands::terminal::tell;
+use crate::commands::remote::{Halt, Hub, refused};
+use crate::commands::terminal::{Progress, tell};
 
 /// What a hook is to send: what comes to a document, and nothing else.
 const EVENTS: [&str; 3] = ["issues", "pull_request", "push"];
@@ -26,8 +26,12 @@ async fn find(place: &GithubPlace, common: &Common) -> Result<Vec<(Hub, Hook)>, 
     let (remote, base) = common.open()?;
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     let (mut unseen, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    let mut progress = Progress::new("looked at", "organisations and repositories", None);
     for hub in remote.hubs()? {
-        for owner in owners(&hub, place).await? {
+        let owners = owners(&hub, place).await?;
+        progress.expect(progress.done() + owners.len() as u64);
+        for owner in owners {
+            progress.add(1);
             let Some(hooks) = hub.all_it_may_see(format!("/{owner}/hooks?per_page=100")).await? else {
                 unseen.insert(owner);
                 continue;
@@ -38,9 +42,9 @@ async fn find(place: &GithubPlace, common: &Common) -> Result<Vec<(Hub, Hook)>, 
                 }
             }
             shown.insert(owner);
-            progress("organisations and repositories looked at", shown.len());
         }
     }
+    progress.end();
     let unseen: Vec<_> = unseen.difference(&shown).map(String::as_str).collect();
     if !unseen.is_empty() {
         tell(format_args!("no token may see the hooks of: {}", unseen.join(", ")));
@@ -155,7 +159,9 @@ pub(super) async fn delete(place: &GithubPlace, which: &Which, common: &Common) 
     let mut found = find(place, common).await?;
     found.retain(|(_, hook)| which.takes(&hook.url));
     let (hooks, mut failed) = (found.len(), 0);
+    let mut progress = which.progress(hooks);
     for (hub, hook) in found {
+        progress.add(1);
         if !which.yes {
             common.line(&hook, "would be removed");
             continue;

@@ -17,7 +17,7 @@ use shared::ids::{Project, QualityModel, Source};
 
 use super::ours::{UrlArgs, address, project_of};
 use super::remote::{Halt, Remote, RemoteArgs, name};
-use super::terminal::{Exit, Output, finish, say, tell};
+use super::terminal::{Exit, Output, Progress, finish, say, tell};
 
 /// What to do with hooks.
 #[derive(Debug, Args)]
@@ -193,6 +193,10 @@ struct Which {
 }
 
 impl Which {
+    fn progress(&self, hooks: usize) -> Progress {
+        Progress::new(if self.yes { "removed" } else { "found" }, "hooks", hooks as u64)
+    }
+
     fn takes(&self, address: &str) -> bool {
         self.prj.as_ref().is_none_or(|prj| project_of(address).as_deref() == Some(prj.as_str()))
     }

@@ -124,7 +124,9 @@ pub(super) async fn delete(place: &TaigaPlace, which: &Which, common: &Common) -
     let mut found = find(place, common).await?;
     found.retain(|(_, hook)| which.takes(&hook.url));
     let (hooks, mut failed) = (found.len(), 0);
+    let mut progress = which.progress(hooks);
     for (board, hook) in found {
+        progress.add(1);
         if !which.yes {
             common.line(&hook, "would be removed");
             continue;

@@ -9,8 +9,8 @@ use shared::ids::Source;
 use shared::time::parse_instant;
 
 use super::{Common, Tally};
-use crate::commands::remote::{Halt, Hub, name, progress};
-use crate::commands::terminal::tell;
+use crate::commands::remote::{Halt, Hub, name};
+use crate::commands::terminal::{Progress, tell};
 use crate::commands::when::When;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -86,8 +86,10 @@ async fn of_hook(options: &Options, hub: &Hub, path: &str) -> Result<Tally, Halt
     tally.delivered = arrived.len();
     // As they were sent: fewer of them find something newer there.
     lost.sort_by_key(|group| (group.first, group.newest));
+    let mut progress = options.common.asking(path, lost.len());
     for group in lost {
         if !options.common.dry_run {
+            progress.add(1);
             let attempt = format!("{path}/{}/attempts", group.newest.1);
             let reply = hub.ask(Method::POST, &attempt, None).await?;
             if !reply.status.is_success() {
@@ -105,6 +107,8 @@ async fn of_hook(options: &Options, hub: &Hub, path: &str) -> Result<Tally, Halt
 async fn read(hub: &Hub, path: &str, since: i64) -> Result<BTreeMap<String, Group>, Halt> {
     let mut groups = BTreeMap::<String, Group>::new();
     let mut pages = hub.list(format!("{path}?per_page=100"));
+    // Its pages have no numbers, so nobody knows how many there are.
+    let mut progress = Progress::new(format!("{}: read", path.trim_start_matches('/')), "deliveries", None);
     // Newest first, so a page that ends before `since` is the last.
     while let Some(page) = pages.next().await? {
         let mut older = false;
@@ -123,10 +127,11 @@ async fn read(hub: &Hub, path: &str, since: i64) -> Result<BTreeMap<String, Grou
             group.newest = group.newest.max((at, id));
             group.arrived |= arrived;
         }
-        progress(path.trim_start_matches('/'), groups.len());
+        progress.add(page.len() as u64);
         if older {
             break;
         }
     }
+    progress.end();
     Ok(groups)
 }

@@ -14,7 +14,7 @@ use shared::ids::{Project, Source};
 
 use super::ours::{UrlArgs, is_ours, looks_ours};
 use super::remote::{Halt, RemoteArgs};
-use super::terminal::{Exit, Output, finish, say};
+use super::terminal::{Exit, Output, Progress, finish, say};
 
 /// Whose deliveries.
 #[derive(Debug, Args)]
@@ -55,6 +55,11 @@ struct Common {
 impl Common {
     fn is_ours(&self, source: Source, address: &str) -> bool {
         self.url.public_url.as_ref().map_or_else(|| looks_ours(source, address), |base| is_ours(base, address))
+    }
+
+    /// Progress over the deliveries of a hook that are asked for.
+    fn asking(&self, hook: &str, lost: usize) -> Progress {
+        Progress::new(format!("{}: asked for", hook.trim_start_matches('/')), "deliveries", lost as u64)
     }
 
     fn head(&self) {

@@ -70,11 +70,13 @@ async fn of_hook(options: &Options, board: &Board, hook: i64) -> Result<Tally, H
     tally.delivered = delivered.len();
     // Oldest first: each resend makes a log, and of more than ten the oldest goes, which then was sent again.
     lost.sort_by_key(|group| group.oldest);
+    let mut progress = options.common.asking(&format!("{}#{hook}", options.slug), lost.len());
     for group in lost {
         if options.common.dry_run {
             tally.asked += 1;
             continue;
         }
+        progress.add(1);
         let path = format!("/webhooklogs/{}/resend", group.oldest);
         let reply = board.ask(Method::POST, &path, None).await?;
         let log: Value = serde_json::from_slice(&reply.body).unwrap_or_default();

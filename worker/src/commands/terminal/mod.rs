@@ -139,13 +139,13 @@ pub fn init_logs(args: &LogArgs) {
 /// Writes a line of the answer.
 pub fn say(line: impl Display) {
     // A reader who has gone (`| head`) has seen enough; what was asked for is done all the same.
-    drop(writeln!(std::io::stdout(), "{line}"));
+    progress::aside(|| drop(writeln!(std::io::stdout(), "{line}")));
 }
 
 /// Writes a line beside the answer: progress, or what went wrong.
 pub fn tell(line: impl Display) {
     // Where nobody listens there is nobody to tell.
-    drop(writeln!(std::io::stderr(), "{line}"));
+    progress::aside(|| drop(writeln!(std::io::stderr(), "{line}")));
 }
 
 /// Runs a command's body and turns an error into a line and an exit code.

@@ -1,6 +1,10 @@
 //! How far a command is: a bar on a terminal, a plain line now and then elsewhere.
+//!
+//! One bar is shown at a time. Whatever else is written goes [`aside`]: above the bar, which stays the last line.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -10,12 +14,27 @@ use super::tell;
 /// How often a plain line is written.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// Count, rate and time left of one piece of work, on standard error.
+const WITH_END: &str = "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {rate} a second, {eta} left";
+const WITHOUT_END: &str = "{prefix} {human_pos} {msg}, {rate} a second";
+
+/// The bar that is on the terminal.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Writes something while no bar is in the way.
+pub fn aside(write: impl FnOnce()) {
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// Count, rate and, once it is known how many there are, time left of one piece of work, on standard error.
 #[derive(Debug)]
 pub struct Progress {
-    verb: &'static str,
+    verb: Cow<'static, str>,
     things: &'static str,
-    total: u64,
+    total: Option<u64>,
     done: u64,
     began: Instant,
     told: Instant,
@@ -25,39 +44,52 @@ pub struct Progress {
 impl Progress {
     /// For work that reads "`replayed` 3 of 10 `events`".
     #[must_use]
-    pub fn new(verb: &'static str, things: &'static str, total: u64) -> Self {
+    pub fn new(verb: impl Into<Cow<'static, str>>, things: &'static str, total: impl Into<Option<u64>>) -> Self {
         let target = std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
-        Self::on(target, verb, things, total)
+        let progress = Self::on(target, verb.into(), things, total.into());
+        if let Some(bar) = &progress.bar {
+            *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        }
+        progress
     }
 
-    fn on(target: Option<ProgressDrawTarget>, verb: &'static str, things: &'static str, total: u64) -> Self {
+    fn on(
+        target: Option<ProgressDrawTarget>,
+        verb: Cow<'static, str>,
+        things: &'static str,
+        total: Option<u64>,
+    ) -> Self {
         let bar = target.map(|target| {
-            let template = "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {rate} a second, {eta} left";
-            // The template is ours: it reads.
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                // What cannot be drawn is not drawn.
-                let _ = write!(out, "{:.0}", state.per_sec());
-            };
-            ProgressBar::with_draw_target(Some(total), target)
-                .with_style(style.with_key("rate", rate))
-                .with_prefix(verb)
+            ProgressBar::with_draw_target(total, target)
+                .with_style(style(total))
+                .with_prefix(verb.clone())
                 .with_message(things)
         });
         let now = Instant::now();
         Self { verb, things, total, done: 0, began: now, told: now, bar }
     }
 
+    /// There are so many, as far as is known now.
+    pub fn expect(&mut self, total: u64) {
+        let ended = self.total.is_some();
+        self.total = Some(total.max(self.done));
+        if let Some(bar) = &self.bar {
+            bar.set_length(self.total.unwrap_or_default());
+            if !ended {
+                bar.set_style(style(self.total));
+            }
+        }
+    }
+
     /// So many more are done.
     pub fn add(&mut self, more: u64) {
         self.done += more;
         // What came in meanwhile, or came twice, makes the whole larger and not the share above one.
-        self.total = self.total.max(self.done);
+        if let Some(total) = self.total.filter(|total| *total < self.done) {
+            self.expect(total.max(self.done));
+        }
         match &self.bar {
-            Some(bar) => {
-                bar.set_length(self.total);
-                bar.set_position(self.done);
-            }
+            Some(bar) => bar.set_position(self.done),
             None if self.told.elapsed() >= TELL_EVERY => {
                 self.told = Instant::now();
                 tell(self.line());
@@ -72,22 +104,23 @@ impl Progress {
         self.done
     }
 
-    /// How many there are.
+    /// How many there are; while that is not known, how many are done.
     #[must_use]
-    pub const fn total(&self) -> u64 {
-        self.total
+    pub fn total(&self) -> u64 {
+        self.total.unwrap_or(self.done)
     }
 
     /// Takes the bar away and writes a last line, in either case.
-    pub fn end(&self) {
+    pub fn end(&mut self) {
         self.clear();
         tell(self.line());
     }
 
     /// Takes the bar away and says nothing: something else does.
-    pub fn clear(&self) {
-        if let Some(bar) = &self.bar {
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+            SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
     }
 
@@ -95,13 +128,32 @@ impl Progress {
         let Self { verb, things, total, done, .. } = self;
         let elapsed = self.began.elapsed().as_secs_f64().max(0.001);
         let rate = *done as f64 / elapsed;
-        let mut line = format!("{verb} {done} of {total} {things}, {rate:.0} a second");
-        if done < total && *done > 0 {
-            let left = Duration::from_secs((total.saturating_sub(*done) as f64 / rate).ceil() as u64);
+        let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let mut line = format!("{verb} {done}{of} {things}, {rate:.0} a second");
+        let left = total.map_or(0, |total| total.saturating_sub(*done));
+        if left > 0 && *done > 0 {
+            let left = Duration::from_secs((left as f64 / rate).ceil() as u64);
             line += &format!(", {} left", humantime::format_duration(left));
         }
         line
     }
+}
+
+/// However the work ends, the terminal is left clean.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn style(total: Option<u64>) -> ProgressStyle {
+    let template = if total.is_some() { WITH_END } else { WITHOUT_END };
+    // The templates are ours: they read.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // What cannot be drawn is not drawn.
+        let _ = write!(out, "{:.0}", state.per_sec());
+    })
 }
 
 #[cfg(test)]
@@ -110,28 +162,47 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_terminal_shows_a_bar_with_count_rate_and_time_left_and_is_left_clean() {
+    fn on_terminal(total: Option<u64>) -> (InMemoryTerm, Progress) {
         let terminal = InMemoryTerm::new(10, 100);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255);
-        let mut progress = Progress::on(Some(target), "replayed", "events", 4_000);
+        (terminal, Progress::on(Some(target), "replayed".into(), "events", total))
+    }
+
+    fn shown(terminal: &InMemoryTerm, progress: &Progress) -> String {
+        progress.bar.as_ref().unwrap().force_draw();
+        terminal.contents()
+    }
+
+    #[test]
+    fn a_terminal_shows_a_bar_with_count_rate_and_time_left_and_is_left_clean() {
+        let (terminal, mut progress) = on_terminal(Some(4_000));
         progress.add(1_000);
-        if let Some(bar) = &progress.bar {
-            bar.force_draw();
-        }
-        let shown = terminal.contents();
+        let text = shown(&terminal, &progress);
         for part in ["replayed", "1,000 of 4,000 events", " a second, ", " left"] {
-            assert!(shown.contains(part), "{part}: {shown}");
+            assert!(text.contains(part), "{part}: {text}");
         }
-        progress.end();
-        assert_eq!(terminal.contents(), "");
+        drop(progress);
+        assert_eq!(terminal.contents(), "", "also when the work fails");
+    }
+
+    #[test]
+    fn an_end_that_is_learned_later_is_shown_from_then_on() {
+        let (terminal, mut progress) = on_terminal(None);
+        progress.add(1_000);
+        let text = shown(&terminal, &progress);
+        assert!(text.contains("replayed 1,000 events, ") && !text.contains("left"), "{text}");
+        progress.expect(4_000);
+        let text = shown(&terminal, &progress);
+        assert!(text.contains("1,000 of 4,000 events, ") && text.contains("left"), "{text}");
     }
 
     #[test]
     fn a_plain_line_tells_count_rate_and_time_left() {
-        let mut progress = Progress::on(None, "replayed", "events", 10);
+        let mut progress = Progress::on(None, "replayed".into(), "events", None);
         progress.began = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         progress.add(5);
+        assert_eq!(progress.line(), "replayed 5 events, 1 a second");
+        progress.expect(10);
         assert_eq!(progress.line(), "replayed 5 of 10 events, 1 a second, 6s left");
         progress.add(5);
         assert_eq!(progress.line(), "replayed 10 of 10 events, 2 a second");
