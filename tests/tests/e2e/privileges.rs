@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use anyhow::ensure;
 use async_nats::{ConnectOptions, Event, ServerError};
 use bson::{Document, doc};
-use serde_json::Value;
+use serde_json::{Value, json};
+use shared::time::now_ms;
 use tests::paths::scratch;
-use tests::sender::{Delivery, taiga};
+use tests::providers::Providers;
+use tests::providers::board::Board;
+use tests::providers::hub::Repo;
+use tests::sender::{Delivery, github, taiga};
 use tests::servers::mongo::{self, DATABASE, WORKER};
 use tests::servers::{MongoServer, NatsServer, nats};
 use tests::stack::build::path;
@@ -15,7 +19,7 @@ use tests::stack::{Options, Stack};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::observe::{flows, push, send};
-use crate::{LONG, SOON};
+use crate::{LONG, SOON, enrich};
 
 /// A subject that nobody but the operator may publish or subscribe to: when it is refused, everything before it
 /// has been judged.
@@ -264,7 +268,65 @@ async fn everything_works_with_these_rights_alone() {
     futures::future::join_all(many.iter().map(|delivery| send(&stack, delivery))).await;
     crate::observe::stored(&stack, "Batch", 10, LONG).await;
 
+    nothing_was_refused(&stack);
+}
+
+fn nothing_was_refused(stack: &Stack) {
     let log = stack.nats.as_ref().unwrap().process.log().lines();
     let violations: Vec<_> = log.iter().filter(|line| line.contains("Violation")).collect();
     assert!(violations.is_empty(), "NATS refused something that is needed: {violations:#?}");
+}
+
+#[tokio::test]
+async fn commands_that_ask_the_providers_work_with_these_rights_alone() {
+    let providers = Providers::start().unwrap();
+    let commits = (1..4).map(|n| github::commit(&github::sha(n), "task #1")).collect();
+    let repo = Repo { branches: [("main".to_owned(), commits)].into(), ..Repo::default() };
+    let mut board = Board::new(31, "Marmota");
+    board.tell(&taiga::event("epic", "create", "2026-11-23T17:00:01Z", taiga::epic(7, "Epic")));
+    {
+        let mut world = providers.world();
+        world.tokens = vec!["t".into()];
+        world.accounts.insert("teacher".into(), "hush-hush".into());
+        world.knows_everything = true;
+        world.repos.insert("upc-pes/marmota".to_owned(), repo);
+        world.boards.insert("marmota".to_owned(), board);
+    }
+    let course = json!({ "github_token": "t", "taiga_user": "teacher", "taiga_password": "hush-hush" });
+    let options = Options { least_privilege: true, ..Options::default() };
+    let stack = enrich::stack(&providers, "privileges", &[("Team", course)], options).await;
+    let public = stack.ingress.webhooks();
+    let github = ["--org", "upc-pes", "--repo", "marmota", "--prj", "Team"];
+    let taiga = ["--slug", "marmota", "--prj", "Team"];
+    let url = ["--public-url", &public];
+
+    command(&stack, &[&["backfill", "github"][..], &github].concat()).await;
+    command(&stack, &[&["backfill", "taiga"][..], &taiga].concat()).await;
+    assert_eq!(stack.documents("github_Team.commits").await.unwrap().len(), 3);
+    assert_eq!(stack.documents("taiga_Team.epics").await.unwrap().len(), 1);
+
+    command(&stack, &[&["hooks", "create", "github"][..], &github, &url].concat()).await;
+    command(&stack, &[&["hooks", "create", "taiga"][..], &taiga, &url].concat()).await;
+    {
+        let mut world = providers.world();
+        for hook in world.hooks.iter().map(|hook| (hook.id, hook.owner.clone())).collect::<Vec<_>>() {
+            let missed = match hook.1.as_str() {
+                "31" => {
+                    Delivery::taiga(&taiga::event("epic", "create", "2026-11-23T17:00:02Z", taiga::epic(8, "Missed")))
+                }
+                _ => push("Team", 10),
+            };
+            world.sent(hook.0, missed, 502, now_ms(), false);
+        }
+    }
+    command(&stack, &[&["redeliver", "github"][..], &github, &url].concat()).await;
+    command(&stack, &[&["redeliver", "taiga"][..], &taiga, &url].concat()).await;
+    crate::observe::stored(&stack, "Team", 4, LONG).await;
+    command(&stack, &[&["hooks", "delete", "github", "--all", "--yes"][..], &url].concat()).await;
+    command(&stack, &[&["hooks", "delete", "taiga", "--all", "--yes"][..], &url].concat()).await;
+    assert!(providers.world().hooks.is_empty());
+
+    let told = run(&stack, &["doctor", "--ingress-url", &public]).await;
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    nothing_was_refused(&stack);
 }

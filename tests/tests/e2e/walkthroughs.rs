@@ -5,12 +5,21 @@ use std::process::Output;
 
 use anyhow::ensure;
 use bson::doc;
+use serde_json::json;
+use shared::ids::Source;
+use shared::time::now_ms;
 use tests::eval::Mood;
 use tests::paths::{scratch, workspace};
+use tests::providers::Providers;
+use tests::providers::board::Board;
+use tests::providers::hooks::{endpoint, github_hook, taiga_hook};
+use tests::providers::hub::Repo;
 use tests::sender::github;
+use tests::servers::ports::free_port;
 use tests::stack::{Options, Stack};
 
 use crate::commands::{command, everything, history, letters, settled};
+use crate::enrich;
 use crate::observe::{push, send, stored};
 use crate::replaying::fill;
 use crate::{LONG, SOON};
@@ -53,6 +62,85 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn ingress_was_down_for_an_hour() {
+    let steps = written("Ingress was down for an hour");
+    let expected = ["worker doctor", "worker redeliver github --org O --since 3d", "worker redeliver taiga --slug S"];
+    assert_eq!(steps, expected);
+    let providers = Providers::start().unwrap();
+    let course = json!({ "github_token": "t", "taiga_user": "teacher", "taiga_password": "hush-hush" });
+    // On a port that it comes back on: hooks lead there.
+    let options = Options::default().env("BIND_ADDR", &format!("127.0.0.1:{}", free_port().unwrap()));
+    let stack = enrich::stack(&providers, "ingress-down", &[("Team", course)], options).await;
+    let (before, after) = (history().split_at(10).0.to_vec(), history().split_at(10).1.to_vec());
+    for delivery in &before {
+        send(&stack, delivery).await;
+    }
+    settled(&stack).await;
+
+    let ingress = stack.ingress.webhooks();
+    stack.ingress.process.kill().unwrap();
+    ends(&stack, &steps[0], 1).await;
+    // The providers get no answer, and remember that.
+    let missed = {
+        let mut world = providers.world();
+        world.tokens = vec!["t".into()];
+        world.accounts.insert("teacher".into(), "hush-hush".into());
+        world.repos.insert("O/marmota".to_owned(), Repo::default());
+        world.boards.insert("S".to_owned(), Board::new(31, "Marmota"));
+        let secrets = stack.sender.secrets();
+        let hook = |source| endpoint(&ingress, source, "Team");
+        let github = world.hook("repos/O/marmota", github_hook(&hook(Source::Github), &secrets.github));
+        let taiga = world.hook("31", taiga_hook(31, &hook(Source::Taiga), &secrets.taiga));
+        let mut missed = 0;
+        for delivery in &after {
+            let (hook, answered) = match delivery.source {
+                Source::Github => (github, 502),
+                Source::Taiga => (taiga, 0),
+                Source::Excel => continue,
+            };
+            world.sent(hook, delivery.clone(), answered, now_ms() - 3_600_000, false);
+            missed += 1;
+        }
+        missed
+    };
+    stack.ingress.start_again().await.unwrap();
+    ends(&stack, &steps[0], 0).await;
+    // Rows are sent again from the sheet.
+    for row in after.iter().filter(|delivery| delivery.source == Source::Excel) {
+        send(&stack, row).await;
+    }
+    let asked = |table: String| {
+        let numbers = |line: &str| line.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<u64>>();
+        // Hook, sent, delivered, asked again, refused.
+        table.lines().skip(1).map(|line| numbers(line)[2]).sum::<u64>()
+    };
+    let again = async || {
+        let mut sum = 0;
+        for step in &steps[1..] {
+            sum += asked(ends(&stack, step, 0).await);
+        }
+        sum
+    };
+    assert_eq!(again().await, missed);
+    settled(&stack).await;
+    assert_eq!(again().await, 0, "all of it has arrived");
+
+    let undisturbed = Stack::start().await.unwrap();
+    for delivery in history() {
+        send(&undisturbed, &delivery).await;
+    }
+    settled(&undisturbed).await;
+    // `ld_…` remembers places in the stream, which are others.
+    let documents = async |stack: &Stack| {
+        let mut all = everything(stack).await;
+        all.retain(|line| !line.starts_with("ld_"));
+        all
+    };
+    assert_eq!(documents(&stack).await, documents(&undisturbed).await, "as if nothing had happened");
+    ends(&stack, &steps[0], 0).await;
 }
 
 #[tokio::test]
