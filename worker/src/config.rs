@@ -119,16 +119,25 @@ fn places(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().ok().filter(|places: &NonZeroUsize| places.get() <= 1000).ok_or_else(wrong)
 }
 
-/// How the worker works.
+/// In which portions events are worked on.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work")]
-pub struct WorkArgs {
+pub struct BatchArgs {
     /// How many batches are worked on at the same time.
     #[arg(long, env = "WORKER_CONCURRENCY", default_value = "2")]
     pub worker_concurrency: NonZeroUsize,
     /// How many events a batch has at most.
     #[arg(long, env = "WORKER_BATCH", default_value = "5000")]
     pub worker_batch: NonZeroUsize,
+}
+
+/// How the worker works.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Work")]
+pub struct WorkArgs {
+    /// In which portions.
+    #[command(flatten)]
+    pub batches: BatchArgs,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,

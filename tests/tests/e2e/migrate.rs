@@ -1,6 +1,7 @@
 //! `worker migrate`, on a database as the Python service left it, beside a worker that has begun to write.
 
 use bson::{Bson, Document, doc};
+use serde_json::Value;
 use tests::sender::{Delivery, github, taiga};
 use tests::stack::Stack;
 use tests::stack::build::path;
@@ -170,4 +171,29 @@ async fn the_python_services_documents_move_and_merge_and_ours_win() {
     let names = stack.db().await.unwrap().list_collection_names().await.unwrap();
     assert!(!names.iter().any(|name| name.ends_with("_issues") || name.ends_with(".userstory")), "{names:?}");
     assert!(names.contains(&"github_Other.issues".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn before_it_is_migrated_a_database_gets_no_further_copies() {
+    let stack = Stack::start().await.unwrap();
+    let copy = doc! { "event": "commit", "sha": github::sha(1), "repo_name": "o/r", "message": "theirs" };
+    insert(&stack, "github_Team.commits", &[copy.clone(), copy]).await;
+    insert(&stack, "taiga_Team.userstories", &[doc! { "userstory_id": 1, "subject": "theirs", "prj": "Team" }]).await;
+    let ours = [
+        Delivery::github("push", &github::push(1_795_455_723, [github::commit(&github::sha(1), "ours")])),
+        Delivery::taiga(&taiga::event("userstory", "create", "2026-11-23T17:00:00Z", taiga::userstory(1, "ours"))),
+    ];
+    for delivery in &ours {
+        assert_eq!(stack.sender.send(delivery).await.unwrap().status, 200);
+    }
+    stack.eventually("all is settled", SOON, async || stack.nothing_pending().await).await.unwrap();
+    assert_eq!(subject(&stack, 1).await, "ours");
+    let mut messages: Vec<_> = stack.documents("github_Team.commits").await.unwrap();
+    messages.sort_by_key(|commit| commit.get_str("message").unwrap() == "theirs");
+    let messages: Vec<_> = messages.iter().map(|commit| commit.get_str("message").unwrap()).collect();
+    assert_eq!(messages, ["ours", "theirs"], "two copies were there");
+    let told = migrate(&stack, &["--prj", "Team", "--output", "json"]).await;
+    let told: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+    assert_eq!((&told["from"], &told["copies"], &told["read"]), (&"github_Team.commits".into(), &1.into(), &1.into()));
+    assert_eq!(stack.document("github_Team.commits").await.unwrap().get_str("message").unwrap(), "ours");
 }

@@ -1,8 +1,8 @@
-//! `worker replay`: interrupted and killed in the middle, beside live traffic, and against the clock.
+//! `worker replay`: interrupted and killed in the middle, and beside live traffic. How fast it is says `cargo perf drain`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use async_nats::jetstream::consumer::Info;
 use bson::doc;
 use futures::TryStreamExt as _;
@@ -140,31 +140,6 @@ async fn live_traffic_overtakes_a_replay() {
     assert!(consumer(&stack).await.unwrap().num_pending > 0, "the replay should still be under way");
     replay.signal(Signal::Interrupt).unwrap();
     assert_eq!(replay.ended(SOON).await.unwrap().code(), Some(130));
-}
-
-#[tokio::test]
-async fn a_replay_drains_about_as_fast_as_live_traffic() {
-    const EVENTS: u64 = 6_000;
-    let mut stack = Stack::start_with(Options { no_worker: true, ..Options::default() }).await.unwrap();
-    fill(&stack, 0..EVENTS).await;
-    let began = Instant::now();
-    stack.add_worker().await.unwrap();
-    let all_stored = async || {
-        let found = commits(&stack).await;
-        if found == EVENTS { Ok(()) } else { bail!("{found} of {EVENTS} commits are stored") }
-    };
-    stack.eventually("the backlog is worked off", LONG, all_stored).await.unwrap();
-    let live = began.elapsed();
-    settled(&stack).await;
-    stack.db().await.unwrap().drop().await.unwrap();
-
-    let began = Instant::now();
-    done(&stack, &["replay"]).await;
-    let replayed = began.elapsed();
-    assert_eq!(commits(&stack).await, EVENTS);
-    // Generous: a machine that runs other tests meanwhile must not fail this one. One batch after the other,
-    // or one event after the other, would.
-    assert!(replayed < live * 3 + Duration::from_secs(5), "live took {live:?}, the replay {replayed:?}");
 }
 
 #[tokio::test]

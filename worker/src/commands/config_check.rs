@@ -111,8 +111,8 @@ fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
         ("TAIGA_USERNAME", secret(&enrich.taiga_username)),
         ("TAIGA_PASSWORD", secret(&enrich.taiga_password)),
         ("ENRICH_CONCURRENCY", enrich.enrich_concurrency.to_string()),
-        ("WORKER_CONCURRENCY", work.worker_concurrency.to_string()),
-        ("WORKER_BATCH", work.worker_batch.to_string()),
+        ("WORKER_CONCURRENCY", work.batches.worker_concurrency.to_string()),
+        ("WORKER_BATCH", work.batches.worker_batch.to_string()),
         ("ADMIN_ADDR", work.admin_addr.to_string()),
     ]);
     all.extend(report::process(&settings.logs, &settings.shutdown));

@@ -15,9 +15,10 @@ use clap::Args;
 use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::options::WriteConcern;
+use serde_json::json;
 use shared::ids::Project;
 
-use super::terminal::{Exit, finish, say, tell};
+use super::terminal::{Exit, Output, finish, say, tell};
 use crate::config::MongoArgs;
 use crate::effect::{Effect, Kind, Order};
 use crate::store::{Batch, Event, Store};
@@ -40,6 +41,9 @@ pub struct Options {
     /// Drop each old collection once all that is in it has a document of the contract. Make a backup first.
     #[arg(long, conflicts_with = "dry_run")]
     drop_old: bool,
+    /// table for people, json for scripts (one object a collection).
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
     #[command(flatten)]
     mongo: MongoArgs,
 }
@@ -54,23 +58,16 @@ pub async fn run(options: Options) -> ExitCode {
             tell("there is nothing of the Python service in this database; check MONGO_URI and MONGO_DB");
             return Ok(Exit::Done);
         }
-        say(format_args!(
-            "{:<40}  {:>8} {:>8} {:>8} {:>8} {:>8}  to",
-            "from", "read", "copies", "written", "newer", "unusable"
-        ));
+        if options.output == Output::Table {
+            say(format_args!(
+                "{:<40}  {:>8} {:>8} {:>8} {:>8} {:>8}  to",
+                "from", "read", "copies", "written", "newer", "unusable"
+            ));
+        }
         let (mut unusable, migration) = (0, Migration { store: &store, dry_run: options.dry_run });
         for source in &sources {
             let count = migration.collection(source).await?;
-            say(format_args!(
-                "{:<40}  {:>8} {:>8} {:>8} {:>8} {:>8}  {}",
-                source.name,
-                count.read,
-                count.copies,
-                count.written,
-                count.newer,
-                count.unusable,
-                source.target()
-            ));
+            count.say(source, options.output, options.dry_run);
             unusable += count.unusable;
             if options.drop_old && count.unusable == 0 && source.name != source.target() {
                 store.database().collection::<Document>(&source.name).drop().await.map_err(|error| away(&error))?;
@@ -144,6 +141,22 @@ struct Count {
     newer: usize,
     /// Without a natural key, or refused by MongoDB.
     unusable: usize,
+}
+
+impl Count {
+    fn say(self, source: &Source, output: Output, dry_run: bool) {
+        let Self { read, copies, written, newer, unusable } = self;
+        let (from, to) = (&source.name, source.target());
+        match output {
+            Output::Table => {
+                say(format_args!("{from:<40}  {read:>8} {copies:>8} {written:>8} {newer:>8} {unusable:>8}  {to}"));
+            }
+            Output::Json => say(json!({
+                "from": from, "to": to, "read": read, "copies": copies, "written": written, "newer": newer,
+                "unusable": unusable, "dry_run": dry_run,
+            })),
+        }
+    }
 }
 
 /// One entity, ready for the store.

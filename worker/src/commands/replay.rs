@@ -26,7 +26,7 @@ use super::terminal::{
     ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, init_logs, say, tell,
 };
 use super::when::{Sequences, When};
-use crate::config::{EnrichArgs, MongoArgs};
+use crate::config::{BatchArgs, EnrichArgs, MongoArgs};
 use crate::consumer::pull::Puller;
 use crate::consumer::{self, Pipeline};
 use crate::enrich::Tokens;
@@ -34,15 +34,8 @@ use crate::enrich::Tokens;
 /// How long the server keeps the place of an interrupted replay.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How many events one batch has at most.
-const BATCH: usize = 1_000;
-
-/// How many batches are worked on at once. Smaller ones than `worker run` takes, so that an interruption comes soon; their
-/// number makes up for some of that.
-const AT_ONCE: usize = 3;
-
-/// How many events may be in flight: those batches, and what a killed replay had taken.
-const MAX_ACK_PENDING: i64 = 20_000;
+/// How many events may be in flight at least: more than what is worked on, because a killed replay had taken some too.
+const MAX_ACK_PENDING: usize = 20_000;
 
 /// How long the end waits between two looks at what is not settled yet, and how often it looks before it pulls.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -73,6 +66,8 @@ pub struct Options {
     credentials: CredentialsArgs,
     #[command(flatten)]
     enrich: EnrichArgs,
+    #[command(flatten)]
+    batches: BatchArgs,
     #[command(flatten)]
     logs: LogArgs,
 }
@@ -132,6 +127,16 @@ pub async fn run(options: Options) -> ExitCode {
     finish(replay(options)).await
 }
 
+impl Options {
+    /// How many events a batch has at most, and how many batches are worked on at once: as `worker run` has them,
+    /// or a second's worth.
+    fn portions(&self) -> (usize, usize) {
+        let batch = self.batches.worker_batch.get();
+        let at_once = self.batches.worker_concurrency.get();
+        self.rate.map_or((batch, at_once), |rate| (batch.min(rate as usize), 1))
+    }
+}
+
 async fn replay(options: Options) -> Result<Exit, String> {
     let interrupt = Interrupt::listen();
     let connection = options.connect.open().await?;
@@ -163,7 +168,10 @@ async fn replay(options: Options) -> Result<Exit, String> {
             tell(format_args!("going on with an interrupted replay; {total} events are left"));
             left
         }
-        None => make_consumer(&stream, &name, question.start(), filter).await?,
+        None => {
+            let (batch, at_once) = options.portions();
+            make_consumer(&stream, &name, question.start(), filter, batch * at_once * 2).await?
+        }
     };
     let began = Instant::now();
     let mut progress = Progress::new("replayed", "events", total);
@@ -222,6 +230,7 @@ async fn make_consumer(
     name: &str,
     start: DeliverPolicy,
     filter: String,
+    in_flight: usize,
 ) -> Result<PullConsumer, String> {
     let config = pull::Config {
         durable_name: Some(name.to_owned()),
@@ -229,7 +238,7 @@ async fn make_consumer(
         deliver_policy: start,
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
-        max_ack_pending: MAX_ACK_PENDING,
+        max_ack_pending: i64::try_from(in_flight.max(MAX_ACK_PENDING)).unwrap_or(i64::MAX),
         filter_subject: filter,
         inactive_threshold: KEPT,
         ..pull::Config::default()
@@ -247,7 +256,13 @@ async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline
         notifies: !options.no_notify,
         tells_of_backfills: true,
         buries: false,
-        ..Pipeline::new(store, publisher, connection.topology.clone(), connection.jetstream.clone(), BATCH)
+        ..Pipeline::new(
+            store,
+            publisher,
+            connection.topology.clone(),
+            connection.jetstream.clone(),
+            options.portions().0,
+        )
     })
 }
 
@@ -281,7 +296,7 @@ async fn turn_by_turn(
     interrupt: &Interrupt,
     turns: &mut JoinSet<u64>,
 ) -> Result<Exit, String> {
-    let (most, at_once) = options.rate.map_or((BATCH, AT_ONCE), |rate| (BATCH.min(rate as usize), 1));
+    let (most, at_once) = options.portions();
     // Events behind the end that were pulled nonetheless. They are left alone: the workers have them.
     let mut strays = HashSet::new();
     while !interrupt.is_stopping() {
@@ -314,7 +329,7 @@ async fn turn_by_turn(
             let due = Duration::from_secs_f64(taken as f64 / f64::from(rate));
             interrupt.pause(due.saturating_sub(turn.elapsed())).await;
         }
-        let under_way = turns.len() as u64 * BATCH as u64;
+        let under_way = (turns.len() * most) as u64;
         if nothing_came || !strays.is_empty() || progress.done() + under_way >= progress.total() {
             settle(turns, progress, 0).await;
             // The server may take a moment to count the last acks.

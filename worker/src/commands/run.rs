@@ -82,12 +82,12 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let teller = Teller::new(topology.clone());
     let store = config.mongo.open().await?;
     let publisher = Publisher::new(client.clone());
-    let batch = config.work.worker_batch.get();
+    let batch = config.work.batches.worker_batch.get();
     let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });
     let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval, teller.clone())?);
     let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, teller.clone())?);
 
-    for _ in 0..config.work.worker_concurrency.get() {
+    for _ in 0..config.work.batches.worker_concurrency.get() {
         life.spawn("lane", consumer::lane(pipeline.clone(), life.soft(), life.hard()));
     }
     life.spawn("notifier", notifier.run(life.soft(), life.hard()));

@@ -177,9 +177,9 @@ impl Store {
     /// Writes until each is applied, known to be stale, or refused.
     async fn write(&self, collection: String, writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
         let collection = collection.as_str();
-        let may_insert = self.indexes.refuses_duplicates(collection);
-        let (fresh, mut pending): (Vec<_>, Vec<_>) =
-            writes.into_iter().partition(|write| may_insert && write.is_fresh());
+        let is_unique = self.indexes.refuses_duplicates(collection);
+        let writes = writes.into_iter().map(|write| if is_unique { write } else { write.to_any_document() });
+        let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.partition(Write::is_fresh);
         let mut refusals = Vec::new();
         if !fresh.is_empty() {
             let documents = fresh.iter().filter_map(|write| write.document().transpose());

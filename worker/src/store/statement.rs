@@ -58,7 +58,7 @@ const FIGURES_OF: &str = "_ld.figures";
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Write<'a> {
     State(&'a State),
-    /// A state, to a document that has none yet: of a story whose link came first.
+    /// A state, also to a document that has none yet: of a story whose link came first.
     Join(&'a State),
     Link(&'a Link),
 }
@@ -122,6 +122,14 @@ impl Write<'_> {
             Self::State(state) | Self::Join(state) if has_state => Self::State(state),
             Self::State(state) | Self::Join(state) => Self::Join(state),
             Self::Link(_) => self,
+        }
+    }
+
+    /// For a collection without its unique index: what is to meet E11000 there would be a second document.
+    pub(super) const fn to_any_document(self) -> Self {
+        match self {
+            Self::State(state) => Self::Join(state),
+            Self::Join(_) | Self::Link(_) => self,
         }
     }
 
@@ -319,7 +327,7 @@ fn document(state: &State) -> Result<RawDocumentBuf, StoreError> {
     Ok(document)
 }
 
-/// A state for a document that is there and has none, beside what that shows already.
+/// A state that may meet a document without one, and then stands beside what that shows already.
 fn join(state: &State) -> Result<RawDocumentBuf, StoreError> {
     let mut filter = key_filter(state.kind, &state.key);
     filter.insert(STATE, doc! { "$not": stale(state) });

@@ -12,6 +12,7 @@ use tests::eval::Eval;
 use tests::eventually::Alive as _;
 use tests::servers::{MongoServer, NatsServer, mongo};
 use tests::stack::Binary;
+use tests::stack::build::path;
 
 use crate::Options;
 use crate::bed::{self, Site};
@@ -133,6 +134,33 @@ pub(crate) async fn drain(servers: &Servers, site: &Site, events: usize, workers
     Ok(drained)
 }
 
+/// What a replay of a site's whole stream came to.
+#[derive(Debug)]
+struct Replayed {
+    /// Events a second, as `worker replay` says.
+    rate: f64,
+    /// From spawn to its end.
+    seconds: f64,
+    /// CPU seconds of NATS and of MongoDB.
+    cpu: [f64; 2],
+}
+
+/// Processes what a site's stream holds once more, by `worker replay`, into a database that was dropped.
+async fn replay(servers: &Servers, site: &Site, events: usize) -> anyhow::Result<Replayed> {
+    let env = site.env(&servers.mongo.uri(), &Eval::start()?);
+    let used = || anyhow::Ok([proc::cpu_seconds(&servers.nats.process)?, proc::cpu_seconds(&servers.mongo.process)?]);
+    let mut command = tokio::process::Command::new(path("worker")?);
+    command.args(["replay", "--output", "json"]).env_clear().envs(env).kill_on_drop(true);
+    let (begin, before) = (Instant::now(), used()?);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await??;
+    let (seconds, after) = (begin.elapsed().as_secs_f64(), used()?);
+    ensure!(output.status.success(), "worker replay: {}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(said["processed"] == json!(events), "worker replay says {said}");
+    let took = said["seconds"].as_f64().context("it says how long it took")?;
+    Ok(Replayed { rate: events as f64 / took, seconds, cpu: [after[0] - before[0], after[1] - before[1]] })
+}
+
 /// Waits until everything is acknowledged. Gives the rate since the first acknowledgement, and the end.
 async fn finished(site: &Site, events: u64) -> anyhow::Result<(f64, Instant)> {
     let begin = Instant::now();
@@ -160,7 +188,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let client = mongo::connect(&servers.mongo.uri()).await?;
     let events: Vec<Event> = Mix::new(PROJECTS).take(plan.events).collect();
     let mut ours: BTreeMap<usize, Vec<Drained>> = BTreeMap::new();
-    let (mut bare, mut bare_cpu) = (Vec::new(), Vec::new());
+    let (mut bare, mut bare_cpu, mut replayed) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
         for &workers in &plan.workers {
             let site = fill(&servers, plan.events, PROJECTS).await?;
@@ -174,6 +202,9 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
                 bare.push(bare_round(&client.database(&format!("{}_bare", site.name)), &events, batches).await?);
                 bare_cpu.push(proc::cpu_seconds(&servers.mongo.process)? - before);
                 eprintln!("  bare: {}/s", thousands(bare[bare.len() - 1]));
+                written.drop().await?;
+                replayed.push(replay(&servers, &site, plan.events).await?);
+                eprintln!("  replay: {}/s", thousands(replayed[replayed.len() - 1].rate));
             }
             written.drop().await?;
             site.forget().await?;
@@ -218,11 +249,24 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             "cpu_seconds_per_10000": { "workers": cpu[0], "nats": cpu[1], "mongod": cpu[2] }, "seconds": seconds.json(),
         }));
     }
+    let of = |value: fn(&Replayed) -> f64| Spread::of(replayed.iter().map(value));
+    let (rate, seconds) = (of(|run| run.rate), of(|run| run.seconds));
+    let cpu = [of(|run| run.cpu[0]), of(|run| run.cpu[1])].map(|cpu| cpu.median * each);
+    let mut row = vec!["worker replay".to_owned(), rate.rate(), format!("{:.2}", rate.median / bare.median)];
+    row.extend([empty(), empty()]);
+    row.extend(cpu.map(|seconds| format!("{seconds:.2}")));
+    row.push(format!("{:.1}", seconds.median));
+    table.row(row);
+    figures.push(json!({
+        "replay": rate.json(), "ratio": rate.median / bare.median, "seconds": seconds.json(),
+        "cpu_seconds_per_10000": { "nats": cpu[0], "mongod": cpu[1] },
+    }));
     table.note(format!(
         "{} round(s) each, in turns; MongoDB w: majority, j: true; NATS sync_interval: always. From the first to the last \
          acknowledgement; spawn to last includes start-up and 320 unique indexes. Bare: `update` commands of the same \
          documents, encoded beforehand, in batches of {BATCH}, {LANES} batches and {COMMANDS} commands of each at once, \
-         indexes made beforehand; no stream, no JSON, no notifications.",
+         indexes made beforehand; no stream, no JSON, no notifications. Replay: the same events once more, into a \
+         database that was dropped.",
         plan.rounds
     ));
     report.add("drain", &table, Value::Array(figures));
