@@ -28,6 +28,7 @@ mod forget;
 mod index;
 mod memory;
 mod statement;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub use self::fold::{Batch, Event};
 pub use self::forget::Found;
 use self::index::Indexes;
 pub(crate) use self::statement::MILESTONE_FIELDS;
-use self::statement::Write;
+use self::write::{Write, documents_of, registers};
 
 /// How many commands of one batch are under way at once; together they share MongoDB's journal flushes.
 const COMMANDS: usize = 16;
@@ -227,7 +228,7 @@ impl Store {
     /// Of writes that met E11000, keeps those that merely lost a race: no document at least as new is there.
     async fn drop_stale(&self, collection: &str, lost: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
         let Some(any) = lost.first().copied() else { return Ok(()) };
-        let (filter, projection) = (statement::documents_of(lost), statement::registers());
+        let (filter, projection) = (documents_of(lost), registers());
         let found = command::find_durable(&self.db, collection, filter, projection).await?;
         let found: HashMap<String, Document> =
             found.into_iter().filter_map(|document| Some((any.id_of(&document)?, document))).collect();
