@@ -1,7 +1,7 @@
 //! Asking GitHub and Taiga for a person who waits: pages, pauses, refusals, and Ctrl-C at any moment.
 //!
 //! Requests go out through the same clients as look-ups, one at a time, and a limit is waited for, aloud. Reading
-//! order: whose token is asked with (here), then [`hub`] and [`board`].
+//! order: whose token is asked with (here), then `hub` and `board`.
 
 mod hub;
 mod board;
