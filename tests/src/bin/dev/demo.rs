@@ -71,5 +71,8 @@ pub(crate) fn invite(screen: &Screen, stack: &DevStack) {
         screen.line(format_args!("  worker     {}/status  /metrics  /readyz", worker.admin()));
     }
     screen.line(format_args!("  logs       {}", stack.dir().display()));
+    screen.heading("Look after it, as docs/operations.md says; in another terminal, in this folder");
+    screen.line(format_args!("  . {}", stack.settings().display()));
+    screen.line(format_args!("  worker doctor --ingress-url {}", stack.ingress.webhooks()));
     screen.line("");
 }

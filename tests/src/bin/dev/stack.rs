@@ -16,8 +16,8 @@ use tests::servers::{MongoServer, NatsServer, ports};
 use tests::stack::build::{Voice, build};
 use tests::stack::{Binary, Service};
 
-use crate::Options;
 use crate::screen::Screen;
+use crate::{Options, practice};
 
 /// The database's name; the contract's default.
 pub(crate) const DATABASE: &str = "event_dashboard";
@@ -38,6 +38,7 @@ pub(crate) struct DevStack {
     eval_port: u16,
     live: Arc<AtomicBool>,
     dir: PathBuf,
+    settings: PathBuf,
     /// Held as long as we use the data.
     _lock: File,
 }
@@ -77,7 +78,6 @@ impl DevStack {
         let since = Instant::now();
         let providers = if options.no_send { None } else { Some(Providers::start()?) };
         if let Some(providers) = &providers {
-            providers.world().knows_everything = true;
             screen.done("providers", format_args!("{}, /taiga (stand-ins)", providers.github_url()), since);
         }
         let since = Instant::now();
@@ -111,6 +111,9 @@ impl DevStack {
         let with_bind = env.iter().cloned().chain([bind, its_user]);
         let ingress = Service::start(Binary::Ingress, "ingress", &dir.join("ingress"), with_bind).await?;
         screen.done("ingress", ingress.webhooks(), since);
+        if let Some(providers) = &providers {
+            practice::furnish(providers, &ingress.webhooks());
+        }
         let mut workers = Vec::new();
         for n in 1..=options.workers {
             let since = Instant::now();
@@ -119,12 +122,19 @@ impl DevStack {
             screen.done(&name, worker.admin(), since);
             workers.push(worker);
         }
-        Ok(Self { ingress, workers, nats, mongo, eval, _providers: providers, eval_port, live, dir, _lock: lock })
+        let settings = practice::settings(&dir, &env)?;
+        let _providers = providers;
+        Ok(Self { ingress, workers, nats, mongo, eval, _providers, eval_port, live, dir, settings, _lock: lock })
     }
 
     /// Where data and logs are.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// A file that gives a shell what the commands of `worker` need.
+    pub(crate) fn settings(&self) -> &Path {
+        &self.settings
     }
 
     /// From now on notifications are printed as they come.

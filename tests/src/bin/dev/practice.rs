@@ -1,0 +1,75 @@
+//! What the commands of docs/operations.md find: the settings they need, and providers' stand-ins that know the
+//! organisation, the project and the hooks which that page names.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::Value;
+use shared::ids::Source;
+use tests::providers::Providers;
+use tests::providers::board::Board;
+use tests::providers::hooks::{endpoint, github_hook, taiga_hook};
+use tests::providers::hub::Repo;
+use tests::sender::{Delivery, Secrets, github, taiga};
+use tests::{paths, stack};
+
+/// As docs/operations.md has it.
+const PROJECT: &str = "PES11A";
+const SLUG: &str = "mireia-marmota";
+/// Its number at Taiga.
+const BOARD: i64 = 31;
+const MODIFIED: &str = "2026-11-23T17:30:00Z";
+
+/// A repository and a Taiga project with a little in them, and a hook of each that we missed a delivery of.
+pub(crate) fn furnish(providers: &Providers, ingress: &str) {
+    let (secrets, missed) = (Secrets::default(), shared::time::now_ms() - 600_000);
+    let commits: Vec<Value> =
+        (10..14).map(|n| github::commit(&github::sha(n), &format!("task #{n}: the login form"))).collect();
+    let repo = Repo {
+        branches: [("main".to_owned(), commits.clone())].into(),
+        issues: [(1, github::issue(1, "opened", MODIFIED)), (2, github::issue(2, "closed", MODIFIED))].into(),
+        pulls: [(3, github::pull_request(3, "closed", MODIFIED))].into(),
+        ..Repo::default()
+    };
+    let story = taiga::userstory(110, "Count the hours of a week");
+    let event = |kind: &str, data: Value| taiga::event(kind, "create", MODIFIED, data);
+    let told = [
+        event("userstory", story.clone()),
+        event("task", taiga::task(111, "Add them up", story)),
+        event("issue", taiga::issue(112, "Sunday is missing")),
+    ];
+    let mut board = Board::new(BOARD, "Marmota – Pràctica");
+    for event in &told {
+        board.tell(event);
+    }
+    let mut world = providers.world();
+    world.knows_everything = true;
+    world.repos.insert(github::REPO.to_owned(), repo);
+    world.boards.insert(SLUG.to_owned(), board);
+    let organisation = format!("orgs/{}", github::REPO.split('/').next().unwrap_or_default());
+    let hook = github_hook(&endpoint(ingress, Source::Github, PROJECT), &secrets.github);
+    let hook = world.hook(&organisation, hook);
+    let push = Delivery::github("push", &github::push(1_795_455_000, commits)).project(PROJECT);
+    world.sent(hook, push, 503, missed, false);
+    let hook = taiga_hook(BOARD, &endpoint(ingress, Source::Taiga, PROJECT), &secrets.taiga);
+    let hook = world.hook(&BOARD.to_string(), hook);
+    let [story, ..] = &told;
+    world.sent(hook, Delivery::taiga(story).project(PROJECT), 503, missed, false);
+}
+
+/// Writes a file that gives a shell the settings of a worker, and `worker` and `ingress` themselves.
+pub(crate) fn settings(dir: &Path, env: &[(String, String)]) -> anyhow::Result<PathBuf> {
+    let programs = stack::build::path("worker")?;
+    let programs = programs.parent().context("a program lies in a folder")?.display();
+    let quoted = |text: &str| text.replace('\'', r"'\''");
+    let mut text = format!("export PATH='{}':\"$PATH\"\n", quoted(&programs.to_string()));
+    for (name, value) in env {
+        writeln!(text, "export {name}='{}'", quoted(value))?;
+    }
+    let file = dir.join("env");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    // Shorter to paste, for who stands in the repository.
+    Ok(file.strip_prefix(paths::workspace()).map(Path::to_owned).unwrap_or(file))
+}
