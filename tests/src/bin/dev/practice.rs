@@ -49,10 +49,11 @@ pub(crate) fn furnish(providers: &Providers, ingress: &str) {
     world.repos.insert(github::REPO.to_owned(), repo);
     world.boards.insert(SLUG.to_owned(), board);
     let organisation = format!("orgs/{}", github::REPO.split('/').next().unwrap_or_default());
-    let hook = github_hook(&endpoint(ingress, Source::Github, PROJECT), &secrets.github);
-    let hook = world.hook(&organisation, hook);
-    let push = Delivery::github("push", &github::push(1_795_455_000, commits)).project(PROJECT);
-    world.sent(hook, push, 503, missed, false);
+    for owner in [organisation, format!("repos/{}", github::REPO)] {
+        let hook = world.hook(&owner, github_hook(&endpoint(ingress, Source::Github, PROJECT), &secrets.github));
+        let push = Delivery::github("push", &github::push(1_795_455_000, commits.clone())).project(PROJECT);
+        world.sent(hook, push, 503, missed, false);
+    }
     let hook = taiga_hook(BOARD, &endpoint(ingress, Source::Taiga, PROJECT), &secrets.taiga);
     let hook = world.hook(&BOARD.to_string(), hook);
     let [story, ..] = &told;

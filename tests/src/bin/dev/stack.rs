@@ -94,6 +94,8 @@ impl DevStack {
             ("GITHUB_SECRET", secrets.github),
             ("TAIGA_SECRET", secrets.taiga),
             ("LD_EVENTS_MAX_BYTES", (1024 * 1024 * 1024).to_string()),
+            // Absent, unless somebody wants to try docs/credentials.md; not the example that the repository has.
+            ("CREDENTIALS_FILE", dir.join("credentials_config.json").display().to_string()),
         ];
         if let Some(providers) = &providers {
             env.extend([
