@@ -2,6 +2,7 @@
 //!
 //! A log line is a sentence plus dotted fields; bodies, tokens and e-mail addresses never appear in one.
 
+use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub fn init_logs(args: &LogArgs) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
+        // A file or a collector has no use for colours.
+        LogFormat::Text if !std::io::stderr().is_terminal() => builder.with_target(false).with_ansi(false).init(),
         LogFormat::Text => builder.with_target(false).init(),
     }
 }
