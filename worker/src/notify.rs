@@ -259,7 +259,7 @@ impl Notifier {
         }
         let answer = match request.send().await {
             Ok(response) => judge(response.status(), retry_after(&response)),
-            Err(error) => Answer::Later(format!("LD Eval cannot be reached: {}", without_url(error)), None),
+            Err(error) => Answer::Later(format!("LD Eval cannot be reached: {}", reason(error)), None),
         };
         if let Answer::Later(error, _) | Answer::Refused(error) = &answer {
             span.failed(error);
@@ -268,17 +268,14 @@ impl Notifier {
     }
 }
 
-/// The error without the URL, which may carry a password in odd settings.
-fn without_url(error: reqwest::Error) -> String {
-    use std::error::Error as _;
+/// Why, and only that: what the client was about says nothing more, and the URL may carry a password in odd settings.
+fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
     }
-    text
+    cause.to_string()
 }
 
 /// `Retry-After` in seconds, bounded: LD Eval must not be able to silence us for a day.

@@ -104,9 +104,11 @@ impl Page<'_> {
             )
         };
         let mut text = String::new();
-        // One alone is the sentence at the top.
-        if to_do.len() > 1 {
-            text += &list("to-do", self.labels.to_do, &to_do);
+        // The first is the sentence at the top.
+        if let [_, more @ ..] = to_do.as_slice()
+            && !more.is_empty()
+        {
+            text += &list("to-do", self.labels.to_do, more);
         }
         if !noticed.is_empty() {
             text += &list("noticed", self.labels.noticed, &noticed);
@@ -134,7 +136,13 @@ impl Page<'_> {
         );
         let failed = status.last_untold.as_ref().map_or_else(
             || (*never).to_owned(),
-            |untold| format!("{} <span class=\"quiet\">{}</span>", self.ago(untold.at), escape(&untold.error)),
+            |untold| {
+                format!(
+                    "{} <span class=\"quiet\">{}</span>",
+                    self.ago(untold.at),
+                    escape(untold.error.trim_start_matches("LD Eval "))
+                )
+            },
         );
         let mut size = bytes(status.stream_bytes);
         if let Some(most) = status.stream_max_bytes {

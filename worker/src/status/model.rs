@@ -329,7 +329,9 @@ fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
         && seen.notifications > 0
         && seen.told.as_ref().is_none_or(|told| told.at < *at && now - told.at > EVAL_PATIENCE)
     {
-        findings.push(Finding::EvalAway { waiting: seen.notifications, error: error.clone() });
+        // The sentence begins with LD Eval anyway.
+        let error = error.trim_start_matches("LD Eval ").to_owned();
+        findings.push(Finding::EvalAway { waiting: seen.notifications, error });
     }
     let letters = seen.dead.values().sum();
     if letters > 0 {
