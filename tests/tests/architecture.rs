@@ -137,6 +137,17 @@ fn the_invariants_are_kept_by_tests_that_exist() {
     }
 }
 
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let letter = |c: char| match c {
+        ' ' => Some('-'),
+        c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+        _ => None,
+    };
+    headings.map(|heading| heading.to_lowercase().chars().filter_map(letter).collect()).collect()
+}
+
 #[test]
 fn what_the_documents_link_to_is_there() {
     let tracked = Command::new("git").args(["ls-files", "*.md"]).current_dir(root()).output().expect("git runs");
@@ -144,9 +155,16 @@ fn what_the_documents_link_to_is_there() {
         let page = fs::read_to_string(root().join(file)).expect("a tracked file can be read");
         let folder = root().join(file).parent().expect("a file lies in a folder").to_owned();
         for link in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap_or_default();
-            let elsewhere = path.is_empty() || path.contains("://") || path.contains(' ');
-            assert!(elsewhere || folder.join(path).exists(), "{file} links to {link}, which is not there");
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let to = if path.is_empty() { root().join(file) } else { folder.join(path) };
+            assert!(to.exists(), "{file} links to {link}, which is not there");
+            if !anchor.is_empty() {
+                let there = anchors(&fs::read_to_string(&to).expect("a page can be read"));
+                assert!(there.contains(anchor), "{file} links to {link}, but that page has only {there:?}");
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! docs/configuration.md is written from the flags of both binaries, so that it cannot say anything else than they do.
-//! After a change of a flag: `BLESS=1 cargo test -p tests --test configuration`.
+//! After a change of a flag: `BLESS=1 cargo test -p tests --test configuration`. And no other page, help text or message
+//! names a command or a flag that there is not.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to say that something is not as it should be")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory as _};
 use tests::paths::workspace;
 
@@ -131,4 +133,90 @@ fn the_configuration_is_documented_as_it_is() {
         "docs/configuration.md is not what the flags say; write it anew with \
          BLESS=1 cargo test -p tests --test configuration"
     );
+}
+
+fn is_ours(line: &str) -> bool {
+    line.starts_with("worker ") || line.starts_with("ingress ")
+}
+
+/// The command lines of a block or a help text, without their comments.
+fn standing_alone(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
+    lines.filter(|line| is_ours(line)).map(str::to_owned).collect()
+}
+
+/// The command lines within sentences, between backticks.
+fn within_sentences(text: &str) -> Vec<String> {
+    let paragraphs = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let quoted = paragraphs.flat_map(|part| part.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    // What is left out, or put in by a program, is no command line yet.
+    quoted.filter(|line| is_ours(line) && line.is_ascii() && !line.contains(['{', '[', '<', '*'])).collect()
+}
+
+/// The words of a command line as a shell would part them; `a|b c|d` is `a c`, `b c`, `a d` and `b d`.
+fn alternatives(line: &str) -> Vec<Vec<String>> {
+    let mut lines = vec![Vec::new()];
+    let command = line.split(" > ").next().unwrap_or_default();
+    let quoted = command.split('"').enumerate().flat_map(|(i, part)| match i % 2 {
+        0 => part.split_whitespace().collect(),
+        _ => vec![part],
+    });
+    for word in quoted {
+        let with =
+            |choice: &str| lines.iter().map(|line| [&line[..], &[choice.to_owned()]].concat()).collect::<Vec<_>>();
+        lines = word.split('|').flat_map(with).collect();
+    }
+    lines
+}
+
+/// What is wrong with a command line, if anything is.
+fn wrong(line: &str, whole: bool) -> Option<String> {
+    let command = if line.starts_with("worker ") {
+        worker::commands::Command::command()
+    } else {
+        ingress::commands::Cli::command()
+    };
+    alternatives(line).into_iter().find_map(|words| {
+        let error = command.clone().try_get_matches_from(words).err()?;
+        let unfinished = [
+            ErrorKind::MissingRequiredArgument,
+            ErrorKind::MissingSubcommand,
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+        ];
+        let fine = error.kind() == ErrorKind::DisplayHelp || (!whole && unfinished.contains(&error.kind()));
+        (!fine).then(|| error.to_string())
+    })
+}
+
+/// The examples of every command's help.
+fn examples(command: &Command, lines: &mut Vec<String>) {
+    for text in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
+        lines.extend(standing_alone(&text.to_string()));
+    }
+    command.get_subcommands().for_each(|sub| examples(sub, lines));
+}
+
+#[test]
+fn every_command_line_that_is_written_down_can_be_run() {
+    let mut all = Vec::new();
+    let tracked = std::process::Command::new("git").arg("ls-files").current_dir(workspace()).output().unwrap();
+    for file in String::from_utf8_lossy(&tracked.stdout).lines() {
+        let Ok(text) = std::fs::read_to_string(workspace().join(file)) else { continue };
+        let blocks =
+            text.split("```").skip(1).step_by(2).filter(|block| file.ends_with(".md") && block.starts_with("sh"));
+        all.extend(blocks.flat_map(standing_alone).map(|line| (file.to_owned(), line, true)));
+        all.extend(within_sentences(&text).into_iter().map(|line| (file.to_owned(), line, false)));
+    }
+    for command in [worker::commands::Command::command(), ingress::commands::Cli::command()] {
+        let mut lines = Vec::new();
+        examples(&command, &mut lines);
+        assert!(!lines.is_empty() || command.get_name() == "ingress", "no help has an example");
+        all.extend(lines.into_iter().map(|line| ("--help".to_owned(), line, true)));
+    }
+    assert!(all.len() > 100, "only {} command lines were found", all.len());
+    let found: Vec<_> = all
+        .iter()
+        .filter_map(|(file, line, whole)| Some(format!("{file}: {line}\n{}", wrong(line, *whole)?)))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

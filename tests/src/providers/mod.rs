@@ -9,6 +9,7 @@ pub mod page;
 pub mod hooks;
 pub mod hub;
 pub mod board;
+pub mod practice;
 mod github;
 mod taiga;
 

@@ -10,10 +10,10 @@ use shared::ids::Source;
 use shared::time::now_ms;
 use tests::eval::Mood;
 use tests::paths::{scratch, workspace};
-use tests::providers::Providers;
 use tests::providers::board::Board;
 use tests::providers::hooks::{endpoint, github_hook, taiga_hook};
 use tests::providers::hub::Repo;
+use tests::providers::{Providers, practice};
 use tests::sender::github;
 use tests::servers::ports::free_port;
 use tests::stack::{Options, Stack};
@@ -272,4 +272,33 @@ async fn a_bad_release_dead_lettered_500_events() {
     let left = ends(&stack, &steps[4], 0).await;
     assert_eq!(left.lines().count(), 1, "only the heading: {left}");
     ends(&stack, &steps[5], 0).await;
+}
+
+#[tokio::test]
+async fn what_asks_the_providers_is_run_as_it_is_written() {
+    let providers = Providers::start().unwrap();
+    let options = Options::default()
+        .env("GITHUB_API_URL", &providers.github_url())
+        .env("TAIGA_API_URL", &providers.taiga_url())
+        .env("GITHUB_TOKEN", "a-token")
+        .env("TAIGA_USERNAME", "teacher")
+        .env("TAIGA_PASSWORD", "a-password");
+    let mut stack = Stack::start_with(options).await.unwrap();
+    practice::furnish(&providers, &stack.ingress.webhooks());
+    let all = async |stack: &Stack, heading: &str| {
+        let mut said = Vec::new();
+        for line in written(heading) {
+            said.push(ends(stack, &line, 0).await);
+        }
+        said.join("")
+    };
+    let redelivered = all(&stack, "Webhooks never reached us").await;
+    assert!(redelivered.contains("orgs/upc-pes#") && redelivered.contains("mireia-marmota#"), "{redelivered}");
+    let backfilled = all(&stack, "They are gone at the providers too, or a team comes late").await;
+    assert!(backfilled.contains("pull_requests") && backfilled.contains("userstories"), "{backfilled}");
+    // What `export` above them says.
+    stack.env.insert("PUBLIC_URL".into(), "https://ld.example.edu".into());
+    let hooks = all(&stack, "Hooks").await;
+    assert_eq!(hooks.matches("created").count(), 2, "{hooks}");
+    assert_eq!(hooks.matches("removed").count(), 2, "{hooks}");
 }

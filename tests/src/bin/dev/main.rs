@@ -4,9 +4,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal: printing is its work")]
 
 mod demo;
-mod practice;
 mod samples;
 mod screen;
+mod settings;
 mod stack;
 
 use std::process::ExitCode;

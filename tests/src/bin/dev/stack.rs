@@ -10,14 +10,14 @@ use anyhow::{Context as _, bail};
 use tests::eval::Eval;
 use tests::eventually::Alive;
 use tests::paths;
-use tests::providers::Providers;
+use tests::providers::{Providers, practice};
 use tests::sender::Secrets;
 use tests::servers::{MongoServer, NatsServer, ports};
 use tests::stack::build::{Voice, build};
 use tests::stack::{Binary, Service};
 
 use crate::screen::Screen;
-use crate::{Options, practice};
+use crate::{Options, settings};
 
 /// The database's name; the contract's default.
 pub(crate) const DATABASE: &str = "event_dashboard";
@@ -124,7 +124,7 @@ impl DevStack {
             screen.done(&name, worker.admin(), since);
             workers.push(worker);
         }
-        let settings = practice::settings(&dir, &env)?;
+        let settings = settings::write(&dir, &env)?;
         let _providers = providers;
         Ok(Self { ingress, workers, nats, mongo, eval, _providers, eval_port, live, dir, settings, _lock: lock })
     }

@@ -1,19 +1,13 @@
-//! What the commands of docs/operations.md find: the settings they need, and providers' stand-ins that know the
-//! organisation, the project and the hooks which that page names.
+//! What the commands of docs/operations.md find: the organisation, the project and the hooks which that page names.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::Context as _;
 use serde_json::Value;
 use shared::ids::Source;
-use tests::providers::Providers;
-use tests::providers::board::Board;
-use tests::providers::hooks::{endpoint, github_hook, taiga_hook};
-use tests::providers::hub::Repo;
-use tests::sender::{Delivery, Secrets, github, taiga};
-use tests::{paths, stack};
+
+use super::Providers;
+use super::board::Board;
+use super::hooks::{endpoint, github_hook, taiga_hook};
+use super::hub::Repo;
+use crate::sender::{Delivery, Secrets, github, taiga};
 
 /// As docs/operations.md has it.
 const PROJECT: &str = "PES11A";
@@ -23,7 +17,7 @@ const BOARD: i64 = 31;
 const MODIFIED: &str = "2026-11-23T17:30:00Z";
 
 /// A repository and a Taiga project with a little in them, and a hook of each that we missed a delivery of.
-pub(crate) fn furnish(providers: &Providers, ingress: &str) {
+pub fn furnish(providers: &Providers, ingress: &str) {
     let (secrets, missed) = (Secrets::default(), shared::time::now_ms() - 600_000);
     let commits: Vec<Value> =
         (10..14).map(|n| github::commit(&github::sha(n), &format!("task #{n}: the login form"))).collect();
@@ -58,19 +52,4 @@ pub(crate) fn furnish(providers: &Providers, ingress: &str) {
     let hook = world.hook(&BOARD.to_string(), hook);
     let [story, ..] = &told;
     world.sent(hook, Delivery::taiga(story).project(PROJECT), 503, missed, false);
-}
-
-/// Writes a file that gives a shell the settings of a worker, and `worker` and `ingress` themselves.
-pub(crate) fn settings(dir: &Path, env: &[(String, String)]) -> anyhow::Result<PathBuf> {
-    let programs = stack::build::path("worker")?;
-    let programs = programs.parent().context("a program lies in a folder")?.display();
-    let quoted = |text: &str| text.replace('\'', r"'\''");
-    let mut text = format!("export PATH='{}':\"$PATH\"\n", quoted(&programs.to_string()));
-    for (name, value) in env {
-        writeln!(text, "export {name}='{}'", quoted(value))?;
-    }
-    let file = dir.join("env");
-    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    // Shorter to paste, for who stands in the repository.
-    Ok(file.strip_prefix(paths::workspace()).map(Path::to_owned).unwrap_or(file))
 }
