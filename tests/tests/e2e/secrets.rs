@@ -212,6 +212,7 @@ async fn settings_that_cannot_be_read_are_told_without_their_secrets() {
             assert!(!output.status.success(), "{binary} {args:?} took {name}={value}: {said}");
             assert!(!said.contains(HUSH), "{binary} {args:?}, {name}={value}: {said}");
             assert!(said.contains(name) || name == "CREDENTIALS_FILE", "{name}={value}: {said}");
+            assert!(!said.contains('\x1b'), "no terminal is there to show colours: {said:?}");
         }
     }
 }
