@@ -214,6 +214,10 @@ impl<P: Publish> Webhooks<P> {
 
     /// For metrics and the status page. A project that nobody here knows shares one place with all such.
     fn note(&self, source: Source, project: Option<Project>, team: bool, refusal: &Refusal) {
+        if project.is_none() && matches!(refusal, Refusal::Signature | Refusal::NoSecret) {
+            // The documented sign of life (`?ping=1`), or a stranger: of no interest to any team.
+            return;
+        }
         let known = project.as_ref().is_some_and(|project| self.meters.last_rejected(source, project, team));
         let subject = self.topology.refused_subject(source, project.as_ref().filter(|_| known));
         let at = shared::time::now_ms();

@@ -1,16 +1,21 @@
 //! The connection to NATS: made at once or later, kept for ever, quiet about outages.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 
 use crate::config::NatsArgs;
 use crate::retry::Policy;
+use crate::telemetry::Throttle;
 
 /// Reconnects are spread so that a restarted server is not hit by every process in the same instant.
 const RECONNECT: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(2));
+
+/// How often it is told that no server can be reached.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// Why no client could be made. An unreachable server is not among the reasons: the client keeps trying.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,14 @@ pub enum ConnectError {
     /// The client refused its options.
     #[error("cannot set up the NATS client: {0}")]
     Setup(#[from] async_nats::ConnectError),
+    /// A server is there, and does not let us in.
+    #[error(
+        "NATS does not let us in ({0}): check user and password in NATS_URL (or NATS_CREDS), as nats-server has them"
+    )]
+    Refused(String),
+    /// No server is there, or none that we understand.
+    #[error("NATS does not answer ({0}): check NATS_URL, and that nats-server is up")]
+    Away(String),
 }
 
 /// Connects to `NATS_URL` (several addresses are separated by commas) and keeps the connection.
@@ -41,18 +54,40 @@ pub enum ConnectError {
 /// # Errors
 /// When the settings cannot work; see [`ConnectError`].
 pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError> {
+    let (addrs, options) = options(args, name).await?;
+    Ok(options.retry_on_initial_connect().connect(addrs).await?)
+}
+
+/// Connects as [`connect`] does, but says at once when that is not possible now: for a person who waits.
+///
+/// # Errors
+/// When no server of the list lets us in, and when the settings cannot work; see [`ConnectError`].
+pub async fn connect_now(args: &NatsArgs, name: &str) -> Result<Client, ConnectError> {
+    let (addrs, options) = options(args, name).await?;
+    options.connect(addrs).await.map_err(|error| match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            ConnectError::Refused(error.to_string())
+        }
+        _ => ConnectError::Away(error.to_string()),
+    })
+}
+
+/// What `connect` and `connect_now` have in common.
+async fn options(args: &NatsArgs, name: &str) -> Result<(Vec<ServerAddr>, ConnectOptions), ConnectError> {
     let (addrs, login) = addresses(&args.nats_url).map_err(ConnectError::Url)?;
     let mut options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(inbox(name))
-        .retry_on_initial_connect()
         .max_reconnects(None)
         .connection_timeout(Duration::from_secs(3))
         // A frozen server or a dead route is noticed within two of these.
         .ping_interval(Duration::from_secs(5))
         .request_timeout(Some(Duration::from_secs(5)))
         .reconnect_delay_callback(|attempt| RECONNECT.delay_for(u32::try_from(attempt).unwrap_or(u32::MAX)))
-        .event_callback(log_event);
+        .event_callback({
+            let failing = Arc::new(Throttle::new(TELL_EVERY));
+            move |event| log_event(failing.clone(), event)
+        });
     options = match login {
         Some(Login::Password { user, password }) => options.user_and_password(user, password),
         Some(Login::Token(token)) => options.token(token),
@@ -70,7 +105,7 @@ pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError
         (None, None) => {}
         _ => return Err(ConnectError::Half),
     }
-    Ok(options.connect(addrs).await?)
+    Ok((addrs, options))
 }
 
 /// Who we say we are.
@@ -136,16 +171,24 @@ pub fn jetstream(client: Client) -> Context {
     jetstream::ContextBuilder::new().timeout(Duration::from_secs(5)).build(client)
 }
 
-async fn log_event(event: Event) {
+async fn log_event(failing: Arc<Throttle>, event: Event) {
     match event {
-        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Connected => {
+            failing.reset();
+            tracing::info!("connected to NATS");
+        }
         Event::Disconnected => tracing::warn!("lost the connection to NATS; reconnecting"),
         Event::SlowConsumer(_) => {
             tracing::warn!("NATS: this process reads more slowly than messages come")
         }
         Event::ServerError(error) => tracing::warn!(%error, "NATS: the server reported an error"),
-        // Every failed attempt to reconnect is one of these; the disconnect has been told.
-        Event::ClientError(error) => tracing::debug!(%error, "NATS: client error"),
+        // Every failed attempt to connect is one of these.
+        Event::ClientError(error) => match failing.open() {
+            Some(held_back) => {
+                tracing::warn!(%error, held_back, "cannot connect to NATS, trying again; check NATS_URL and nats-server");
+            }
+            None => tracing::debug!(%error, "NATS: client error"),
+        },
         Event::LameDuckMode | Event::Draining | Event::Closed => {
             tracing::info!(%event, "NATS: connection event")
         }

@@ -11,7 +11,7 @@ use super::Cli;
 /// For which shell.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Your shell. For bash: `ingress completions bash > ~/.local/share/bash-completion/completions/ingress`.
+    /// Your shell. For bash, a line of ~/.bashrc: `source <(ingress completions bash)`.
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -221,6 +221,9 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
         Ok(())
     };
     stack.eventually("it is a new letter", SOON, again).await.unwrap();
+    let gone = command(&stack, &["dead-letters", "redrive", "--id", &id.to_string()]).await;
+    let said = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(gone.status.code() == Some(1) && said.contains(&format!("no dead letter {id};")), "{said}");
 
     let would = done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--dry-run", "--output", "json"]).await;
     assert!(would.contains("\"letters\":2") && would.contains("\"removed\":false"), "{would}");

@@ -124,6 +124,15 @@ async fn nats_refuses_each_user_what_it_must_not_do() {
     assert_eq!(found, set(&[&neither[..], &others, &of_ingress].concat()), "worker");
 
     let port = nats.port;
+    let mut command = tokio::process::Command::new(path("worker").unwrap());
+    command.args(["dead-letters", "list"]).env_clear().kill_on_drop(true);
+    command.env("NATS_URL", format!("nats://worker:guessed@127.0.0.1:{port}"));
+    let output = tokio::time::timeout(LONG, command.output()).await.expect("the command ends").unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("does not let us in") && text.contains("NATS_URL"), "{text}");
+    assert!(!text.contains("guessed"), "{text}");
+
     for url in [
         format!("nats://127.0.0.1:{port}"),
         format!("nats://ingress@127.0.0.1:{port}"),

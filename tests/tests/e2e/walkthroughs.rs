@@ -67,7 +67,11 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 #[tokio::test]
 async fn ingress_was_down_for_an_hour() {
     let steps = written("Ingress was down for an hour");
-    let expected = ["worker doctor", "worker redeliver github --org O --since 3d", "worker redeliver taiga --slug S"];
+    let expected = [
+        "worker doctor",
+        "worker redeliver github --org upc-pes --since 3d",
+        "worker redeliver taiga --slug mireia-marmota",
+    ];
     assert_eq!(steps, expected);
     let providers = Providers::start().unwrap();
     let course = json!({ "github_token": "t", "taiga_user": "teacher", "taiga_password": "hush-hush" });
@@ -88,11 +92,11 @@ async fn ingress_was_down_for_an_hour() {
         let mut world = providers.world();
         world.tokens = vec!["t".into()];
         world.accounts.insert("teacher".into(), "hush-hush".into());
-        world.repos.insert("O/marmota".to_owned(), Repo::default());
-        world.boards.insert("S".to_owned(), Board::new(31, "Marmota"));
+        world.repos.insert("upc-pes/marmota".to_owned(), Repo::default());
+        world.boards.insert("mireia-marmota".to_owned(), Board::new(31, "Marmota"));
         let secrets = stack.sender.secrets();
         let hook = |source| endpoint(&ingress, source, "Team");
-        let github = world.hook("repos/O/marmota", github_hook(&hook(Source::Github), &secrets.github));
+        let github = world.hook("repos/upc-pes/marmota", github_hook(&hook(Source::Github), &secrets.github));
         let taiga = world.hook("31", taiga_hook(31, &hook(Source::Taiga), &secrets.taiga));
         let mut missed = 0;
         for delivery in &after {

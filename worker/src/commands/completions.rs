@@ -11,7 +11,7 @@ use super::terminal::Exit;
 /// For which shell.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Your shell. For bash: `worker completions bash > ~/.local/share/bash-completion/completions/worker`.
+    /// Your shell. For bash, a line of ~/.bashrc: `source <(worker completions bash)`.
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -3,6 +3,7 @@
 //! Sending again means publishing the original bytes to the subject they came from; the pipeline does the
 //! rest. `LD-Origin-Sequence` keeps the event's place among events of the same instant.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -223,17 +224,16 @@ impl Letters {
     ) -> Result<Exit, String> {
         let subject = chosen.filter.subject(&connection.topology);
         let interrupt = Interrupt::listen();
-        let total = match chosen.id.len() {
-            0 => count(&self.stream, &subject, DeliverPolicy::All).await?,
-            ids => ids as u64,
-        };
+        let all = count(&self.stream, &subject, DeliverPolicy::All).await?;
+        let total = if chosen.id.is_empty() { all } else { all.min(chosen.id.len() as u64) };
         let publisher = Publisher::new(connection.client.clone());
         let pause = rate.map(|rate| Duration::from_secs(1) / rate);
         let mut progress = Progress::new("sent again", "dead letters", total);
+        let mut missing: BTreeSet<u64> = chosen.id.iter().copied().collect();
         let mut from = 0;
         while let Some(letter) = self.next(&subject, from).await? {
             from = letter.id() + 1;
-            if !chosen.id.is_empty() && !chosen.id.contains(&letter.id()) {
+            if !chosen.id.is_empty() && !missing.remove(&letter.id()) {
                 continue;
             }
             if interrupt.is_stopping() {
@@ -261,7 +261,11 @@ impl Letters {
         if !dry_run {
             progress.end();
         }
-        Ok(Exit::Done)
+        if missing.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let missing: Vec<_> = missing.iter().map(u64::to_string).collect();
+        Err(format!("there is no dead letter {}; `worker dead-letters list` shows those there are", missing.join(", ")))
     }
 
     fn tell_sent(&self, letter: &Letter, dry_run: bool) {
@@ -298,9 +302,9 @@ impl Letters {
         }
         match (self.output, yes) {
             (Output::Json, _) => say(json!({ "letters": old, "before": before, "removed": yes })),
-            (Output::Table, true) => say(format_args!("removed {old} dead letters given up before {before}")),
+            (Output::Table, true) => say(format_args!("dead letters given up before {before}, removed: {old}")),
             (Output::Table, false) => {
-                say(format_args!("{old} dead letters were given up before {before}; add --yes to remove them"));
+                say(format_args!("dead letters given up before {before}: {old}; add --yes to remove them"));
             }
         }
         Ok(Exit::Done)

@@ -23,7 +23,7 @@ use shared::topology::{ACK_WAIT, StreamName};
 use tokio::task::JoinSet;
 
 use super::terminal::{
-    ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, finish, init_logs, say, tell,
+    ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, counted, finish, init_logs, say, tell,
 };
 use super::when::{Sequences, When};
 use crate::config::{BatchArgs, EnrichArgs, MongoArgs};
@@ -154,11 +154,12 @@ async fn replay(options: Options) -> Result<Exit, String> {
     };
     let total = waiting.saturating_sub(beyond);
     if options.dry_run {
+        let events = counted(total, "event", "events");
         match options.output {
             Output::Table if left.is_some() => {
-                say(format_args!("{total} events would be processed: an interrupted replay has done the others"));
+                say(format_args!("{events} would be processed: an interrupted replay has done the others"));
             }
-            Output::Table => say(format_args!("{total} events would be processed")),
+            Output::Table => say(format_args!("{events} would be processed")),
             Output::Json => say(json!({ "would_process": total, "goes_on": left.is_some() })),
         }
         return Ok(Exit::Done);

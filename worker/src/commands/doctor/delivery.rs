@@ -82,7 +82,9 @@ async fn send(
     project: &str,
     secret: Option<&Secret>,
 ) -> Result<(StatusCode, String), String> {
-    let url = ingress.join(&format!("webhook/github?prj={project}")).map_err(|error| error.to_string())?;
+    // Unsigned it is the documented sign of life, which names no project and is noted nowhere.
+    let query = if secret.is_some() { format!("prj={project}") } else { "ping=1".to_owned() };
+    let url = ingress.join(&format!("webhook/github?{query}")).map_err(|error| error.to_string())?;
     let mut request = http.post(url).header("content-type", "application/json").header("x-github-event", "ping");
     if let Some(secret) = secret {
         request = request

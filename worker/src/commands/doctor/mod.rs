@@ -21,7 +21,7 @@ use shared::ids::Project;
 
 use self::checks::Checks;
 use super::config_check;
-use super::terminal::{Exit, Output, finish};
+use super::terminal::{Exit, Output, counted, finish};
 use crate::config::Config;
 use crate::enrich::Tokens;
 
@@ -109,7 +109,8 @@ fn teachers_file(checks: &mut Checks, settings: &Config, prj: Option<&Project>) 
         return handle;
     }
     let teams: usize = courses.iter().map(|course| course.teams.len()).sum();
-    checks.ok(NAME, format_args!("{} courses, {teams} teams", courses.iter().count()));
+    let teams = counted(teams as u64, "team", "teams");
+    checks.ok(NAME, format_args!("{}, {teams}", counted(courses.iter().count() as u64, "course", "courses")));
     if let Some(prj) = prj {
         match courses.course_of(prj) {
             Some(course) => checks.ok(NAME, format_args!("{prj} is a team of {:?}", course.name)),

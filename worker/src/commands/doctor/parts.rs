@@ -52,18 +52,18 @@ impl Streams {
 pub async fn nats(checks: &mut Checks, settings: &Config) -> Option<Streams> {
     let address = report::without_passwords(&settings.nats.nats_url);
     let to_do = "start nats-server, or mend NATS_URL and how we show ourselves to it (NATS_CREDS, NATS_CA)";
-    let client = match shared::nats::connect(&settings.nats, "worker-doctor").await {
-        Ok(client) => client,
-        Err(error) => {
-            checks.bad("NATS", error, to_do);
+    let connected = tokio::time::timeout(PATIENCE, shared::nats::connect_now(&settings.nats, "worker-doctor")).await;
+    let client = match connected {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => {
+            checks.bad("NATS", format_args!("{address}: {error}"), to_do);
+            return None;
+        }
+        Err(_) => {
+            checks.bad("NATS", format_args!("{address} does not answer"), to_do);
             return None;
         }
     };
-    let answered = tokio::time::timeout(PATIENCE, client.flush()).await.is_ok_and(|flushed| flushed.is_ok());
-    if !answered {
-        checks.bad("NATS", format_args!("{address} does not answer"), to_do);
-        return None;
-    }
     checks.ok("NATS", format_args!("{address} answers, version {}", client.server_info().version));
     let topology = Topology::new(settings.nats.nats_prefix.as_deref(), settings.streams);
     let streams = Streams { jetstream: shared::nats::jetstream(client), topology };

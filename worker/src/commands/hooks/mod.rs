@@ -17,7 +17,7 @@ use shared::ids::{Project, QualityModel, Source};
 
 use super::ours::{UrlArgs, address, project_of};
 use super::remote::{Halt, Remote, RemoteArgs, name};
-use super::terminal::{Exit, Output, Progress, finish, say, tell};
+use super::terminal::{Exit, Output, Progress, counted, finish, say, tell};
 
 /// What to do with hooks.
 #[derive(Debug, Args)]
@@ -294,16 +294,18 @@ pub async fn run(options: Options) -> ExitCode {
 
 /// Says at the end of a removal what was left.
 fn removed(which: &Which, hooks: usize, failed: usize) -> Result<(), Halt> {
+    let hooks = hooks as u64;
     match (which.yes, failed) {
         (_, 1..) => Err(Halt::Failed(format!(
-            "{failed} of {hooks} hooks could not be removed; what the providers said is above"
+            "{failed} of {} could not be removed; what the providers said is above",
+            counted(hooks, "hook", "hooks")
         ))),
         (true, 0) => {
-            tell(format_args!("removed {hooks} hooks"));
+            tell(format_args!("removed {}", counted(hooks, "hook", "hooks")));
             Ok(())
         }
         (false, 0) => {
-            tell(format_args!("{hooks} hooks would be removed; add --yes to remove them"));
+            tell(format_args!("{} would be removed; add --yes to do it", counted(hooks, "hook", "hooks")));
             Ok(())
         }
     }

@@ -72,9 +72,9 @@ pub(super) async fn run(options: &Options) -> Result<usize, Halt> {
         }
     }
     if hooks == 0 {
-        tell(
-            "no hook of ours was found: check --org, that the token may read hooks (admin:repo_hook, admin:org_hook), and --public-url",
-        );
+        return Err(Halt::Failed(
+            "no hook of ours was found: check --org, that the token may read hooks (admin:repo_hook, admin:org_hook), and --public-url".to_owned(),
+        ));
     }
     Ok(refused)
 }

@@ -14,7 +14,7 @@ use shared::ids::{Project, Source};
 
 use super::ours::{UrlArgs, is_ours, looks_ours};
 use super::remote::{Halt, RemoteArgs};
-use super::terminal::{Exit, Output, Progress, finish, say};
+use super::terminal::{Exit, Output, Progress, counted, finish, say};
 
 /// Whose deliveries.
 #[derive(Debug, Args)]
@@ -104,7 +104,10 @@ pub async fn run(options: Options) -> ExitCode {
         let again = "what was asked for is sent; the same command asks for the rest";
         match ended {
             Ok(0) => Ok(Exit::Done),
-            Ok(refused) => Err(format!("{refused} deliveries were not sent again: read above which hook, and whether it was deleted or is too old")),
+            Ok(refused) => Err(format!(
+                "not sent again: {}; read above of which hook, and whether it was deleted or is too old",
+                counted(refused as u64, "delivery", "deliveries")
+            )),
             Err(halt) => Halt::end(halt, again),
         }
     })

@@ -52,7 +52,10 @@ pub(super) async fn run(options: &Options) -> Result<usize, Halt> {
         }
     }
     if ours == 0 {
-        tell("no webhook of ours was found: check --slug, that the account administers the project, and --public-url");
+        return Err(Halt::Failed(
+            "no webhook of ours was found: check --slug, that the account administers the project, and --public-url"
+                .to_owned(),
+        ));
     }
     Ok(refused)
 }

@@ -61,7 +61,8 @@ impl ConnectArgs {
     /// # Errors
     /// When NATS does not answer in time; the message says what to check.
     pub async fn open(&self) -> Result<Connection, String> {
-        let client = shared::nats::connect(&self.nats, "worker-command").await.map_err(|error| error.to_string())?;
+        let client =
+            shared::nats::connect_now(&self.nats, "worker-command").await.map_err(|error| error.to_string())?;
         let jetstream = shared::nats::jetstream(client.clone());
         let topology = Topology::new(self.nats.nats_prefix.as_deref(), self.streams);
         let ensured = async {
@@ -134,6 +135,19 @@ pub async fn delete(stream: &Stream, sequence: u64) -> Result<bool, String> {
 pub fn init_logs(args: &LogArgs) {
     let log_level = if args.log_level == LogLevel::Info { LogLevel::Warn } else { args.log_level };
     shared::telemetry::init_logs(&LogArgs { log_level, ..args.clone() });
+}
+
+/// So many of something, as people say it.
+///
+/// ```
+/// use worker::commands::terminal::counted;
+///
+/// assert_eq!(counted(1, "hook", "hooks"), "1 hook");
+/// assert_eq!(counted(0, "delivery", "deliveries"), "0 deliveries");
+/// ```
+#[must_use]
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Writes a line of the answer.
