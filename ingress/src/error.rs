@@ -21,9 +21,6 @@ pub enum Refusal {
     /// 400: a proxy before us could read this request otherwise than we do.
     #[error("{0}")]
     Framing(&'static str),
-    /// 415: signatures are over the bytes as they are; a compressed body could also be a bomb.
-    #[error("Content-Encoding must be identity")]
-    Encoding,
     /// 413: more than GitHub itself would send.
     #[error("Payload too large")]
     TooLarge,
@@ -48,6 +45,9 @@ pub enum Refusal {
     /// 400: a parameter has two values, and which one counts would depend on the reader.
     #[error("{0} is in the query more than once, with different values")]
     Twice(&'static str),
+    /// 400: signatures are over the bytes as they are; a compressed body could also be a bomb.
+    #[error("Content-Encoding must be identity")]
+    Encoding,
     /// 400: there is nothing where the JSON should be.
     #[error("No JSON received")]
     NoJson,
@@ -75,7 +75,6 @@ impl Refusal {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Signature | Self::NoSecret => StatusCode::FORBIDDEN,
@@ -84,6 +83,7 @@ impl Refusal {
             | Self::NoProject
             | Self::Name(_)
             | Self::Twice(_)
+            | Self::Encoding
             | Self::NoJson
             | Self::Json(_)
             | Self::NoEvent => StatusCode::BAD_REQUEST,
@@ -98,13 +98,13 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::Method => "method",
             Self::Framing(_) => "framing",
-            Self::Encoding => "encoding",
             Self::TooLarge => "too_large",
             Self::Slow => "slow",
             Self::Broken => "broken",
             Self::Signature => "signature",
             Self::NoSecret => "no_secret",
             Self::NoProject | Self::Name(_) | Self::Twice(_) => "query",
+            Self::Encoding => "encoding",
             Self::NoJson | Self::Json(_) => "json",
             Self::NoEvent => "event",
             Self::Crowded => "crowded",

@@ -150,9 +150,6 @@ impl<P: Publish> Webhooks<P> {
         span: &mut trace::Span,
     ) -> Result<Response, Refusal> {
         let source = asked.source;
-        if !has_identity_encoding(&asked.headers) {
-            return Err(Refusal::Encoding);
-        }
         let claim = match asked.claim() {
             Ok(claim) => claim,
             Err(refusal) => {
@@ -281,6 +278,9 @@ impl Asked {
     fn judge(self, claim: &Claim, body: Bytes, topology: &Topology) -> Result<(Signed, Ready), Refusal> {
         let signed = signature::verify(claim, &body, self.keys()).ok_or(Refusal::Signature)?;
         let target = self.target?;
+        if !has_identity_encoding(&self.headers) {
+            return Err(Refusal::Encoding);
+        }
         let (event, delivery, payload) = match inspect(self.source, &self.headers, body)? {
             Found::Ignored { event } => return Ok((signed, Ready::Ignored { event })),
             Found::Event { event, delivery, payload } => (event, delivery, payload),

@@ -231,10 +231,16 @@ async fn checks_come_in_the_order_of_the_table() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_not_taken() {
+async fn a_compressed_body_is_not_taken_but_judged_in_its_turn() {
     let bench = Bench::new(Act::Store);
-    let answer = bench.signed(Source::Github, "?prj=a", &[PUSH, ("content-encoding", "gzip")], b"{}").await;
-    answer.is(415, r#"{"error":"Content-Encoding must be identity"}"#);
+    let gzip = [PUSH, ("content-encoding", "gzip")];
+    let answer = bench.signed(Source::Github, "?prj=a", &gzip, b"{}").await;
+    answer.is(400, r#"{"error":"Content-Encoding must be identity"}"#);
+    // Signature and `prj` come first, as of any other body.
+    let answer = bench.signed(Source::Github, "", &gzip, b"{}").await;
+    answer.is(400, r#"{"error":"prj is required as query parameter"}"#);
+    let answer = bench.signed_with("guessed", Source::Github, "?prj=a", &gzip, b"{}").await;
+    answer.is(403, r#"{"error":"Invalid Signature"}"#);
     let answer = bench.signed(Source::Github, "?prj=a", &[PUSH, ("content-encoding", "Identity")], b"{}").await;
     assert_eq!(answer.status, 200);
 }

@@ -244,9 +244,30 @@ pub struct ShutdownArgs {
 /// Reads the settings of this process, or prints help or what is wrong and exits.
 #[must_use]
 pub fn parse<T: Parser>() -> T {
+    parse_args(std::env::args_os())
+}
+
+/// The same, for a binary that has only commands and does `command` when none is given. As an optional command
+/// beside flags of its own, clap would check the flags' variables for every other command too.
+#[must_use]
+pub fn parse_or<T: Parser>(command: &str) -> T {
+    parse_args(with_command(std::env::args_os().collect(), command))
+}
+
+/// The arguments, with the command that they leave out.
+fn with_command(mut args: Vec<OsString>, command: &str) -> Vec<OsString> {
+    let first = args.get(1).map(|first| first.to_string_lossy());
+    let about_itself = |first: &str| ["-h", "--help", "-V", "--version"].contains(&first);
+    if first.is_none_or(|first| first.starts_with('-') && !about_itself(&first)) {
+        args.insert(args.len().min(1), command.into());
+    }
+    args
+}
+
+fn parse_args<T: Parser>(args: impl IntoIterator<Item = OsString>) -> T {
     let environment =
         Environment::read().unwrap_or_else(|error| clap::Error::raw(clap::error::ErrorKind::Io, error).exit());
-    match try_parse(std::env::args_os(), &environment) {
+    match try_parse(args, &environment) {
         Ok(settings) => settings,
         // A setting that cannot be read is what a check is for: a problem like the others, with their exit code.
         Err(error) if error.use_stderr() && std::env::args().skip(1).take(2).eq(["config", "check"]) => {
@@ -383,6 +404,22 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_is_left_out_is_put_in() {
+        for (given, whole) in [
+            ("worker", "worker run"),
+            ("worker --eval-port 1", "worker run --eval-port 1"),
+            ("worker run --eval-port 1", "worker run --eval-port 1"),
+            ("worker config check", "worker config check"),
+            ("worker rnu", "worker rnu"),
+            ("worker --help", "worker --help"),
+            ("worker -V", "worker -V"),
+        ] {
+            let args = with_command(given.split(' ').map(OsString::from).collect(), "run");
+            assert_eq!(args, whole.split(' ').map(OsString::from).collect::<Vec<_>>());
+        }
+    }
 
     #[derive(Debug, Parser)]
     struct Settings {

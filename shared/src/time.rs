@@ -19,7 +19,41 @@ pub fn rfc3339(ms: i64) -> String {
 /// since 1970 (truncated). Anything else is `None`.
 #[must_use]
 pub fn parse_instant(text: &str) -> Option<i64> {
-    text.trim().parse::<Timestamp>().ok().map(|instant| instant.as_nanosecond().div_euclid(1_000_000) as i64)
+    let text = text.trim();
+    if !is_rfc3339(text.as_bytes()) {
+        return None;
+    }
+    text.parse::<Timestamp>().ok().map(|instant| instant.as_nanosecond().div_euclid(1_000_000) as i64)
+}
+
+/// Whether a text has the shape of RFC 3339. jiff reads more: times without seconds or dashes, offsets of 25 hours.
+fn is_rfc3339(text: &[u8]) -> bool {
+    let like = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(byte, like)| match like {
+                b'0' => byte.is_ascii_digit(),
+                b'T' => matches!(byte, b'T' | b't' | b' '),
+                b'+' => matches!(byte, b'+' | b'-'),
+                other => byte == other,
+            })
+    };
+    let Some((time, rest)) = text.split_at_checked(19) else { return false };
+    let offset = match rest {
+        [b'.', fraction @ ..] => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return false;
+            }
+            fraction.get(digits..).unwrap_or_default()
+        }
+        _ => rest,
+    };
+    let offset = match offset {
+        [b'Z' | b'z'] => true,
+        [_, hours @ ..] => (like(offset, b"+00:00") || like(offset, b"+0000")) && hours < &b"24"[..],
+        [] => false,
+    };
+    like(time, b"0000-00-00T00:00:00") && offset
 }
 
 #[cfg(test)]
@@ -32,7 +66,30 @@ mod tests {
             assert_eq!(parse_instant(text).map(rfc3339).as_deref(), Some("2016-04-12T12:17:20.486Z"), "{text}");
         }
         assert_eq!(parse_instant("2016-04-12T12:17:20+0000").map(rfc3339).as_deref(), Some("2016-04-12T12:17:20.000Z"));
+        for text in ["2016-04-12t12:17:20z", "2016-04-12 12:17:20Z", " 2016-04-12T07:47:20.0-04:30 "] {
+            assert_eq!(parse_instant(text).map(rfc3339).as_deref(), Some("2016-04-12T12:17:20.000Z"), "{text}");
+        }
         for text in ["", "None", "2016-04-12", "2016-04-12T12:17:20", "yesterday"] {
+            assert_eq!(parse_instant(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_rfc_3339_is_not_read() {
+        for text in [
+            "2016-04-12T12:17Z",
+            "20160412T121720Z",
+            "2016-04-12T12:17:20,5Z",
+            "2016-04-12T12:17:20.Z",
+            "2016-04-12T12:17:20 Z",
+            "2016-04-12T12:17:20+02",
+            "2016-04-12T12:17:20+25:00",
+            "2016-04-12T12:17:20+02:00:00",
+            "2016-04-12T12:17:20Z[UTC]",
+            "2016-04-12T12:17:20+02:00[Europe/Madrid]",
+            "+002016-04-12T12:17:20Z",
+            "2016-04-12T24:17:20Z",
+        ] {
             assert_eq!(parse_instant(text), None, "{text}");
         }
     }

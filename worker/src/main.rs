@@ -13,5 +13,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     // mongodb and reqwest share one TLS provider, which must be named before the first connection of either.
     drop(rustls::crypto::ring::default_provider().install_default());
-    config::parse::<Command>().run().await
+    config::parse_or::<Command>("run").run().await
 }

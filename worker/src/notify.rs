@@ -96,8 +96,7 @@ impl Notifier {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(pipeline: Arc<Pipeline>, eval: &EvalArgs, teller: Teller) -> Result<Self, reqwest::Error> {
-        let http =
-            reqwest::Client::builder().connect_timeout(Duration::from_secs(3)).timeout(PATIENCE).no_proxy().build()?;
+        let http = client()?;
         let url = format!("http://{}:{}/api/event", eval.eval_host, eval.eval_port);
         let outages = Throttle::new(Duration::from_secs(60));
         Ok(Self { pipeline, http, url, failing: AtomicBool::new(false), outages, teller })
@@ -268,6 +267,17 @@ impl Notifier {
     }
 }
 
+/// A client that follows no redirect: it would turn the POST into a GET, and the page that this finds (of a proxy that
+/// wants a login, say) would pass for LD Eval's answer.
+fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
 /// Why, and only that: what the client was about says nothing more, and the URL may carry a password in odd settings.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -296,7 +306,28 @@ fn judge(status: StatusCode, wait: Option<Duration>) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_redirect_is_no_acceptance() {
+        // As main does; without it no client can be made.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/event", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            for answer in ["302 Found\r\nLocation: /login", "200 OK"] {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                assert_ne!(connection.read(&mut [0; 4096]).await.unwrap(), 0);
+                let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let response = client().unwrap().post(url).body("{}").send().await.unwrap();
+        server.abort();
+        assert!(matches!(judge(response.status(), None), Answer::Later(..)), "{}", response.status());
+    }
 
     #[test]
     fn only_a_client_error_that_will_not_pass_is_final() {

@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for CourseSeed<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Course, A::Error> {
         let mut teams = None;
-        let mut texts = HashMap::<&'static str, String>::new();
+        let mut texts = HashMap::<&'static str, Option<String>>::new();
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             self.place.field.replace(Some(name.clone()));
@@ -182,12 +182,13 @@ impl<'de> Visitor<'de> for CourseSeed<'_, '_> {
                 Some("teams") => {
                     teams = Some(map.next_value_seed(TeamsSeed { earlier: &mut *self.earlier, course: self.name })?)
                 }
-                Some(field) => drop(texts.insert(field, map.next_value_seed(TextSeed)?)),
+                Some(field) => drop(texts.insert(field, map.next_value_seed(SettingSeed)?)),
                 None => return Err(A::Error::custom(format!("no such field; a course may have {FIELDS}"))),
             }
             self.place.field.replace(None);
         }
-        let mut both = |first: &'static str, second: &'static str| match (texts.remove(first), texts.remove(second)) {
+        let mut text = |field| texts.remove(field).flatten();
+        let mut both = |first: &'static str, second: &'static str| match (text(first), text(second)) {
             (None, Some(_)) => {
                 self.place.field.replace(Some(first.to_owned()));
                 Err(A::Error::custom(format!("it is missing, but {second} is there, which is of no use without it")))
@@ -205,7 +206,7 @@ impl<'de> Visitor<'de> for CourseSeed<'_, '_> {
         Ok(Course {
             name: self.name.to_owned(),
             teams: teams.ok_or_else(|| A::Error::custom("\"teams\" is missing: list the course's teams"))?,
-            github_token: secret(texts.remove("github_token")),
+            github_token: secret(text("github_token")),
             taiga_user,
             taiga_password: secret(taiga_password),
             github_keys: keys(github_keys),
@@ -270,7 +271,34 @@ impl<'de> Visitor<'de> for TeamsSeed<'_> {
     }
 }
 
-/// A text that is not empty.
+/// A text, or nothing: an empty secret is no secret (CONTRACT §1), so `""` and `null` are a field left out.
+struct SettingSeed;
+
+impl<'de> DeserializeSeed<'de> for SettingSeed {
+    type Value = Option<String>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Option<String>, D::Error> {
+        json.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for SettingSeed {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or null")
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, json: D) -> Result<Option<String>, D::Error> {
+        TextSeed.deserialize(json).map(|text| Some(text).filter(|text| !text.trim().is_empty()))
+    }
+}
+
+/// A text.
 struct TextSeed;
 
 impl<'de> DeserializeSeed<'de> for TextSeed {
@@ -291,11 +319,7 @@ impl<'de> Visitor<'de> for TextSeed {
     refuse!("it must be a text in quotes"; scalar, list, object);
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
-        if text.trim().is_empty() {
-            Err(E::custom("it is empty: leave the field out instead"))
-        } else {
-            Ok(text.to_owned())
-        }
+        Ok(text.to_owned())
     }
 }
 

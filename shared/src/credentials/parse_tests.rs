@@ -36,6 +36,22 @@ fn an_empty_object_and_a_byte_order_mark_are_fine() {
     assert_eq!(read("\u{feff}{\"a\": {\"teams\": []}}\r\n").unwrap().iter().count(), 1);
 }
 
+/// As whoever fills in a copy of the example leaves what is not needed.
+#[test]
+fn an_empty_or_null_setting_is_one_left_out() {
+    for nothing in ["\"\"", "\"  \"", "null"] {
+        let fields = FIELDS.split(", ").filter(|field| *field != "teams").map(|field| format!("{field:?}: {nothing}"));
+        let text = format!(r#"{{"a": {{"teams": ["T"], {}}}}}"#, fields.collect::<Vec<_>>().join(", "));
+        let courses = read(&text).unwrap();
+        let course = courses.course_of(&Project::new("T").unwrap()).unwrap();
+        assert!([Source::Github, Source::Taiga, Source::Excel].iter().all(|of| course.signing_keys(*of).is_none()));
+        assert!(course.github_token.is_none() && course.taiga_user.is_none() && course.taiga_password.is_none());
+    }
+    let courses = read(r#"{"a": {"teams": ["T"], "github_secret": "g", "github_secret_previous": ""}}"#).unwrap();
+    let keys = courses.course_of(&Project::new("T").unwrap()).unwrap().signing_keys(Source::Github).unwrap();
+    assert!(keys.current.expose() == "g" && keys.previous.is_none());
+}
+
 /// Every refusal names file, line, course and field, and repeats no value.
 #[test]
 fn a_mistake_is_refused_with_its_place() {
@@ -50,10 +66,6 @@ fn a_mistake_is_refused_with_its_place() {
             format!("{course}, field \"github_secret\": it must be a text in quotes"),
         ),
         (
-            r#"{"a": {"teams": ["T"],NL "github_secret": null}}"#,
-            format!("{course}, field \"github_secret\": it must be a text in quotes"),
-        ),
-        (
             r#"{"a": {"teams": ["T"],NL "github_secret": {"SECRET": 1}}}"#,
             format!("{course}, field \"github_secret\": it must be a text in quotes"),
         ),
@@ -62,12 +74,16 @@ fn a_mistake_is_refused_with_its_place() {
             format!("{course}, field \"github_token\": it must be a text in quotes"),
         ),
         (
-            r#"{"a": {"teams": ["T"],NL "excel_secret": ""}}"#,
-            format!("{course}, field \"excel_secret\": it is empty: leave the field out instead"),
+            r#"{"a": {"teams": ["T"],NL "taiga_user": "SECRET", "taiga_password": ""}}"#,
+            format!(
+                "{course}, field \"taiga_password\": it is missing, but taiga_user is there, which is of no use without it"
+            ),
         ),
         (
-            r#"{"a": {"teams": ["T"],NL "taiga_secret_previous": "  "}}"#,
-            format!("{course}, field \"taiga_secret_previous\": it is empty: leave the field out instead"),
+            r#"{"a": {"teams": ["T",NL ""]}}"#,
+            format!(
+                "{course}, field \"teams\": team number 2 is not a name a webhook's URL can have: 1 to 64 characters of A-Z, a-z, 0-9, _ and -"
+            ),
         ),
         (
             r#"{"a": {"teams": ["T"], "github_secret": "x",NL "github_secret": "y"}}"#,

@@ -24,6 +24,8 @@ use clap::{Parser, Subcommand};
 use self::terminal::exit;
 
 /// LD Connect's worker: turns webhooks waiting in JetStream into MongoDB documents and tells LD Eval.
+///
+/// Without a command it does that, as `worker run` does, whose --help lists the settings.
 #[derive(Debug, Parser)]
 #[command(version, name = "worker", after_help = exit::HELP)]
 pub struct Command {
@@ -33,7 +35,7 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
-    /// Work until stopped: consume, store, notify.
+    /// Work until stopped: consume, store, notify; also without a command.
     Run(Box<run::Options>),
     /// Bring what the Python service stored into the collections of this one.
     Migrate(Box<migrate::Options>),

@@ -32,6 +32,8 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now_ms: i64) 
             None => Judged::Answer,
         },
         StatusCode::REQUEST_TIMEOUT => Judged::Failing,
+        // "There is no such thing here" (GraphQL, of a server that only has REST) is no failure that passes.
+        StatusCode::NOT_IMPLEMENTED => Judged::Answer,
         status if status.is_server_error() => match retry_after(headers, now_ms) {
             Some(wait) => Judged::Limited(Some(wait)),
             None => Judged::Failing,
@@ -144,7 +146,9 @@ mod tests {
         let words = r#"{"message":"You have exceeded a secondary rate limit."}"#;
         assert_eq!(of(403, &[("x-ratelimit-remaining", "4000"), reset], words), Judged::Limited(None));
         assert_eq!(of(429, &[], ""), Judged::Limited(None));
-        for (status, expected) in [(200, Judged::Answer), (401, Judged::Answer), (404, Judged::Answer)] {
+        for (status, expected) in
+            [(200, Judged::Answer), (401, Judged::Answer), (404, Judged::Answer), (501, Judged::Answer)]
+        {
             assert_eq!(of(status, &[("x-ratelimit-remaining", "0"), reset], ""), expected);
         }
         for status in [408, 500, 502, 503] {

@@ -25,11 +25,16 @@ pub(super) fn task(message: &str) -> (bool, Bson) {
     (true, number)
 }
 
-/// The three ways to begin, to want and to say why (CONTRACT §3, pattern), in lower case.
+/// The three ways to begin, to want and to say why (CONTRACT §3, pattern), in lower case. An accent may also be
+/// a character of its own: what is pasted from a Mac often is written so, and looks the same.
 const PATTERNS: [(&str, &str, &[&str]); 3] = [
     ("as", "i want", &["so that", "to"]),
-    ("como", "quiero", &["para", "por", "porque", "porqué", "de manera que", "de forma que"]),
-    ("com", "vull", &["per", "perquè", "perqué", "perque", "de manera que", "de forma que"]),
+    ("como", "quiero", &["para", "por", "porque", "porqué", "porque\u{301}", "de manera que", "de forma que"]),
+    (
+        "com",
+        "vull",
+        &["per", "perquè", "perque\u{300}", "perqué", "perque\u{301}", "perque", "de manera que", "de forma que"],
+    ),
 ];
 
 /// Whether a description is a user story: `as … i want … so that …` or its Spanish or Catalan form.
@@ -119,6 +124,9 @@ mod tests {
             "Com a alumne vull veure notes PERQUÈ m'interessa",
             "com a vull b de forma que c",
             "com a vull b per c",
+            "COM A VULL B PERQUE\u{300} C",
+            "com a vull b perque\u{301} c",
+            "como a quiero b porque\u{301} c",
             "**As a** user **I want** x **to** y",
             "as as a user i want want so that x",
             "has no as but as a b i want c to d",

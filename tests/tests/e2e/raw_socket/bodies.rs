@@ -9,14 +9,14 @@ pub(super) fn add(cases: &mut Cases) {
     for encoding in
         ["gzip", "deflate", "br", "zstd", "compress", "x-gzip", "identity, gzip", "gzip, identity", "*", "utf-8"]
     {
-        cases.github(&format!("Content-Encoding {encoding}"), 415, |raw| raw.with("Content-Encoding", encoding));
+        cases.github(&format!("Content-Encoding {encoding}"), 400, |raw| raw.with("Content-Encoding", encoding));
     }
     cases.github("Content-Encoding identity", Stored, |raw| raw.with("Content-Encoding", "identity"));
     cases.github("Content-Encoding Identity", Stored, |raw| raw.with("Content-Encoding", "Identity"));
-    cases.github("Content-Encoding twice, the second one gzip", 415, |raw| {
+    cases.github("Content-Encoding twice, the second one gzip", 400, |raw| {
         raw.plus("Content-Encoding: identity").plus("Content-Encoding: gzip")
     });
-    cases.github("Content-Encoding gzip and a wrong signature", 415, |raw| {
+    cases.github("Content-Encoding gzip and a wrong signature", 403, |raw| {
         raw.with("Content-Encoding", "gzip").signed_with("guessed")
     });
     for kind in [
