@@ -17,10 +17,10 @@ target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
 prometheus, grafana = root / "config_files" / "prometheus", root / "config_files" / "grafana"
 
 
-def promtool():
-    """A promtool on PATH, or the one of Debian's package, unpacked under target/."""
-    kept = target / "promtool"
-    found = shutil.which("promtool") or (kept.exists() and str(kept))
+def fetched(program):
+    """`promtool` or `prometheus`: the one on PATH, or that of Debian's package, unpacked under target/."""
+    kept = target / program
+    found = shutil.which(program) or (kept.exists() and str(kept))
     if found or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         return found
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +32,8 @@ def promtool():
         package = next(pathlib.Path(folder).glob("prometheus*.deb"), None)
         if not package or subprocess.run(["dpkg-deb", "-x", package, folder], **quiet).returncode:
             return None
-        shutil.copy(pathlib.Path(folder) / "usr" / "bin" / "promtool", kept)
+        for both in ("promtool", "prometheus"):
+            shutil.copy(pathlib.Path(folder) / "usr" / "bin" / both, target / both)
     return str(kept)
 
 
@@ -42,47 +43,55 @@ def run(*command):
         sys.exit(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}")
 
 
-def expressions(dashboard):
+dashboard = json.loads((grafana / "ld-connect.json").read_text())
+
+
+def expressions():
+    """Title and expression of everything that a panel shows."""
     for panel in dashboard["panels"]:
         for aim in panel.get("targets", []):
             yield panel["title"], aim["expr"].replace("$__rate_interval", "5m")
 
 
-dashboard = json.loads((grafana / "ld-connect.json").read_text())
-asked = list(expressions(dashboard))
-ids = [panel["id"] for panel in dashboard["panels"]]
-assert len(ids) == len(set(ids)), "two panels of the dashboard have the same id"
-for panel in dashboard["panels"]:
-    assert panel["type"] == "row" or panel["description"], f"{panel['title']} does not say what it shows"
+def main():
+    asked = list(expressions())
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids)), "two panels of the dashboard have the same id"
+    for panel in dashboard["panels"]:
+        assert panel["type"] == "row" or panel["description"], f"{panel['title']} does not say what it shows"
 
-alerts = [line.split(":")[1].strip() for line in (prometheus / "rules.yml").read_text().splitlines() if "- alert:" in line]
-tests = (prometheus / "rules_test.yml").read_text()
-untested = [alert for alert in alerts if f"alertname: {alert}\n" not in tests]
-assert alerts and not untested, f"rules_test.yml does not make these true: {untested}"
+    alerts = [line.split(":")[1].strip() for line in (prometheus / "rules.yml").read_text().splitlines() if "- alert:" in line]
+    tests = (prometheus / "rules_test.yml").read_text()
+    untested = [alert for alert in alerts if f"alertname: {alert}\n" not in tests]
+    assert alerts and not untested, f"rules_test.yml does not make these true: {untested}"
 
-operations = (root / "docs" / "operations.md").read_text()
-unsaid = [alert for alert in alerts if f"`{alert}`" not in operations]
-assert not unsaid, f"docs/operations.md does not list {unsaid}"
+    operations = (root / "docs" / "operations.md").read_text()
+    unsaid = [alert for alert in alerts if f"`{alert}`" not in operations]
+    assert not unsaid, f"docs/operations.md does not list {unsaid}"
 
-tool = promtool()
-if tool:
-    run(tool, "check", "config", "prometheus.yml")
-    run(tool, "check", "rules", "rules.yml")
-    run(tool, "test", "rules", "rules_test.yml")
-    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-        # An expression is understood when it can be a rule.
-        rules = [{"record": "x", "labels": {"n": str(n)}, "expr": expr} for n, (_, expr) in enumerate(asked)]
-        json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
-        file.flush()
-        run(tool, "check", "rules", file.name)
-    print(f"{len(alerts)} alerts fire in their tests, and {len(asked)} expressions of the dashboard are understood")
-else:
-    print("left out: promtool (apt-get install prometheus); no alert was tried")
-    try:
-        import yaml
-    except ImportError:
-        print("left out: the YAML files (pip install pyyaml)")
+    tool = fetched("promtool")
+    if tool:
+        run(tool, "check", "config", "prometheus.yml")
+        run(tool, "check", "rules", "rules.yml")
+        run(tool, "test", "rules", "rules_test.yml")
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            # An expression is understood when it can be a rule.
+            rules = [{"record": "x", "labels": {"n": str(n)}, "expr": expr} for n, (_, expr) in enumerate(asked)]
+            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+            file.flush()
+            run(tool, "check", "rules", file.name)
+        print(f"{len(alerts)} alerts fire in their tests, and {len(asked)} expressions of the dashboard are understood")
     else:
-        for file in sorted((root / "config_files").glob("**/*.yml")):
-            yaml.safe_load(file.read_text())
-    print(f"read the dashboard and the names of {len(alerts)} alerts, each of which has a test")
+        print("left out: promtool (apt-get install prometheus); no alert was tried")
+        try:
+            import yaml
+        except ImportError:
+            print("left out: the YAML files (pip install pyyaml)")
+        else:
+            for file in sorted((root / "config_files").glob("**/*.yml")):
+                yaml.safe_load(file.read_text())
+        print(f"read the dashboard and the names of {len(alerts)} alerts, each of which has a test")
+
+
+if __name__ == "__main__":
+    main()

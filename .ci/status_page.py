@@ -133,7 +133,7 @@ def wait_for_teams(base):
 
 @contextlib.contextmanager
 def stack():
-    """`cargo dev` with its demonstration; gives a worker's admin address."""
+    """`cargo dev` with its demonstration; gives what it prints, such as `WORKER_0_ADMIN_URL`."""
     with tempfile.TemporaryFile("w+") as log:
         command = ["cargo", "dev", "--fresh", "--print-env"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
@@ -145,7 +145,7 @@ def stack():
                         log.seek(0)
                         sys.exit(f"cargo dev did not start:\n{log.read()}")
                     told.update([line.strip().split("=", 1)])
-                yield told["WORKER_0_ADMIN_URL"]
+                yield told
             finally:
                 process.terminate()
 
@@ -156,7 +156,9 @@ def main():
     if not program:
         print("left out: there is no Chromium here (apt-get install chromium)")
         return 0
-    with contextlib.nullcontext(sys.argv[1]) if len(sys.argv) > 1 else stack() as base:
+    given = {"WORKER_0_ADMIN_URL": sys.argv[1]} if len(sys.argv) > 1 else None
+    with contextlib.nullcontext(given) if given else stack() as told:
+        base = told["WORKER_0_ADMIN_URL"]
         wait_for_teams(base)
         return look(program, base)
 

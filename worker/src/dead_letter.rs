@@ -3,7 +3,7 @@
 //! A message of `LD_DEAD` has the original bytes and our original headers, and beside them:
 //!
 //! ```text
-//! LD-Dead-Reason    unreadable, no_identity, unknown_event, unstorable, panic, redelivered_too_often, eval_refused, enrich_unreadable
+//! LD-Dead-Reason    why, in a word: see [`Reason`]
 //! LD-Dead-Error     what is wrong, for a person
 //! LD-Dead-Subject   where the message was
 //! LD-Dead-Sequence  its stream sequence there
@@ -18,10 +18,50 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
+use clap::ValueEnum;
 use shared::envelope::{header, header_safe};
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::time::{now_ms, rfc3339};
 use shared::topology::{Topology, UNKNOWN};
+
+/// Why something is dead, under which letters are listed, counted and sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Reason {
+    /// Not the JSON its source sends, or a message that ingress did not write.
+    Unreadable,
+    /// An id is missing without which there is no document.
+    NoIdentity,
+    /// No document comes of this kind of event.
+    UnknownEvent,
+    /// MongoDB refuses the document.
+    Unstorable,
+    /// A bug of ours.
+    Panic,
+    /// Every worker that took it died.
+    RedeliveredTooOften,
+    /// LD Eval answered a notification with a 4xx.
+    EvalRefused,
+    /// What a provider answered to a look-up, or the look-up itself, makes no sense.
+    EnrichUnreadable,
+}
+
+impl Reason {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::NoIdentity => "no_identity",
+            Self::UnknownEvent => "unknown_event",
+            Self::Unstorable => "unstorable",
+            Self::Panic => "panic",
+            Self::RedeliveredTooOften => "redelivered_too_often",
+            Self::EvalRefused => "eval_refused",
+            Self::EnrichUnreadable => "enrich_unreadable",
+        }
+    }
+}
 
 /// What every header of a letter's own begins with.
 pub const PREFIX: &str = "LD-Dead-";
@@ -53,7 +93,7 @@ pub async fn publish(
     publisher: &Publisher,
     topology: &Topology,
     message: &Message,
-    reason: &str,
+    reason: Reason,
     error: &str,
 ) -> Result<(), PublishError> {
     let originals = message.headers.clone().unwrap_or_default();
@@ -64,7 +104,7 @@ pub async fn publish(
         }
     }
     let error: String = error.chars().take(ERROR_CHARS).collect();
-    headers.insert(REASON, reason);
+    headers.insert(REASON, reason.as_str());
     headers.insert(ERROR, header_safe(&error).as_ref());
     headers.insert(SUBJECT, message.subject.as_str());
     headers.insert(AT, rfc3339(now_ms()).as_str());
@@ -84,8 +124,25 @@ pub async fn publish(
     let named = |name, otherwise| originals.get(name).map_or(otherwise, |value| value.as_str());
     let token = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let safe = |text| if token(text) { text } else { UNKNOWN };
-    let subject =
-        topology.dead_subject(reason, safe(named(header::SOURCE, UNKNOWN)), safe(named(header::PROJECT, UNKNOWN)));
+    let subject = topology.dead_subject(
+        reason.as_str(),
+        safe(named(header::SOURCE, UNKNOWN)),
+        safe(named(header::PROJECT, UNKNOWN)),
+    );
     let letter = Outgoing { subject, headers, payload: message.payload.clone() };
-    publisher.publish(letter).await.map(drop)
+    publisher.publish(letter).await?;
+    metrics::counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(1);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_command_line_are_those_of_the_letters() {
+        for reason in Reason::value_variants() {
+            assert_eq!(reason.to_possible_value().unwrap().get_name(), reason.as_str());
+        }
+    }
 }

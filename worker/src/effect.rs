@@ -12,6 +12,8 @@ use bson::{Bson, Document};
 use serde::Serialize;
 use shared::envelope::{header, header_safe};
 
+use crate::dead_letter::Reason;
+
 /// Which collection a document lives in (CONTRACT §3). The collection's full name is
 /// `<source>_<prj>.<suffix>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -264,14 +266,14 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// The word under which dead letters are listed and counted.
+    /// Under which reason its dead letter is listed and counted.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::Shape(_) => "unreadable",
-            Self::MissingKey(_) => "no_identity",
-            Self::UnknownEvent(_) => "unknown_event",
-            Self::Unstorable(_) => "unstorable",
+            Self::Shape(_) => Reason::Unreadable,
+            Self::MissingKey(_) => Reason::NoIdentity,
+            Self::UnknownEvent(_) => Reason::UnknownEvent,
+            Self::Unstorable(_) => Reason::Unstorable,
         }
     }
 }

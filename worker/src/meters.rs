@@ -1,11 +1,14 @@
 //! What the worker's metrics mean; all of them, with ingress's, are in `docs/metrics.md`, which a test compares
 //! with a running system.
 
+use clap::ValueEnum as _;
 use metrics::{
     counter, describe_counter as count, describe_gauge as gauge, describe_histogram as histogram, gauge as level,
 };
 use shared::ids::Source;
 use shared::topology::{StreamName, Topology};
+
+use crate::dead_letter::Reason;
 
 /// The kinds of events that documents come of (CONTRACT §2): labels must not be others' words.
 const EVENTS: [&str; 10] = [
@@ -61,6 +64,9 @@ pub fn describe() {
     gauge!("ldconnect_enrich_token_stopped", "1 while a token rests because of a limit");
     for outcome in ["accepted", "later", "refused"] {
         counter!("ldconnect_notify_total", "outcome" => outcome).increment(0);
+    }
+    for reason in Reason::value_variants() {
+        counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(0);
     }
     counter!("ldconnect_redeliveries_total").increment(0);
     level!("ldconnect_notify_last_accepted_timestamp_seconds").set(0.0);

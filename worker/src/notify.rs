@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::EvalArgs;
 use crate::consumer::pull::Puller;
 use crate::consumer::{POLL, Pipeline};
-use crate::dead_letter;
+use crate::dead_letter::{self, Reason};
 use crate::effect::{Notification, Origin};
 use crate::status::Teller;
 
@@ -224,9 +224,8 @@ impl Notifier {
             Answer::Refused(error) => {
                 self.recovered();
                 let Pipeline { publisher, topology, .. } = &*self.pipeline;
-                match dead_letter::publish(publisher, topology, &message, "eval_refused", &error).await {
+                match dead_letter::publish(publisher, topology, &message, Reason::EvalRefused, &error).await {
                     Ok(()) => {
-                        metrics::counter!("ldconnect_dead_letters_total", "reason" => "eval_refused").increment(1);
                         tracing::error!(%error, delivery.id = origin.id(), "LD Eval refused a notification; it went to LD_DEAD, look at it with `worker dead-letters`");
                         AckKind::Ack
                     }

@@ -181,7 +181,7 @@ fn normalised(source: Source, input: &[u8]) -> Result<String, String> {
                     outcome += &storable(effect).map_err(|error| format!("{event}: {error}"))?;
                 }
             }
-            Err(reject) => outcome += &format!(" {}", reject.reason()),
+            Err(reject) => outcome += &format!(" {}", reject.reason().as_str()),
         }
     }
     Ok(outcome)

@@ -166,6 +166,7 @@ async fn a_wrong_argument_names_itself_and_shows_what_would_be_right() {
         (&["replay", "--prj", "a.b"][..], "--prj", "A-Z"),
         (&["replay", "--source", "gitlab"][..], "--source", "github, taiga or excel"),
         (&["dead-letters", "redrive"][..], "--all", "Usage"),
+        (&["dead-letters", "list", "--reason", "poison"][..], "--reason", "unstorable"),
         (&["dead-letters", "purge", "--older-than", "old"][..], "--older-than", "Usage"),
         (&["dead-letters", "purge", "--older-than", "1d", "--yes", "--dry-run"][..], "--dry-run", "Usage"),
         (&["completions", "tcsh"][..], "SHELL", "bash"),

@@ -19,7 +19,7 @@ use shared::publish::{Outgoing, Publisher};
 use shared::topology::{StreamName, Topology};
 
 use super::terminal::{ConnectArgs, Connection, Exit, Interrupt, Output, Progress, count, delete, finish, say, tell};
-use crate::dead_letter;
+use crate::dead_letter::{self, Reason};
 
 /// What to do with dead letters.
 #[derive(Debug, Args)]
@@ -72,9 +72,9 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Filter {
-    /// Only those with this reason, such as unreadable.
+    /// Only those with this reason.
     #[arg(long)]
-    reason: Option<String>,
+    reason: Option<Reason>,
     /// Only those of this project.
     #[arg(long)]
     prj: Option<Project>,
@@ -95,7 +95,7 @@ struct Chosen {
 impl Filter {
     /// Their subjects: reason and project are in them.
     fn subject(&self, topology: &Topology) -> String {
-        topology.dead_filter(self.reason.as_deref(), self.prj.as_ref())
+        topology.dead_filter(self.reason.map(Reason::as_str), self.prj.as_ref())
     }
 }
 

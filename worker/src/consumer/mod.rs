@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::process::{Attempt, Outage};
 use self::pull::Puller;
 use self::settle::{Settler, Verdict};
+use crate::dead_letter::Reason;
 use crate::enrich::Tokens;
 use crate::forgotten::Known;
 use crate::store::{LARGE, Store};
@@ -206,7 +207,7 @@ pub async fn work(pipeline: &Pipeline, messages: Vec<Message>, hard: &Cancellati
         for message in suspects {
             if delivered(&message) >= HOPELESS {
                 let error = format!("delivered {HOPELESS} times, and no worker lived to settle it");
-                settler.settle(&message, Verdict::dead("redelivered_too_often", error)).await;
+                settler.settle(&message, Verdict::dead(Reason::RedeliveredTooOften, error)).await;
             } else {
                 work_together(pipeline, &settler, vec![message], hard).await;
             }
@@ -248,7 +249,7 @@ async fn work_together(pipeline: &Pipeline, settler: &Settler<'_>, messages: Vec
                     settler.settle(message, Verdict::dead(reason, error)).await;
                 } else {
                     tracing::warn!(
-                        reason,
+                        reason = reason.as_str(),
                         size = messages.len(),
                         "a batch was refused as a whole; trying its events one by one"
                     );

@@ -12,6 +12,7 @@ use shared::ids::Source;
 
 use super::Pipeline;
 use super::settle::Verdict;
+use crate::dead_letter::Reason;
 use crate::effect::Notification;
 use crate::enrich::lookup::Asker;
 use crate::enrich::{self, Lookups, Tokens};
@@ -32,7 +33,7 @@ pub enum Attempt {
     /// The batch was refused as a whole, or broke the worker's code: find the culprit one by one.
     Poisoned {
         /// For the dead letter, if the batch is a single event.
-        reason: &'static str,
+        reason: Reason,
         /// What happened.
         error: String,
     },
@@ -54,7 +55,7 @@ pub async fn attempt(pipeline: &Pipeline, messages: &[Message]) -> Result<Attemp
     // A panic in code of ours must cost one event, not the worker.
     match AssertUnwindSafe(attempt_unguarded(pipeline, messages)).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Ok(Attempt::Poisoned { reason: "panic", error: panic_text(panic.as_ref()) }),
+        Err(panic) => Ok(Attempt::Poisoned { reason: Reason::Panic, error: panic_text(panic.as_ref()) }),
     }
 }
 
@@ -72,7 +73,7 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
                         look_up(&mut lookups, &pipeline.tokens, &event, &notifications, label.0);
                         // Into the batch at once: what is encoded takes less room than what is understood.
                         if let Err(error) = batch.add(event) {
-                            return Ok(Attempt::Poisoned { reason: "unstorable", error: error.to_string() });
+                            return Ok(Attempt::Poisoned { reason: Reason::Unstorable, error: error.to_string() });
                         }
                         // `worker backfill` tells LD Eval at its end, once for all.
                         let quiet = backfill && !pipeline.tells_of_backfills;
@@ -87,14 +88,14 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
             Ok(refusals) => refusals,
             Err(StoreError::Outage(error)) => return Err(Outage(error)),
             Err(error @ StoreError::Command { .. }) => {
-                return Ok(Attempt::Poisoned { reason: "unstorable", error: error.to_string() });
+                return Ok(Attempt::Poisoned { reason: Reason::Unstorable, error: error.to_string() });
             }
         };
         if !refusals.is_empty() {
             // A refused document may have stood for older, good events of its entity: again, without it.
             for refusal in refusals {
                 if let Some(Understood { index, .. }) = understood.get(refusal.event) {
-                    verdicts[*index] = Verdict::dead("unstorable", refusal.error);
+                    verdicts[*index] = Verdict::dead(Reason::Unstorable, refusal.error);
                 }
             }
             continue;
@@ -140,10 +141,10 @@ struct Meaning {
 /// What a message means, or why it can never be processed.
 fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> {
     survive(|| {
-        let headers = message.headers.as_ref().ok_or_else(|| Verdict::dead("unreadable", "it has no headers"))?;
+        let headers = message.headers.as_ref().ok_or_else(|| Verdict::dead(Reason::Unreadable, "it has no headers"))?;
         let envelope =
-            Envelope::decode(headers, &message.payload).map_err(|error| Verdict::dead("unreadable", error))?;
-        let info = message.info().map_err(|error| Verdict::dead("unreadable", error))?;
+            Envelope::decode(headers, &message.payload).map_err(|error| Verdict::dead(Reason::Unreadable, error))?;
+        let info = message.info().map_err(|error| Verdict::dead(Reason::Unreadable, error))?;
         let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
         let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX))
             .map_err(|reject| Verdict::dead(reject.reason(), &reject))?;
@@ -166,7 +167,7 @@ fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> 
 /// A panic in code of ours is the event's death, not the worker's.
 fn survive<T>(read: impl FnOnce() -> Result<T, Verdict>) -> Result<T, Verdict> {
     std::panic::catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|panic| Err(Verdict::dead("panic", panic_text(panic.as_ref()))))
+        .unwrap_or_else(|panic| Err(Verdict::dead(Reason::Panic, panic_text(panic.as_ref()))))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -182,7 +183,7 @@ mod tests {
     fn a_panic_makes_a_dead_letter_that_says_what_happened() {
         let verdict = survive::<()>(|| panic!("index out of bounds")).unwrap_err();
         let Verdict::Dead { reason, error } = verdict else { panic!("{verdict:?}") };
-        assert_eq!(reason, "panic");
+        assert_eq!(reason, Reason::Panic);
         assert!(error.contains("index out of bounds"), "{error}");
         assert!(survive(|| Ok(1)).is_ok_and(|one| one == 1));
     }

@@ -8,7 +8,7 @@ use shared::retry::Policy;
 use shared::trace;
 
 use super::Pipeline;
-use crate::dead_letter;
+use crate::dead_letter::{self, Reason};
 
 /// How long an event waits when its dead letter could not be written.
 const DEAD_LETTER_LATER: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -20,8 +20,8 @@ pub enum Verdict {
     Done,
     /// It can never be processed: to the dead letters, then acknowledge.
     Dead {
-        /// The word it is listed under.
-        reason: &'static str,
+        /// What it is listed under.
+        reason: Reason,
         /// What is wrong.
         error: String,
     },
@@ -31,7 +31,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// To the dead letters.
-    pub fn dead(reason: &'static str, error: impl ToString) -> Self {
+    pub fn dead(reason: Reason, error: impl ToString) -> Self {
         Self::Dead { reason, error: error.to_string() }
     }
 }
@@ -55,7 +55,7 @@ impl<'a> Settler<'a> {
             Verdict::Dead { reason, .. } => {
                 let sequence = message.info().map_or(0, |info| info.stream_sequence);
                 tracing::warn!(
-                    dead.reason = reason,
+                    dead.reason = reason.as_str(),
                     stream.sequence = sequence,
                     "left out an event that cannot be processed"
                 );
@@ -85,18 +85,17 @@ impl<'a> Settler<'a> {
     }
 
     /// Writes the dead letter; the event is acknowledged only after that.
-    async fn bury(&self, message: &Message, reason: &'static str, error: &str) -> AckKind {
+    async fn bury(&self, message: &Message, reason: Reason, error: &str) -> AckKind {
         let info = message.info().ok();
         let (sequence, attempts) = info.map_or((0, 1), |info| (info.stream_sequence, info.delivered));
         match dead_letter::publish(&self.0.publisher, &self.0.topology, message, reason, error).await {
             Ok(()) => {
-                metrics::counter!("ldconnect_dead_letters_total", "reason" => reason).increment(1);
                 crate::meters::dead(&self.0.topology, message.subject.as_str());
                 let headers = message.headers.as_ref();
                 let delivery = headers.and_then(|headers| headers.get(header::DELIVERY)).map(|id| id.as_str());
                 tracing::error!(
                     delivery.id = delivery,
-                    dead.reason = reason,
+                    dead.reason = reason.as_str(),
                     stream.sequence = sequence,
                     subject = message.subject.as_str(),
                     attempts,

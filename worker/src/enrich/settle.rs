@@ -9,7 +9,7 @@ use shared::retry::Policy;
 
 use super::NotYet;
 use crate::consumer::Pipeline;
-use crate::dead_letter;
+use crate::dead_letter::{self, Reason};
 
 /// How a look-up waits after an answer that does not help.
 const LATER: Policy = Policy::new(Duration::from_secs(2), Duration::from_secs(900));
@@ -100,9 +100,8 @@ impl Settler {
 
     async fn bury(&self, message: &Message, error: &str, attempt: u32) -> (&'static str, AckKind) {
         let Pipeline { publisher, topology, .. } = &*self.pipeline;
-        match dead_letter::publish(publisher, topology, message, "enrich_unreadable", error).await {
+        match dead_letter::publish(publisher, topology, message, Reason::EnrichUnreadable, error).await {
             Ok(()) => {
-                metrics::counter!("ldconnect_dead_letters_total", "reason" => "enrich_unreadable").increment(1);
                 tracing::error!(%error, attempt, subject = %message.subject, "a look-up cannot be made and went to LD_DEAD; look at it with `worker dead-letters`");
                 ("dead", AckKind::Ack)
             }

@@ -121,7 +121,7 @@ fn readable(result: Result<Normalised, Reject>) -> Value {
             })
         }
         Err(reject) => {
-            serde_json::json!({ "reject": reject.reason(), "error": reject.to_string() })
+            serde_json::json!({ "reject": reject.reason().as_str(), "error": reject.to_string() })
         }
     }
 }
