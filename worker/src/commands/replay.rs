@@ -19,7 +19,7 @@ use shared::config::{CredentialsArgs, LogArgs};
 use shared::credentials;
 use shared::ids::{Project, Source};
 use shared::publish::Publisher;
-use shared::topology::{ACK_WAIT, StreamName};
+use shared::topology::{ACK_WAIT, StreamName, Topology};
 use tokio::task::JoinSet;
 
 use super::terminal::{
@@ -104,6 +104,14 @@ impl Question {
         }
     }
 
+    /// The subjects asked for; empty for all, which the server reads faster than any filter.
+    fn filter(&self, topology: &Topology) -> String {
+        match (self.source, &self.prj, &self.event) {
+            (None, None, None) => String::new(),
+            (source, prj, event) => topology.event_filter(source, prj.as_ref(), event.as_deref()),
+        }
+    }
+
     /// The same question has the same name.
     fn consumer_name(&self) -> String {
         // A relative time is another instant at each call; what was typed is the same.
@@ -142,8 +150,7 @@ async fn replay(options: Options) -> Result<Exit, String> {
     let connection = options.connect.open().await?;
     let stream = connection.stream(StreamName::Events).await?;
     let question = &options.question;
-    let (source, prj, event) = (question.source, question.prj.as_ref(), question.event.as_deref());
-    let filter = connection.topology.event_filter(source, prj, event);
+    let filter = question.filter(&connection.topology);
     let until = Until::of(question, stream.cached_info().state.last_sequence);
     let name = question.consumer_name();
     let left = stream.get_consumer(&name).await.ok();
@@ -300,6 +307,7 @@ async fn turn_by_turn(
     let (most, at_once) = options.portions();
     // Events behind the end that were pulled nonetheless. They are left alone: the workers have them.
     let mut strays = HashSet::new();
+    let mut begun = 0;
     while !interrupt.is_stopping() {
         // A place before a pull: what is pulled is worked on at once.
         settle(turns, progress, at_once - 1).await;
@@ -330,8 +338,8 @@ async fn turn_by_turn(
             let due = Duration::from_secs_f64(taken as f64 / f64::from(rate));
             interrupt.pause(due.saturating_sub(turn.elapsed())).await;
         }
-        let under_way = (turns.len() * most) as u64;
-        if nothing_came || !strays.is_empty() || progress.done() + under_way >= progress.total() {
+        begun += taken as u64;
+        if nothing_came || !strays.is_empty() || begun >= progress.total() {
             settle(turns, progress, 0).await;
             // The server may take a moment to count the last acks.
             for _ in 0..LOOKS {

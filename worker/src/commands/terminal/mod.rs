@@ -95,12 +95,15 @@ impl Connection {
     }
 }
 
-/// How many messages of a stream match a filter, from somewhere on.
+/// How many messages of a stream match a filter (all, when it is empty), from somewhere on.
 ///
 /// # Errors
 /// When the stream cannot be asked.
 pub async fn count(stream: &Stream, filter: &str, from: DeliverPolicy) -> Result<u64, String> {
-    let failed = |error: &dyn Display| format!("the messages of {filter} cannot be counted: {error}");
+    let failed = |error: &dyn Display| {
+        let of = if filter.is_empty() { &stream.cached_info().config.name } else { filter };
+        format!("the messages of {of} cannot be counted: {error}; check NATS_URL")
+    };
     // A consumer that nobody reads knows the number at once, however large it is.
     let config = pull::Config {
         ack_policy: AckPolicy::None,
