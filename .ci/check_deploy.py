@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Checks the Dockerfiles, the compose files and the Kubernetes manifests without running them, by their parsers and
-by the rules they are meant to keep. Needs PyYAML, hadolint and kubernetes-validate (.ci/run
+by the rules they are meant to keep (.ci/containers runs them). Needs PyYAML, hadolint and kubernetes-validate (.ci/run
 installs them); kubectl, from PATH or from PyPI; haproxy and shellcheck where they are there."""
 import io
 import os
@@ -190,7 +190,7 @@ with tempfile.TemporaryDirectory() as folder:
 ignored = subprocess.run(["git", "ls-files", "secrets"], cwd=root, capture_output=True, text=True).stdout.split()
 for file in ignored:
     need(file == "secrets/make" or file.endswith(".gitignore"), f"{file} is a secret, and in git")
-tool("shellcheck", "secrets/make", ".ci/run")
+tool("shellcheck", "secrets/make", ".ci/run", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
 tool("haproxy", "-c", "-f", "config_files/proxy/haproxy.cfg")
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------------
