@@ -18,7 +18,7 @@ use mongodb::options::WriteConcern;
 use serde_json::json;
 use shared::ids::Project;
 
-use super::terminal::{Exit, Output, finish, say, tell};
+use super::terminal::{Exit, Output, Progress, finish, say, tell};
 use crate::config::MongoArgs;
 use crate::effect::{Effect, Kind, Order};
 use crate::store::{Batch, Event, Store};
@@ -99,6 +99,11 @@ struct Source {
 impl Source {
     fn target(&self) -> String {
         self.kind.collection(&self.prj)
+    }
+
+    /// Of what it comes to; the line of the report takes its place in the end.
+    fn progress(&self, verb: &str, documents: usize) -> Progress {
+        Progress::new(format!("{}: {verb}", self.name), "documents", documents as u64)
     }
 }
 
@@ -192,7 +197,9 @@ impl Migration<'_> {
                 None => count.unusable += usize::from(!ours),
             }
         }
+        let mut progress = source.progress("settled", groups.len());
         for documents in groups.into_values() {
+            progress.add(1);
             // A pull request that was closed twice is as it was the last time; a commit as it was the first.
             let untouched = |document: &&Document| !document.contains_key("_ld");
             let ours = documents.iter().find(|document| !untouched(document));
@@ -269,7 +276,9 @@ impl Migration<'_> {
     /// Writes, and returns how many MongoDB refuses.
     async fn apply(&self, source: &Source, mut wanted: Vec<Moved>) -> Result<usize, String> {
         let mut refused = 0;
+        let mut progress = source.progress("moved", wanted.len());
         while !wanted.is_empty() {
+            progress.add(wanted.len().min(BATCH) as u64);
             let rest = wanted.split_off(wanted.len().min(BATCH));
             loop {
                 let event = |one: &Moved| Event {
