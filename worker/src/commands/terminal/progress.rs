@@ -85,8 +85,8 @@ impl Progress {
     pub fn add(&mut self, more: u64) {
         self.done += more;
         // What came in meanwhile, or came twice, makes the whole larger and not the share above one.
-        if let Some(total) = self.total.filter(|total| *total < self.done) {
-            self.expect(total.max(self.done));
+        if self.total.is_some_and(|total| total < self.done) {
+            self.expect(self.done);
         }
         match &self.bar {
             Some(bar) => bar.set_position(self.done),
