@@ -68,6 +68,14 @@ pub struct Untold {
     pub error: String,
 }
 
+impl Untold {
+    /// Why, for a sentence that begins with LD Eval already.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        self.error.trim_start_matches("LD Eval ")
+    }
+}
+
 /// What is left of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {

@@ -14,7 +14,7 @@ use tests::providers::board::Board;
 use tests::providers::hooks::{endpoint, github_hook, taiga_hook};
 use tests::providers::hub::Repo;
 use tests::providers::{Providers, practice};
-use tests::sender::github;
+use tests::sender::{Delivery, github};
 use tests::servers::ports::free_port;
 use tests::stack::{Options, Stack};
 
@@ -64,6 +64,17 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Lets the first ten events of the history arrive; gives the others.
+async fn beginning(stack: &Stack) -> Vec<Delivery> {
+    let mut before = history();
+    let after = before.split_off(10);
+    for delivery in &before {
+        send(stack, delivery).await;
+    }
+    settled(stack).await;
+    after
+}
+
 #[tokio::test]
 async fn ingress_was_down_for_an_hour() {
     let steps = written("Ingress was down for an hour");
@@ -78,11 +89,7 @@ async fn ingress_was_down_for_an_hour() {
     // On a port that it comes back on: hooks lead there.
     let options = Options::default().env("BIND_ADDR", &format!("127.0.0.1:{}", free_port().unwrap()));
     let stack = enrich::stack(&providers, "ingress-down", &[("Team", course)], options).await;
-    let (before, after) = (history().split_at(10).0.to_vec(), history().split_at(10).1.to_vec());
-    for delivery in &before {
-        send(&stack, delivery).await;
-    }
-    settled(&stack).await;
+    let after = beginning(&stack).await;
 
     let ingress = stack.ingress.webhooks();
     stack.ingress.process.kill().unwrap();
@@ -154,11 +161,7 @@ async fn mongodb_was_lost_and_restored_from_yesterday() {
     assert_eq!(steps, expected);
     let stack = Stack::start_with(Options { own_mongo: true, ..Options::default() }).await.unwrap();
     let mongo = stack.mongo.as_ref().unwrap();
-    let (before, after) = (history().split_at(10).0.to_vec(), history().split_at(10).1.to_vec());
-    for delivery in &before {
-        send(&stack, delivery).await;
-    }
-    settled(&stack).await;
+    let after = beginning(&stack).await;
     // Yesterday's backup: the files of a mongod that is stopped.
     let files = scratch(&stack.prefix).unwrap().join("mongo/data");
     let backup = scratch(&format!("{}-backup", stack.prefix)).unwrap();

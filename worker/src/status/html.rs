@@ -136,13 +136,7 @@ impl Page<'_> {
         );
         let failed = status.last_untold.as_ref().map_or_else(
             || (*never).to_owned(),
-            |untold| {
-                format!(
-                    "{} <span class=\"quiet\">{}</span>",
-                    self.ago(untold.at),
-                    escape(untold.error.trim_start_matches("LD Eval "))
-                )
-            },
+            |untold| format!("{} <span class=\"quiet\">{}</span>", self.ago(untold.at), escape(untold.why())),
         );
         let mut size = bytes(status.stream_bytes);
         if let Some(most) = status.stream_max_bytes {

@@ -325,13 +325,11 @@ fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
     if seen.max_bytes > 0 && full > NEARLY_FULL {
         findings.push(Finding::NearlyFull { percent: (full * 100.0) as u64 });
     }
-    if let Some(Untold { at, error }) = &seen.untold
+    if let Some(untold) = &seen.untold
         && seen.notifications > 0
-        && seen.told.as_ref().is_none_or(|told| told.at < *at && now - told.at > EVAL_PATIENCE)
+        && seen.told.as_ref().is_none_or(|told| told.at < untold.at && now - told.at > EVAL_PATIENCE)
     {
-        // The sentence begins with LD Eval anyway.
-        let error = error.trim_start_matches("LD Eval ").to_owned();
-        findings.push(Finding::EvalAway { waiting: seen.notifications, error });
+        findings.push(Finding::EvalAway { waiting: seen.notifications, error: untold.why().to_owned() });
     }
     let letters = seen.dead.values().sum();
     if letters > 0 {

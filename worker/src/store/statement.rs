@@ -201,9 +201,9 @@ pub(super) fn join(state: &State) -> Result<RawDocumentBuf, StoreError> {
     merged.push("$$ROOT");
     merged.push(single(cstr!("$literal"), state.fields.clone()));
     let ours = [RawBson::from("$_ld"), single(cstr!("$literal"), bookkeeping(state)?).into()];
-    let mut own_id = raw(&own_id(state.kind, &state.key))?;
-    own_id.append(cstr!("_ld"), single(cstr!("$mergeObjects"), ours.into_iter().collect::<RawArrayBuf>()));
-    merged.push(own_id);
+    let mut own = raw(&own_id(state.kind, &state.key))?;
+    own.append(cstr!("_ld"), single(cstr!("$mergeObjects"), ours.into_iter().collect::<RawArrayBuf>()));
+    merged.push(own);
     let mut stages = RawArrayBuf::new();
     stages.push(single(cstr!("$replaceWith"), single(cstr!("$mergeObjects"), merged)));
     if state.milestone == Some(Bson::Null) {

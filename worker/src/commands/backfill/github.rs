@@ -143,7 +143,7 @@ impl Reader<'_> {
         let mut pages = hub.list(path);
         while let Some(page) = pages.next().await? {
             if let Some(progress) = &mut progress {
-                pages.expected().into_iter().for_each(|expected| progress.expect(before + expected));
+                progress.expect(pages.expected().map(|expected| before + expected));
                 progress.add(page.len() as u64);
             }
             // One push a person: its sender is what the documents say of who sent it.
@@ -179,7 +179,7 @@ impl Reader<'_> {
         let mut pages = hub.list(format!("/repos/{name}/pulls?state=all&sort=created&direction=asc&per_page=100"));
         let mut progress = Progress::new(format!("{name}: read"), "pull requests", None);
         while let Some(page) = pages.next().await? {
-            pages.expected().into_iter().for_each(|expected| progress.expect(expected));
+            progress.expect(pages.expected());
             for pull in page {
                 progress.add(1);
                 let Some(number) = pull.get("number").and_then(Value::as_u64) else { continue };
@@ -237,7 +237,7 @@ impl Reader<'_> {
             hub.list(format!("/repos/{name}/issues?state=all&sort=created&direction=asc&per_page=100{since}"));
         let mut progress = Progress::new(format!("{name}: read"), "issues and pull requests", None);
         while let Some(page) = pages.next().await? {
-            pages.expected().into_iter().for_each(|expected| progress.expect(expected));
+            progress.expect(pages.expected());
             for issue in page {
                 progress.add(1);
                 // To GitHub's list, a pull request is an issue too.

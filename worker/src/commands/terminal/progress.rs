@@ -69,8 +69,9 @@ impl Progress {
         Self { verb, things, total, done: 0, began: now, told: now, bar }
     }
 
-    /// There are so many, as far as is known now.
-    pub fn expect(&mut self, total: u64) {
+    /// There are so many, as far as is known now; `None` when nothing more is known than before.
+    pub fn expect(&mut self, total: impl Into<Option<u64>>) {
+        let Some(total) = total.into() else { return };
         let ended = self.total.is_some();
         self.total = Some(total.max(self.done));
         if let Some(bar) = &self.bar {
