@@ -1,9 +1,9 @@
-//! The `worker` binary: see [`worker::commands`].
+//! The `worker` binary: its command line is `worker::cli`.
 
 use std::process::ExitCode;
 
 use shared::config;
-use worker::commands::Command;
+use worker::cli::Command;
 
 /// Batches allocate and free many small documents at once; mimalloc does that faster than the system's.
 #[global_allocator]

@@ -11,8 +11,8 @@ use ingress::signature::{Claim, claim};
 use serde::de::IgnoredAny;
 use shared::envelope::Envelope;
 use shared::ids::{Project, Source};
-use worker::effect::{Effect, Normalised};
-use worker::normalise::normalise;
+use worker_event::effect::{Effect, Normalised};
+use worker_event::normalise::normalise;
 
 /// One thing that is fuzzed.
 #[derive(Debug, Clone, Copy)]

@@ -15,8 +15,8 @@ use futures::TryStreamExt as _;
 use mongodb::Database;
 use tests::eventually::eventually;
 use tests::servers::{self, mongo};
-use worker::effect::Kind;
-use worker::store::{self, Store};
+use worker_core::store::{self, Store};
+use worker_event::effect::Kind;
 
 use crate::history::{Batch, Event, Turn, WORKERS};
 use crate::model::world;

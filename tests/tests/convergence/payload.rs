@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
 use shared::ids::{Project, QualityModel, Source};
-use worker::normalise::normalise;
-use worker::store;
+use worker_core::store;
+use worker_event::normalise::normalise;
 
 use crate::history::{Event, What};
 

@@ -1,0 +1,14 @@
+//! From a message of the stream to a document and a notification.
+//!
+//! Reading order: the path of an event ([`pipeline`]), how it is made true ([`store`]), how LD Eval is notified
+//! ([`notify`]), what is looked up at the providers ([`enrich`]), how the process watches itself ([`readiness`],
+//! [`meters`]) and what people see ([`status`]).
+
+pub mod config;
+pub mod pipeline;
+pub mod store;
+pub mod notify;
+pub mod enrich;
+pub mod meters;
+pub mod readiness;
+pub mod status;

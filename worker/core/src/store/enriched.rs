@@ -1,0 +1,82 @@
+//! What look-ups add to documents that are there (CONTRACT §4).
+//!
+//! None of these makes a document: one that is gone stays gone. A commit's facts never change, so they are
+//! written once and `_ld.enriched` remembers it. A sprint's figures change, and belong to whoever is in the
+//! sprint *when they come*: the filter asks for that, `_ld.figures` remembers whose they are, and the state
+//! that takes a story out of all sprints takes them away (`statement`).
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+
+use super::Store;
+use super::command::{self, StoreError};
+use super::statement::{figures_update, no_figures_update, raw};
+use worker_event::effect::Kind;
+use worker_providers::github::CommitFacts;
+
+/// Where a commit remembers that GitHub has been asked.
+const ENRICHED: &str = "_ld.enriched";
+
+impl Store {
+    /// Which of these commits are stored and nobody has looked up yet.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn commits_to_look_up(&self, prj: &str, shas: &[String]) -> Result<Vec<String>, StoreError> {
+        let filter = doc! { "sha": { "$in": shas }, ENRICHED: { "$exists": false } };
+        let found = command::find(&self.db, &Kind::Commit.collection(prj), filter, doc! { "_id": 0, "sha": 1 }).await?;
+        Ok(found.iter().filter_map(|commit| Some(commit.get_str("sha").ok()?.to_owned())).collect())
+    }
+
+    /// Writes what GitHub knows of commits, on those that nobody has looked up yet.
+    ///
+    /// # Errors
+    /// When MongoDB is away or refuses.
+    pub async fn enrich_commits(&self, prj: &str, facts: &[(String, CommitFacts)]) -> Result<(), StoreError> {
+        let at = shared::time::now_ms();
+        let statements = facts.iter().map(|(sha, known)| {
+            let set = doc! {
+                "stats": {
+                    "total": integer(known.total),
+                    "additions": integer(known.additions),
+                    "deletions": integer(known.deletions),
+                },
+                "is_merge": known.is_merge,
+                "verified": known.verified,
+                "verified_reason": known.verified_reason.as_str(),
+                ENRICHED: at,
+            };
+            raw(&doc! { "q": { "sha": sha, ENRICHED: { "$exists": false } }, "u": { "$set": set } })
+        });
+        self.add(Kind::Commit, prj, statements.collect::<Result<_, _>>()?).await
+    }
+
+    /// Writes a sprint's figures on the stories and tasks that are in it; of a sprint nobody knows (`None`),
+    /// takes away those of another that a story brought along.
+    ///
+    /// # Errors
+    /// When MongoDB is away or refuses.
+    pub async fn enrich_milestone(
+        &self,
+        prj: &str,
+        milestone: i64,
+        figures: Option<&Document>,
+    ) -> Result<(), StoreError> {
+        for kind in [Kind::UserStory, Kind::Task] {
+            let statement = match figures {
+                Some(figures) => figures_update(kind, milestone, figures)?,
+                None => no_figures_update(milestone)?,
+            };
+            self.add(kind, prj, vec![statement]).await?;
+        }
+        Ok(())
+    }
+
+    async fn add(&self, kind: Kind, prj: &str, statements: Vec<RawDocumentBuf>) -> Result<(), StoreError> {
+        let failures = command::update(&self.db, &kind.collection(prj), &statements).await?;
+        command::none_failed(failures)
+    }
+}
+
+fn integer(value: i64) -> Bson {
+    i32::try_from(value).map_or(Bson::Int64(value), Bson::Int32)
+}

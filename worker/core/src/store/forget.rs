@@ -1,0 +1,172 @@
+//! Removing a project's documents, and taking people out of them.
+//!
+//! The only writes that are not an effect of an event. A person is taken out of a document only while it shows
+//! the state that was read: a newer one comes through [`forgotten`](worker_event::privacy) anyway.
+
+use std::collections::BTreeMap;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use futures::TryStreamExt as _;
+use mongodb::options::WriteConcern;
+use shared::ids::{Project, Source};
+
+use super::command::{self, StoreError, patiently};
+use super::statement::{STATE, raw};
+use super::{Store, memory};
+use worker_event::effect::Kind;
+use worker_event::privacy::{Rules, hash, people};
+
+/// Where it is kept who is to be forgotten.
+const FORGOTTEN: &str = "ld_forgotten";
+
+/// How many documents of a collection there are, by collection.
+pub type Found = BTreeMap<String, u64>;
+
+/// What is remembered beside the documents, each with the project's id in `prj`.
+const REMEMBERED: [&str; 3] = [memory::DELETIONS, memory::MILESTONES, FORGOTTEN];
+
+fn majority() -> WriteConcern {
+    WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build()
+}
+
+impl Store {
+    /// What there is of a project: its collections, and what `ld_…` remembers of it.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn project(&self, prj: &Project) -> Result<Found, StoreError> {
+        let mut found = Found::new();
+        for name in self.collections(prj).await? {
+            let all = self.db.collection::<Document>(&name);
+            let documents = patiently(async { Ok(all.count_documents(doc! {}).await?) }).await?;
+            found.insert(name, documents);
+        }
+        for name in REMEMBERED {
+            let all = self.db.collection::<Document>(name);
+            let documents = patiently(async { Ok(all.count_documents(doc! { "prj": prj.as_str() }).await?) }).await?;
+            if documents > 0 {
+                found.insert(name.to_owned(), documents);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The collections that are the project's alone. A project's id holds no dot, so `github_A.` is nobody else's.
+    async fn collections(&self, prj: &Project) -> Result<Vec<String>, StoreError> {
+        let starts = Source::ALL.map(|source| format!("{source}_{prj}."));
+        let mut names = patiently(async { Ok(self.db.list_collection_names().await?) }).await?;
+        names.retain(|name| starts.iter().any(|start| name.starts_with(start)));
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes all of it.
+    ///
+    /// # Errors
+    /// When MongoDB is away or refuses; what is left is removed by doing it again.
+    pub async fn forget_project(&self, prj: &Project) -> Result<(), StoreError> {
+        for name in self.collections(prj).await? {
+            let all = self.db.collection::<Document>(&name);
+            patiently(async { Ok(all.drop().write_concern(majority()).await?) }).await?;
+        }
+        for name in REMEMBERED {
+            let all = self.db.collection::<Document>(name);
+            let of_project = doc! { "prj": prj.as_str() };
+            patiently(async { Ok(all.delete_many(of_project).write_concern(majority()).await?) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Whom to forget, in all projects.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn forgotten(&self) -> Result<Rules, StoreError> {
+        let all = command::find_durable(&self.db, FORGOTTEN, doc! {}, doc! { "prj": 1 }).await?;
+        let read = |rule: &Document| Some((rule.get_str("prj").ok()?.to_owned(), rule.get_str("_id").ok()?.to_owned()));
+        Ok(Rules::new(all.iter().filter_map(read)))
+    }
+
+    /// Remembers that these names of a project are to be forgotten; workers heed it within
+    /// [`REFRESH`](super::forgotten::REFRESH).
+    ///
+    /// # Errors
+    /// When MongoDB is away or refuses.
+    pub async fn remember_to_forget(&self, prj: &Project, names: &[String]) -> Result<(), StoreError> {
+        let at = shared::time::now_ms();
+        let statements = names.iter().map(|name| {
+            let id = hash(prj.as_str(), name);
+            let set = doc! { "$setOnInsert": { "prj": prj.as_str(), "at": at } };
+            raw(&doc! { "q": { "_id": id }, "u": set, "upsert": true })
+        });
+        let failures = command::update(&self.db, FORGOTTEN, &statements.collect::<Result<Vec<_>, _>>()?).await?;
+        command::none_failed(failures.into_iter().filter(|failure| !failure.is_duplicate_key()).collect())
+    }
+
+    /// In how many documents of each collection these people are.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn naming(&self, prj: &Project, rules: &Rules) -> Result<Found, StoreError> {
+        let mut found = Found::new();
+        for kind in Kind::ALL {
+            let changes = self.changes(kind, prj, rules).await?;
+            if !changes.is_empty() {
+                found.insert(kind.collection(prj.as_str()), changes.len() as u64);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes these people out of the project's documents.
+    ///
+    /// # Errors
+    /// When MongoDB is away or refuses; what is left is changed by doing it again.
+    pub async fn anonymise(&self, prj: &Project, rules: &Rules) -> Result<Found, StoreError> {
+        let mut found = Found::new();
+        for kind in Kind::ALL {
+            let collection = kind.collection(prj.as_str());
+            // A document that was written in between is looked at again. Rules that are in force stop new ones.
+            for _ in 0..super::RACES {
+                let changes = self.changes(kind, prj, rules).await?;
+                if changes.is_empty() {
+                    break;
+                }
+                *found.entry(collection.clone()).or_default() += changes.len() as u64;
+                command::none_failed(command::update(&self.db, &collection, &changes).await?)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The statements that take people out of a collection.
+    async fn changes(&self, kind: Kind, prj: &Project, rules: &Rules) -> Result<Vec<RawDocumentBuf>, StoreError> {
+        let Some(forgotten) = rules.in_project(prj.as_str()) else { return Ok(Vec::new()) };
+        let all = self.db.collection::<Document>(&kind.collection(prj.as_str()));
+        let mut cursor = patiently(async { Ok(all.find(doc! {}).await?) }).await?;
+        let mut changes = Vec::new();
+        while let Some(stored) = patiently(async { Ok(cursor.try_next().await?) }).await? {
+            let mut document = stored.clone();
+            if people::anonymise(kind, &mut document, &forgotten) {
+                changes.push(change(kind, &stored, document)?);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// Replaces what differs, while the document shows the state that was read.
+fn change(kind: Kind, stored: &Document, anonymous: Document) -> Result<RawDocumentBuf, StoreError> {
+    let state = stored.get_document("_ld").ok().and_then(|ld| ld.get("order")).cloned();
+    let state = state.unwrap_or_else(|| doc! { "$exists": false }.into());
+    let filter = doc! { "_id": stored.get("_id").cloned().unwrap_or(Bson::Null), STATE: state };
+    let update: Bson = match kind {
+        // Its names are people's words, which `$set` would take for paths; and nothing else writes to it.
+        Kind::Row => Bson::Array(vec![doc! { "$replaceWith": { "$literal": anonymous } }.into()]),
+        _ => {
+            let differs = anonymous.into_iter().filter(|(name, value)| stored.get(name) != Some(value));
+            doc! { "$set": differs.collect::<Document>() }.into()
+        }
+    };
+    raw(&doc! { "q": filter, "u": update })
+}

@@ -1,0 +1,101 @@
+//! Unique indexes on natural keys, made when a collection is first touched.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bson::{Document, doc};
+use futures::TryStreamExt as _;
+use mongodb::Database;
+use mongodb::error::ErrorKind;
+
+use super::COMMANDS;
+use super::command::{StoreError, patiently};
+use worker_event::effect::Kind;
+
+/// After this time an index is asked for again: somebody may have dropped the collection meanwhile. Until
+/// then uniqueness rests on `_id`, which follows from the natural key.
+const TRUST: Duration = Duration::from_secs(60);
+
+/// Codes of an index that cannot be made for what is already there: duplicates, or the same keys under
+/// other options.
+const IN_THE_WAY: [i32; 3] = [11_000, 85, 86];
+
+/// Which collections are known to have their index.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Indexes {
+    known: Arc<Mutex<HashMap<String, Known>>>,
+    /// Held while indexes are made: every lane meets the same new collections at the same time, and MongoDB makes
+    /// an index that is being made already no faster for being asked thrice.
+    making: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What is known of a collection's index.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    since: Instant,
+    /// It is there; else what is in the collection is in its way.
+    there: bool,
+}
+
+impl Indexes {
+    /// Whether a second document of a natural key is refused. Where it is not, only an upsert finds the first.
+    pub(super) fn refuses_duplicates(&self, collection: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(collection).is_some_and(|known| known.there)
+    }
+
+    /// Makes the indexes of these collections that are not known to be there.
+    pub(super) async fn ensure(&self, db: &Database, collections: BTreeSet<(Kind, &str)>) -> Result<(), StoreError> {
+        let mut wanted: Vec<(Kind, String)> =
+            collections.into_iter().map(|(kind, prj)| (kind, kind.collection(prj))).collect();
+        self.keep_unknown(&mut wanted);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let _making = self.making.lock().await;
+        // Another lane may have made them meanwhile.
+        self.keep_unknown(&mut wanted);
+        futures::stream::iter(wanted.into_iter().map(Ok))
+            .try_for_each_concurrent(COMMANDS, |(kind, name)| async move {
+                let there = create(db, kind, &name).await?;
+                let known = Known { since: Instant::now(), there };
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, known);
+                Ok(())
+            })
+            .await
+    }
+
+    fn keep_unknown(&self, wanted: &mut Vec<(Kind, String)>) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.retain(|(_, name)| known.get(name).is_none_or(|known| known.since.elapsed() > TRUST));
+    }
+}
+
+/// Says whether the index is there now.
+async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
+    let fields = kind.key_fields();
+    let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
+    let command = doc! {
+        "createIndexes": collection,
+        "indexes": [{ "key": key, "name": fields.join("_"), "unique": true }],
+        "writeConcern": { "w": "majority" },
+    };
+    patiently(async {
+        match db.run_command(command).await {
+            Ok(_) => Ok(true),
+            Err(error) => match *error.kind {
+                ErrorKind::Command(ref refusal) if IN_THE_WAY.contains(&refusal.code) => {
+                    tracing::warn!(
+                        collection,
+                        error = %refusal.message,
+                        "cannot make the unique index for what is already in the collection; \
+                         going on without it, remove the older duplicates and the index is made by itself"
+                    );
+                    Ok(false)
+                }
+                _ => Err(error.into()),
+            },
+        }
+    })
+    .await
+}

@@ -1,0 +1,246 @@
+//! Makes effects true in MongoDB, in any order, any number of times, from any number of workers.
+//!
+//! # The protocol
+//!
+//! Four kinds of facts are *registers that only grow* in their [`Order`](worker_event::effect::Order): an entity's state and a story's
+//! link (kept in the document itself, in `_ld`), deletions (`ld_deletions`) and sprints
+//! (`ld_milestones`). What a document shows is a function of the registers alone, never of the path to
+//! them. [`Store::apply`] takes these steps, each safe to repeat and safe to stop after:
+//!
+//! 1. `fold`: of several effects on one register in a batch only the newest remains;
+//! 2. deletions and sprints are written, by `$max`;
+//! 3. states and links are written by conditional upserts: a stale one meets E11000 and is dropped once
+//!    a state at least as new has been seen. What is probably new is tried as an insert first: where there
+//!    is no document both do the same, and where there is one the insert meets E11000 too. A state that meets
+//!    a document with none (a link came first) meets E11000 as well, and is tried again as what joins it;
+//! 4. deletions and sprints that concern what was just written are read, and applied: `delete` and then
+//!    `update` statements whose filters repeat the comparison.
+//!
+//! A deletion is written (2) before documents are looked at (4), and a document is written (3) before
+//! deletions are looked at (4). So of a deletion and a write that race, at least one sees the other.
+//! The proof, with a crash between any two steps, is in docs/convergence.md.
+
+mod apply;
+mod command;
+mod enriched;
+mod fold;
+mod forgotten;
+mod forget;
+mod index;
+mod memory;
+mod statement;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::{Document, RawDocumentBuf, doc};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use mongodb::options::{ClientOptions, ConnectionString};
+use mongodb::{Client, Database};
+
+pub use self::command::StoreError;
+pub use self::fold::{Batch, Event};
+pub use self::forget::Found;
+pub use self::forgotten::{Known, REFRESH};
+use self::index::Indexes;
+pub use self::statement::MILESTONE_FIELDS;
+use self::write::{Write, documents_of, registers};
+
+/// How many commands of one batch are under way at once; together they share MongoDB's journal flushes.
+const COMMANDS: usize = 16;
+
+/// How often a lost race is tried again before the batch starts over.
+const RACES: usize = 10;
+
+/// From how many events on batches take turns at writing. Large ones side by side cost each other more than they
+/// gain: the later of two is often written first, and then the earlier one's states are stale. Small ones
+/// wait for MongoDB's journal rather than its CPU, and share that.
+pub const LARGE: usize = 200;
+
+/// An event whose document MongoDB refuses: its own fault, whoever tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index of the event in the batch.
+    pub event: usize,
+    /// MongoDB's code and text.
+    pub error: String,
+}
+
+/// `MONGO_URI` cannot be used. The driver's own text may quote a part of the address, which may be its password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is not a mongodb:// or mongodb+srv:// address that the driver takes; look at its host, its options and the \
+     files they name, and percent-encode what is special in user and password"
+)]
+pub struct UnusableUri;
+
+impl UnusableUri {
+    /// Looks at an address without asking a server.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn check(uri: &str) -> Result<(), Self> {
+        ConnectionString::parse(uri).map(drop).map_err(|_| Self)
+    }
+}
+
+/// The documents of all projects, in one database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: Database,
+    indexes: Indexes,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Store {
+    /// Connects to `MONGO_URI`; the database is the one in its path, else `fallback_db`.
+    ///
+    /// Returns without waiting for the server: the first command does.
+    ///
+    /// # Errors
+    /// When the URI cannot be used; the message says what to look at.
+    pub async fn connect(uri: &str, fallback_db: &str) -> Result<Self, UnusableUri> {
+        let mut options = ClientOptions::parse(uri).await.map_err(|_| UnusableUri)?;
+        options.app_name.get_or_insert_with(|| "ld-connect-worker".to_owned());
+        options.max_pool_size.get_or_insert(32);
+        options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
+        let name = options.default_database.clone().unwrap_or_else(|| fallback_db.to_owned());
+        let db = Client::with_options(options).map_err(|_| UnusableUri)?.database(&name);
+        Ok(Self { db, indexes: Indexes::default(), turn: Arc::default() })
+    }
+
+    /// The database, for commands that read.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.db
+    }
+
+    /// Makes the unique index of a project's collection, where it is missing.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn index(&self, kind: worker_event::effect::Kind, prj: &str) -> Result<(), StoreError> {
+        self.indexes.ensure(&self.db, [(kind, prj)].into()).await
+    }
+
+    /// Proves that a write is acknowledged by the majority and journalled.
+    ///
+    /// # Errors
+    /// When it is not, within the time a command has.
+    pub async fn probe(&self, who: &str) -> Result<(), StoreError> {
+        let now = statement::raw(&doc! { "$currentDate": { "at": true } })?;
+        let statement = statement::upsert(&doc! { "_id": who }, now)?;
+        let failures = command::update(&self.db, "ld_probe", &[statement]).await?;
+        failures.first().map_or(Ok(()), |failure| Err(StoreError::Outage(failure.error.clone())))
+    }
+
+    /// Makes all effects of a batch true, durably: majority and journal.
+    ///
+    /// Returns the events whose documents MongoDB refuses; then *nothing may be assumed of the batch*,
+    /// because a refused document may have stood for older events of its entity too. Apply the rest again.
+    ///
+    /// # Errors
+    /// When MongoDB is away, or refuses a whole command. The batch may be half written; apply it again.
+    pub async fn apply(&self, mut batch: Batch) -> Result<Vec<Refusal>, StoreError> {
+        batch.leave_out_deleted();
+        let _turn = match batch.events() {
+            LARGE.. => Some(self.turn.lock().await),
+            _ => None,
+        };
+        self.indexes.ensure(&self.db, batch.collections()).await?;
+        memory::remember(&self.db, &batch).await?;
+        let refusals = self.write_states(&batch).await?;
+        if refusals.is_empty() {
+            apply::settle(&self.db, &batch).await?;
+        }
+        Ok(refusals)
+    }
+
+    /// Step 3: inserts and conditional upserts, one command a collection.
+    async fn write_states(&self, batch: &Batch) -> Result<Vec<Refusal>, StoreError> {
+        let mut groups: HashMap<String, Vec<Write<'_>>> = HashMap::new();
+        for state in batch.states.values() {
+            groups.entry(state.kind.collection(&state.prj)).or_default().push(Write::State(state));
+        }
+        for link in batch.links.values() {
+            groups
+                .entry(worker_event::effect::Kind::UserStory.collection(&link.prj))
+                .or_default()
+                .push(Write::Link(link));
+        }
+        // Boxed, because the compiler cannot see that a closure over borrowed writes is `Send`.
+        let commands: Vec<_> =
+            groups.into_iter().map(|(collection, writes)| self.write(collection, writes).boxed()).collect();
+        let refusals: Vec<Vec<Refusal>> =
+            futures::stream::iter(commands).buffer_unordered(COMMANDS).try_collect().await?;
+        Ok(refusals.into_iter().flatten().collect())
+    }
+
+    /// Writes until each is applied, known to be stale, or refused.
+    async fn write(&self, collection: String, writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
+        let collection = collection.as_str();
+        let is_unique = self.indexes.refuses_duplicates(collection);
+        let writes = writes.into_iter().map(|write| if is_unique { write } else { write.to_any_document() });
+        let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.partition(Write::is_fresh);
+        let mut refusals = Vec::new();
+        if !fresh.is_empty() {
+            let documents = fresh.iter().filter_map(|write| write.document().transpose());
+            let documents = documents.collect::<Result<Vec<RawDocumentBuf>, _>>()?;
+            let failures = command::insert(&self.db, collection, &documents).await?;
+            pending.extend(self.lost(collection, &fresh, failures, &mut refusals).await?);
+        }
+        for _ in 0..RACES {
+            if pending.is_empty() {
+                return Ok(refusals);
+            }
+            let statements = pending.iter().map(Write::upsert).collect::<Result<Vec<RawDocumentBuf>, _>>()?;
+            let failures = command::update(&self.db, collection, &statements).await?;
+            pending = self.lost(collection, &pending, failures, &mut refusals).await?;
+        }
+        if pending.is_empty() {
+            return Ok(refusals);
+        }
+        Err(StoreError::Outage(format!("{collection}: lost {RACES} races in a row for the same documents")))
+    }
+
+    /// Of writes that failed, those that have to be tried again: they met E11000, and not for being stale.
+    async fn lost<'a>(
+        &self,
+        collection: &str,
+        writes: &[Write<'a>],
+        failures: Vec<command::Failure>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<Vec<Write<'a>>, StoreError> {
+        let mut lost = Vec::new();
+        for failure in failures {
+            let Some(write) = writes.get(failure.index) else { continue };
+            if failure.is_duplicate_key() {
+                lost.push(*write);
+            } else if failure.is_statements_fault() {
+                refusals.push(Refusal { event: write.event(), error: failure.error });
+            } else {
+                return Err(StoreError::Outage(failure.error));
+            }
+        }
+        self.drop_stale(collection, &mut lost).await?;
+        Ok(lost)
+    }
+
+    /// Of writes that met E11000, keeps those that merely lost a race: no document at least as new is there.
+    async fn drop_stale(&self, collection: &str, lost: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
+        let Some(any) = lost.first().copied() else { return Ok(()) };
+        let (filter, projection) = (documents_of(lost), registers());
+        let found = command::find_durable(&self.db, collection, filter, projection).await?;
+        let found: HashMap<String, Document> =
+            found.into_iter().filter_map(|document| Some((any.id_of(&document)?, document))).collect();
+        lost.retain_mut(|write| {
+            let Some(document) = found.get(&write.id()) else { return true };
+            *write = write.beside(document);
+            !write.is_stale_beside(document)
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! Golden files: `worker/event/testdata/<source>/<what_it_proves>.json` beside `.expected.json`.
+//!
+//! An input is an envelope without its boilerplate: `event`, optionally `quality_model`, `received_at`,
+//! `sequence`, and either `payload` (JSON, taken byte by byte as it stands in the file) or `text` (what
+//! the payload would be, when that is not JSON). `BLESS=1 cargo test -p worker golden` rewrites the
+//! expected files; read the difference before committing it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bson::{Bson, Document, doc};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use shared::envelope::Envelope;
+use shared::ids::{Project, QualityModel, Source};
+
+use super::{MEASURE_FROM, normalise};
+use crate::effect::{Effect, Normalised, Order, Reject};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    event: String,
+    quality_model: Option<QualityModel>,
+    received_at: Option<i64>,
+    sequence: Option<i64>,
+    payload: Option<Box<RawValue>>,
+    text: Option<String>,
+}
+
+pub(super) struct Golden {
+    pub(super) path: PathBuf,
+    pub(super) envelope: Envelope,
+    pub(super) sequence: i64,
+}
+
+/// Every input under `testdata`, in the order of their names.
+pub(super) fn goldens() -> Vec<Golden> {
+    let mut out = Vec::new();
+    for source in Source::ALL {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(source.as_str());
+        let mut paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.retain(|path| !path.to_string_lossy().ends_with(".expected.json"));
+        for path in paths {
+            assert_eq!(path.extension(), Some(OsStr::new("json")), "{} is no golden file", path.display());
+            let text = fs::read_to_string(&path).unwrap();
+            let input: Input =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let payload = match (&input.payload, input.text) {
+                (Some(payload), None) => payload.get().to_owned(),
+                (None, Some(text)) => text,
+                _ => panic!("{}: either a payload or a text", path.display()),
+            };
+            let envelope = Envelope {
+                source,
+                project: Project::new("TeamA").unwrap(),
+                event: input.event,
+                delivery: "d".to_owned(),
+                quality_model: input.quality_model,
+                received_at: input.received_at.unwrap_or(1_000),
+                traceparent: None,
+                origin_sequence: None,
+                backfill: false,
+                payload: payload.into(),
+            };
+            out.push(Golden { path, envelope, sequence: input.sequence.unwrap_or(7) });
+        }
+    }
+    out
+}
+
+#[test]
+fn every_golden_file_shows_what_it_proves() {
+    let bless = option_env!("BLESS").is_some();
+    let goldens = goldens();
+    assert!(goldens.len() >= 40, "only {} golden files: testdata is not where it was", goldens.len());
+    let mut wrong = Vec::new();
+    for golden in goldens {
+        let actual = readable(normalise(&golden.envelope, golden.sequence));
+        let path = golden.path.with_extension("expected.json");
+        let expected = fs::read(&path).unwrap_or_default();
+        // As values, because the order of fields means nothing; 5 and 5.0 differ as values too.
+        if serde_json::from_slice(&expected).ok().as_ref() == Some(&actual) {
+            continue;
+        }
+        let text = format!("{actual:#}\n");
+        if bless {
+            fs::write(&path, text).unwrap();
+        } else {
+            wrong.push(format!("{} should be\n{text}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_expected_file_has_its_input() {
+    let inputs: Vec<PathBuf> =
+        goldens().into_iter().map(|golden| golden.path.with_extension("expected.json")).collect();
+    for source in Source::ALL {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(source.as_str());
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let expected = path.to_string_lossy().ends_with(".expected.json");
+            assert!(!expected || inputs.contains(&path), "{} has no input", path.display());
+        }
+    }
+}
+
+/// Output as relaxed extended JSON, one field a line: `5` is an integer and `5.0` a double.
+fn readable(result: Result<Normalised, Reject>) -> Value {
+    match result {
+        Ok(Normalised { effects, notifications }) => {
+            let effects: Vec<Bson> = effects.into_iter().map(|effect| describe(effect).into()).collect();
+            let notifications = serde_json::to_value(notifications).unwrap();
+            serde_json::json!({
+                "effects": Bson::Array(effects).into_relaxed_extjson(),
+                "notifications": notifications,
+            })
+        }
+        Err(reject) => {
+            serde_json::json!({ "reject": reject.reason().as_str(), "error": reject.to_string() })
+        }
+    }
+}
+
+pub(super) fn describe(effect: Effect) -> Document {
+    let at = |order: Order| doc! { "t": order.t, "s": order.s };
+    match effect {
+        Effect::State { kind, key, order, fields, milestone, story } => {
+            let mut state =
+                doc! { "state": kind.collection("TeamA"), "key": key, "order": at(order), "fields": fields };
+            state.extend(milestone.map(|milestone| ("milestone".to_owned(), milestone.into())));
+            state.extend(story.map(|story| ("story".to_owned(), story)));
+            state
+        }
+        Effect::Gone { kind, key, order } => {
+            doc! { "gone": kind.collection("TeamA"), "key": key, "order": at(order) }
+        }
+        Effect::Linked { story, epic, order, fields } => {
+            doc! { "linked": story, "epic": epic, "order": at(order), "fields": fields }
+        }
+        Effect::Unlinked { story, epic, order } => {
+            doc! { "unlinked": story, "epic": epic, "order": at(order) }
+        }
+        Effect::Milestone { id, order, fields } => {
+            doc! { "milestone": id, "order": at(order), "fields": fields }
+        }
+        Effect::MilestoneGone { id, order } => doc! { "milestone_gone": id, "order": at(order) },
+    }
+}
+
+#[test]
+fn a_document_over_15_mib_is_refused() {
+    let golden = goldens().remove(0);
+    let check = |source: Source, event: &str, payload: String| {
+        let envelope = Envelope { source, event: event.to_owned(), payload: payload.into(), ..golden.envelope.clone() };
+        normalise(&envelope, 1).map(drop)
+    };
+    let row =
+        |comment: usize| check(Source::Excel, "sheets_activity", format!(r#"{{"comment":"{}"}}"#, "x".repeat(comment)));
+    assert_eq!(row(14 * 1024 * 1024), Ok(()));
+    assert!(matches!(row(16 * 1024 * 1024), Err(Reject::Unstorable(_))));
+    // The most BSON that JSON can become, at both sides of where measuring begins and of what fits.
+    let story = |digits: usize| {
+        let list = vec!["0"; digits].join(",");
+        check(
+            Source::Taiga,
+            "userstory",
+            format!(r#"{{"data":{{"id":1,"custom_attributes_values":{{"Priority":[{list}]}}}}}}"#),
+        )
+    };
+    assert_eq!(story(MEASURE_FROM / 2 + 50_000), Ok(()));
+    assert!(matches!(story(700_000), Err(Reject::Unstorable(_))));
+}

@@ -1,0 +1,51 @@
+//! Why something is a dead letter.
+
+/// Why something is dead, under which letters are listed, counted and sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Not the JSON its source sends, or a message that ingress did not write.
+    Unreadable,
+    /// An id is missing without which there is no document.
+    NoIdentity,
+    /// No document comes of this kind of event.
+    UnknownEvent,
+    /// MongoDB refuses the document.
+    Unstorable,
+    /// A bug of ours.
+    Panic,
+    /// Every worker that took it died.
+    RedeliveredTooOften,
+    /// LD Eval answered a notification with a 4xx.
+    EvalRefused,
+    /// What a provider answered to a look-up, or the look-up itself, makes no sense.
+    EnrichUnreadable,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Unreadable,
+        Self::NoIdentity,
+        Self::UnknownEvent,
+        Self::Unstorable,
+        Self::Panic,
+        Self::RedeliveredTooOften,
+        Self::EvalRefused,
+        Self::EnrichUnreadable,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::NoIdentity => "no_identity",
+            Self::UnknownEvent => "unknown_event",
+            Self::Unstorable => "unstorable",
+            Self::Panic => "panic",
+            Self::RedeliveredTooOften => "redelivered_too_often",
+            Self::EvalRefused => "eval_refused",
+            Self::EnrichUnreadable => "enrich_unreadable",
+        }
+    }
+}

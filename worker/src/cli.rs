@@ -1,0 +1,98 @@
+//! The command line: a list of subcommands, each of which has a file of its own in `worker/admin`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use worker_admin::terminal::exit;
+use worker_admin::{
+    backfill, completions, config_check, dead_letters, doctor, forget, healthcheck, hooks, migrate, redeliver, replay,
+};
+
+use crate::run;
+
+/// LD Connect's worker: turns webhooks waiting in JetStream into MongoDB documents and tells LD Eval.
+///
+/// Without a command it does that, as `worker run` does, whose --help lists the settings.
+#[derive(Debug, Parser)]
+#[command(version, name = "worker", after_help = exit::HELP)]
+pub struct Command {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Work until stopped: consume, store, notify; also without a command.
+    Run(Box<run::Options>),
+    /// Bring what the Python service stored into the collections of this one.
+    Migrate(Box<migrate::Options>),
+    /// Process again what the event stream still holds: after a lost database, or a mended bug.
+    Replay(Box<replay::Options>),
+    /// Look at what could not be processed, send it again, throw it away.
+    DeadLetters(Box<dead_letters::Options>),
+    /// Remove a project's data, or take a person out of it.
+    Forget(Box<forget::Options>),
+    /// Check everything a person would check by hand; exit 0 when all is well, 1 when not.
+    Doctor(Box<doctor::Options>),
+    /// Bring documents up to what GitHub and Taiga say now: after an outage, or for a team that comes late.
+    Backfill(Box<backfill::Options>),
+    /// Ask GitHub or Taiga to send again what never reached us.
+    Redeliver(Box<redeliver::Options>),
+    /// See, make, mend and remove our hooks at GitHub and Taiga.
+    Hooks(Box<hooks::Options>),
+    /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
+    Healthcheck(healthcheck::Options),
+    /// Look at the settings.
+    #[command(subcommand)]
+    Config(config_check::Config),
+    /// Print a script that completes this command line; `--help` says where it goes.
+    Completions(completions::Options),
+}
+
+impl Command {
+    /// Runs the chosen subcommand.
+    pub async fn run(self) -> ExitCode {
+        match self.command {
+            Sub::Run(options) => run::run(*options).await,
+            Sub::Migrate(options) => migrate::run(*options).await,
+            Sub::Replay(options) => replay::run(*options).await,
+            Sub::DeadLetters(options) => dead_letters::run(*options).await,
+            Sub::Forget(options) => forget::run(*options).await,
+            Sub::Doctor(options) => doctor::run(*options).await,
+            Sub::Backfill(options) => backfill::run(*options).await,
+            Sub::Redeliver(options) => redeliver::run(*options).await,
+            Sub::Hooks(options) => hooks::run(*options).await,
+            Sub::Healthcheck(options) => healthcheck::run(options).await,
+            Sub::Config(config) => config_check::run(config),
+            Sub::Completions(options) => completions::run::<Self>("worker", &options),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_argument_is_explained_and_a_commands_own_stand_first() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{path} does not explain {}", arg.get_id());
+                // What is a command's own stands first. (A heading goes on to what is declared behind it.)
+                let own = ["prj", "output", "dry_run", "yes"].contains(&arg.get_id().as_str());
+                assert!(
+                    !own || arg.get_help_heading().is_none(),
+                    "{path}: declare {} before what is flattened",
+                    arg.get_id()
+                );
+            }
+            command.get_subcommands().for_each(|sub| walk(sub, &path));
+        }
+        walk(&<super::Command as clap::CommandFactory>::command(), "");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <super::Command as clap::CommandFactory>::command().debug_assert();
+    }
+}
