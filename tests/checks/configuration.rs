@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::workspace;
+use crate::repository::workspace;
 use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory as _};
 
