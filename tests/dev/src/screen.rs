@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bson::{Bson, Document};
-use harness::eval::Told;
+use harness::eval::Notification;
 
 /// Longer values are cut: the table is to be read, the database has the rest.
 const WIDTH: usize = 96;
@@ -93,7 +93,7 @@ impl Screen {
     }
 
     /// What LD Eval was told.
-    pub(crate) fn told(&self, told: &Told) {
+    pub(crate) fn told(&self, told: &Notification) {
         let model = told.body.get("quality_model").and_then(|model| model.as_str()).unwrap_or("no quality model");
         let who = if told.text("author_login").is_empty() { "nobody named" } else { told.text("author_login") };
         let what = format!("{} · {} · {who} · {model}", told.text("event_type"), told.text("prj"));

@@ -6,9 +6,9 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::ensure;
-use harness::eval::Mood;
+use harness::eval::Reply;
 use harness::paths::scratch;
-use harness::providers::{Mood as ProviderMood, Providers};
+use harness::providers::{Behaviour, Providers};
 use harness::sender::{Delivery, Secrets, taiga};
 use harness::stack::build::{Voice, build, path};
 use harness::stack::secrets::found;
@@ -64,8 +64,8 @@ async fn no_log_metric_answer_or_command_tells_a_secret() {
     let mut said = Vec::new();
 
     // Look-ups that are refused, logins that fail, answers of all kinds.
-    providers.world().mood(&hush(5), ProviderMood::Answers(401));
-    providers.world().mood(&hush(9), ProviderMood::Answers(500));
+    providers.world().behaves(&hush(5), Behaviour::Status(401));
+    providers.world().behaves(&hush(9), Behaviour::Status(500));
     let own = Secrets { github: hush(1), taiga: hush(3), excel: Some(hush(4)) };
     let mut sprint = taiga::userstory(1, "x");
     sprint["milestone"] = taiga::milestone(5, "Sprint");
@@ -107,7 +107,7 @@ async fn no_log_metric_answer_or_command_tells_a_secret() {
         ensure!(status == 503, "{status} {body}");
         Ok(())
     };
-    stack.eval.mood(Mood::Answers(500));
+    stack.eval.reply(Reply::Status(500));
     mongo.process.kill().unwrap();
     send(&stack, &push("Free", 7)).await;
     stack.eventually("the worker misses MongoDB", LONG, async || unready(stack.worker()).await).await.unwrap();
@@ -118,7 +118,7 @@ async fn no_log_metric_answer_or_command_tells_a_secret() {
     said.push(stack.sender.send(&push("Free", 8)).await.unwrap().body.to_string());
     look(&mut said).await;
     nats.start_again().await.unwrap();
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     becomes_ready(&stack, &stack.ingress).await;
     becomes_ready(&stack, stack.worker()).await;
     look(&mut said).await;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use futures::future::join_all;
 use harness::eventually::Alive as _;
+use harness::process::usage::peak_mb;
 use harness::sender::{Delivery, github};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -18,18 +18,11 @@ const FORGERS: usize = 200;
 /// As large as a body may be.
 const BODY: usize = 25 * 1024 * 1024;
 
-/// How much memory ingress may ever have had, in KiB.
-const LIMIT: u64 = 200 * 1024;
+/// How much memory ingress may ever have had, in MB.
+const LIMIT: f64 = 200.0;
 
 /// How long one forger tries.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The most memory that a process has had so far, in KiB.
-fn peak(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-}
 
 /// Sends 25 MiB under this signature; gives the answer's status, or how many bytes were taken without one.
 async fn forge(address: std::net::SocketAddr, signature: &str, mebibyte: &Bytes) -> Result<u16, usize> {
@@ -66,7 +59,6 @@ async fn forge(address: std::net::SocketAddr, signature: &str, mebibyte: &Bytes)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_forgeries_of_25_mib_at_once_stay_under_200_mb() {
     let stack = only_ingress().await;
-    let pid = stack.ingress.process.pid().unwrap();
     let address = stack.ingress.webhooks_addr();
     let mebibyte = Bytes::from(vec![b' '; 1024 * 1024]);
     // Half of them have to be read to the end and hashed, the others are known to be forged by their form.
@@ -74,8 +66,8 @@ async fn two_hundred_forgeries_of_25_mib_at_once_stay_under_200_mb() {
     let forgers = (0..FORGERS).map(|n| forge(address, &forms[n % 2], &mebibyte));
     let answers = join_all(forgers).await;
     stack.ingress.check().unwrap();
-    let peak = peak(pid).unwrap();
-    assert!(peak < LIMIT, "ingress has had {peak} KiB");
+    let peak = peak_mb(&stack.ingress.process).unwrap();
+    assert!(peak < LIMIT, "ingress has had {peak} MB");
     let mut refused = 0;
     for answer in &answers {
         match answer {

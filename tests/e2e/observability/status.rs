@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use futures::StreamExt as _;
-use harness::eval::Mood;
+use harness::eval::Reply;
 use harness::paths::scratch;
 use harness::providers::{Commit, Providers};
 use harness::sender::{Delivery, Request, github};
@@ -124,7 +124,7 @@ async fn strangers_fill_nothing_and_wake_nobody() {
 #[tokio::test]
 async fn dead_letters_and_an_absent_ld_eval_are_told_with_what_to_do() {
     let stack = Stack::start().await.unwrap();
-    stack.eval.mood(Mood::Answers(503));
+    stack.eval.reply(Reply::Status(503));
     send(&stack, &push("Team", 1)).await;
     let mut nameless = github::issue(1, "opened", "2026-11-23T17:42:03Z");
     nameless["issue"]["number"] = Value::Null;
@@ -145,7 +145,7 @@ async fn dead_letters_and_an_absent_ld_eval_are_told_with_what_to_do() {
         assert!(top.contains(sentence), "{top}");
         assert!(page.contains(todo) && !page.contains("<script"), "{page}");
     }
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     becomes(&stack, "LD Eval is back", |status| findings(status) == ["dead_letters"]).await;
 }
 

@@ -67,7 +67,7 @@ async fn a_trace_leads_from_the_request_to_the_write_the_look_up_and_ld_eval() {
             ensure!(span.parent == parent && span.service == service && !span.failed, "{span:?}");
             ensure!(name == "publish" || span.delivery == id, "{span:?} is not of {id}");
         }
-        // Told of the event, and again of what was looked up.
+        // Notification of the event, and again of what was looked up.
         let told: Vec<_> = spans.iter().filter(|span| span.name == "notify LD Eval").collect();
         for parent in [&webhook.id, &look_up.id] {
             ensure!(told.iter().any(|span| span.parent == *parent && span.delivery == id), "{told:#?}");

@@ -8,7 +8,7 @@ use bson::Document;
 use harness::process::{Process, Recipe};
 use harness::providers::board::Board;
 use harness::providers::hub::Repo;
-use harness::providers::{Commit, Mood, Providers};
+use harness::providers::{Behaviour, Commit, Providers};
 use harness::sender::{Delivery, github, taiga};
 use harness::stack::build::path;
 use harness::stack::{Options, Stack};
@@ -296,7 +296,7 @@ async fn a_backfill_of_taiga_changes_nothing_that_webhooks_know_better() {
     let mut project = Board::new(31, "Marmota – Pràctica");
     board().iter().for_each(|webhook| project.tell(webhook));
     providers.world().boards.insert(SLUG.to_owned(), project);
-    // Missed: the story's change and the link. Told: another task's end, which the lists still have.
+    // Missed: the story's change and the link. Notification: another task's end, which the lists still have.
     let missed =
         |webhook: &&Value| webhook["type"] != "relateduserstory" && webhook["data"]["subject"] != "Entrar i sortir";
     let known: Vec<Value> = board().iter().filter(missed).cloned().collect();
@@ -333,7 +333,7 @@ async fn an_interrupted_backfill_says_so_and_the_same_command_ends_it() {
     let providers = Providers::start().unwrap();
     let stack = start(&providers, "backfill-stop").await;
     repository(&providers);
-    providers.world().mood("t", Mood::Dawdles(Duration::from_secs(5)));
+    providers.world().behaves("t", Behaviour::Slow(Duration::from_secs(5)));
     let args = ["backfill", "github", "--org", "upc-pes", "--prj", "Late", "--events", "issues"];
     let recipe = Recipe {
         name: "backfill".to_owned(),
@@ -352,7 +352,7 @@ async fn an_interrupted_backfill_says_so_and_the_same_command_ends_it() {
     let status = process.ended(SOON).await.unwrap();
     assert_eq!(status.code(), Some(130), "{}", process.log().tail());
     assert!(process.log().tail().contains("the same command"), "{}", process.log().tail());
-    providers.world().mood("t", Mood::Well);
+    providers.world().behaves("t", Behaviour::Normal);
     done(&stack, &args).await;
     assert_eq!(shown(&stack, "github", "Late", "issues").await.unwrap().len(), 3);
 }

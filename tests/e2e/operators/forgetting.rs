@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use bson::{Document, doc};
-use harness::eval::Mood;
+use harness::eval::Reply;
 use harness::sender::{Delivery, github, sheets, taiga};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ async fn a_forgotten_project_leaves_nothing_and_takes_nothing_of_another() {
     }
     settled(&stack).await;
     // A notification that was refused, and one that waits: neither says whose it is before it is opened.
-    stack.eval.mood(Mood::Answers(400));
+    stack.eval.reply(Reply::Status(400));
     for project in ["Team", "Other"] {
         send(&stack, &push(project, 100)).await;
     }
@@ -96,7 +96,7 @@ async fn a_forgotten_project_leaves_nothing_and_takes_nothing_of_another() {
 
     // Neither a replay nor the mended LD Eval brings anything back; a new event of its hooks would, and begins anew.
     done(&stack, &["replay", "--no-notify"]).await;
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     stack.eval.up().unwrap();
     settled(&stack).await;
     assert_eq!(all_of(&stack, "Team").await, [""; 0]);

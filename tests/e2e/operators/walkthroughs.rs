@@ -5,7 +5,7 @@ use std::process::Output;
 
 use anyhow::ensure;
 use bson::doc;
-use harness::eval::Mood;
+use harness::eval::Reply;
 use harness::paths::{scratch, workspace};
 use harness::providers::board::Board;
 use harness::providers::hooks::{endpoint, github_hook, taiga_hook};
@@ -213,14 +213,14 @@ async fn ld_eval_was_down_for_a_weekend() {
         stack.eventually("LD Eval is told by itself", LONG, told).await.unwrap();
     }
 
-    stack.eval.mood(Mood::Answers(400));
+    stack.eval.reply(Reply::Status(400));
     send(&stack, &push("Team4", 4)).await;
     let refused = async || {
         ensure!(letters(&stack).await.len() == 1, "it was not refused yet");
         Ok(())
     };
     stack.eventually("it is refused", SOON, refused).await.unwrap();
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     let listed = ends(&stack, &steps[1], 0).await;
     assert_eq!(listed.lines().count(), 2, "{listed}");
     ends(&stack, &steps[2], 0).await;

@@ -237,6 +237,6 @@ async fn a_push_without_commits_stores_and_notifies_nothing() {
     assert_eq!(stack.sender.send(&Delivery::github("push", &deletion)).await.unwrap().status, 200);
     stack.eventually("nothing is left to do", SOON, async || stack.nothing_pending().await).await.unwrap();
     assert!(stack.documents("github_Team.commits").await.unwrap().is_empty());
-    assert!(stack.eval.told().is_empty());
+    assert!(stack.eval.received().is_empty());
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }

@@ -7,7 +7,7 @@ use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
 use harness::paths::scratch;
 use harness::providers::world::Graphql;
-use harness::providers::{Commit, Mood, Providers};
+use harness::providers::{Behaviour, Commit, Providers};
 use harness::sender::{Delivery, github};
 use harness::stack::{Options, Stack};
 use serde_json::{Map, Value, json};
@@ -133,7 +133,7 @@ async fn a_worker_killed_between_a_look_up_and_its_write_loses_nothing() {
         let mut world = providers.world();
         world.tokens = vec!["t".into()];
         world.knows(github::REPO, &github::sha(1), Commit { additions: 7, deletions: 3, parents: 2, reason: "valid" });
-        world.mood("t", Mood::Dawdles(Duration::from_secs(3)));
+        world.behaves("t", Behaviour::Slow(Duration::from_secs(3)));
     }
     send(&stack, "A", push([1])).await;
     let asked = async |answered: bool| {
@@ -321,21 +321,21 @@ async fn a_provider_that_is_down_delays_no_event_and_is_asked_again_when_it_is_b
     send(&stack, "A", push([0, 1])).await;
     stack.eventually("LD Eval is told", SOON, async || told(&stack, "A", "push", 1)).await.unwrap();
     looked_up(&stack, "A", 0).await.unwrap();
-    providers.world().mood("t", Mood::Answers(502));
+    providers.world().behaves("t", Behaviour::Status(502));
     providers.up().unwrap();
     let refused = async || {
         ensure!(!providers.calls().is_empty(), "it was not asked again");
         Ok(())
     };
     stack.eventually("it is asked again", LONG, refused).await.unwrap();
-    providers.world().mood("t", Mood::Secondary(Duration::from_secs(2)));
+    providers.world().behaves("t", Behaviour::SecondaryLimit(Duration::from_secs(2)));
     send(&stack, "A", push([2])).await;
     let limited = async || {
         ensure!(providers.calls().iter().any(|call| call.status == 403), "{:?}", providers.calls());
         Ok(())
     };
     stack.eventually("it has a secondary limit", LONG, limited).await.unwrap();
-    providers.world().mood("t", Mood::Well);
+    providers.world().behaves("t", Behaviour::Normal);
     stack.eventually("all are looked up", LONG, async || looked_up(&stack, "A", 3).await).await.unwrap();
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }

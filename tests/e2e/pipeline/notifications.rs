@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use async_nats::jetstream::stream::Config;
-use harness::eval::{Mood, Told};
+use harness::eval::{Notification, Reply};
 use harness::eventually::throughout;
 use harness::sender::github;
 use harness::stack::Stack;
@@ -49,7 +49,7 @@ async fn all_told(stack: &Stack) {
 }
 
 /// How often LD Eval accepted something of each project.
-fn accepted(told: &[Told]) -> BTreeMap<&str, usize> {
+fn accepted(told: &[Notification]) -> BTreeMap<&str, usize> {
     let mut times = BTreeMap::new();
     for told in told.iter().filter(|told| told.answer < 300) {
         *times.entry(told.text("prj")).or_default() += 1;
@@ -68,7 +68,7 @@ async fn what_is_written_while_ld_eval_does_not_listen_is_told_once_when_it_does
     is_healthy(&stack, stack.worker()).await.unwrap();
     stack.eval.up().unwrap();
     all_told(&stack).await;
-    let told = stack.eval.told();
+    let told = stack.eval.received();
     let once: BTreeMap<_, _> = told.iter().map(|told| (told.text("prj"), 1)).collect();
     assert_eq!(once.len(), projects().len());
     assert_eq!(accepted(&told), once);
@@ -90,7 +90,7 @@ async fn a_newer_notification_replaces_an_unsent_older_one_of_its_key_and_no_oth
     wait_in_the_queue(&stack, 3).await;
     stack.eval.up().unwrap();
     all_told(&stack).await;
-    let told = stack.eval.told();
+    let told = stack.eval.received();
     assert_eq!(accepted(&told), BTreeMap::from([("Team", 2), ("Other", 1)]));
     for wanted in [PUSHED, ("push", github::LOGIN, Some("AMEP"))] {
         stack.eval.has_accepted("Team", wanted).unwrap();
@@ -101,9 +101,9 @@ async fn a_newer_notification_replaces_an_unsent_older_one_of_its_key_and_no_oth
 async fn an_ld_eval_in_trouble_is_asked_again_sparingly_until_it_accepts() {
     let stack = Stack::start().await.unwrap();
     for (n, status) in (0..).zip([500, 429, 408, 503]) {
-        stack.eval.mood(Mood::Answers(status));
+        stack.eval.reply(Reply::Status(status));
         send(&stack, &push("Team", n)).await;
-        let asked = async || match stack.eval.told().iter().any(|told| told.answer == status) {
+        let asked = async || match stack.eval.received().iter().any(|told| told.answer == status) {
             true => Ok(()),
             false => bail!("it has not been asked since"),
         };
@@ -112,16 +112,16 @@ async fn an_ld_eval_in_trouble_is_asked_again_sparingly_until_it_accepts() {
     push_to_all(&stack).await;
     // Fifty notifications that are each tried at 0, 1 and 3 s would be 150 requests.
     let sparingly = async || {
-        let asked = stack.eval.told().len();
+        let asked = stack.eval.received().len();
         ensure!(asked < projects().len(), "LD Eval was asked {asked} times");
         Ok(())
     };
     throughout("LD Eval is asked sparingly", Duration::from_secs(4), &stack, sparingly).await.unwrap();
     let lines = complaints(&stack.worker().process);
     assert!(lines.len() <= 1, "an outage is one line an interval: {lines:#?}");
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     all_told(&stack).await;
-    assert_eq!(accepted(&stack.eval.told()).len(), projects().len() + 1);
+    assert_eq!(accepted(&stack.eval.received()).len(), projects().len() + 1);
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "trouble is no refusal");
 }
 
@@ -129,7 +129,7 @@ async fn an_ld_eval_in_trouble_is_asked_again_sparingly_until_it_accepts() {
 async fn what_ld_eval_refuses_goes_to_the_dead_letters_and_is_not_asked_again() {
     let stack = Stack::start().await.unwrap();
     for (n, status) in (0..).zip([400, 404, 422]) {
-        stack.eval.mood(Mood::Answers(status));
+        stack.eval.reply(Reply::Status(status));
         let project = format!("Refused{status}");
         send(&stack, &push(&project, n).quality_model("AMEP")).await;
         let buried = async || {
@@ -148,10 +148,10 @@ async fn what_ld_eval_refuses_goes_to_the_dead_letters_and_is_not_asked_again() 
             json!({ "event_type": "push", "prj": project, "author_login": github::LOGIN, "quality_model": "AMEP" });
         assert_eq!(sent, wanted);
     }
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     send(&stack, &push("Fine", 9)).await;
     all_told(&stack).await;
-    let told = stack.eval.told();
+    let told = stack.eval.received();
     assert_eq!(told.len(), 4, "each was told once: {told:#?}");
     assert_eq!(accepted(&told).keys().collect::<Vec<_>>(), [&"Fine"]);
 }
@@ -159,13 +159,13 @@ async fn what_ld_eval_refuses_goes_to_the_dead_letters_and_is_not_asked_again() 
 #[tokio::test]
 async fn a_slow_ld_eval_makes_no_write_wait() {
     let stack = Stack::start().await.unwrap();
-    stack.eval.mood(Mood::Dawdles(Duration::from_secs(10)));
+    stack.eval.reply(Reply::After(Duration::from_secs(10)));
     push_to_all(&stack).await;
     // The stand-in remembers a notification when it answers it.
-    assert!(stack.eval.told().is_empty(), "everything is written before the first answer");
-    stack.eval.mood(Mood::Accepts);
+    assert!(stack.eval.received().is_empty(), "everything is written before the first answer");
+    stack.eval.reply(Reply::Accepted);
     all_told(&stack).await;
-    assert_eq!(accepted(&stack.eval.told()).len(), projects().len());
+    assert_eq!(accepted(&stack.eval.received()).len(), projects().len());
 }
 
 #[tokio::test]

@@ -7,8 +7,6 @@ use anyhow::ensure;
 use async_nats::jetstream::AckKind;
 use futures::StreamExt as _;
 use harness::eventually::{Alive as _, throughout};
-use harness::paths::scratch;
-use harness::servers::ReplicaSet;
 use harness::stack::{Options, Stack};
 
 use crate::observe::{flows, push, send, stays_calm, stored};
@@ -191,9 +189,8 @@ async fn a_mongodb_frozen_for_longer_than_the_ack_wait_costs_no_delivery() {
 #[tokio::test]
 async fn a_replica_set_that_fails_over_takes_every_write_once() {
     const EVENTS: u64 = 120;
-    let set = ReplicaSet::start(&scratch("failover").unwrap(), 3).await.unwrap();
-    let mut stack = Stack::start_with(Options::default().env("MONGO_URI", &set.uri())).await.unwrap();
-    stack.mongo_uri = set.uri();
+    let stack = Stack::start_with(Options { mongo_members: 3, ..Options::default() }).await.unwrap();
+    let set = stack.set.as_ref().unwrap();
     let before = pids(&stack);
     let first = set.primary().await.unwrap();
     for n in 0..EVENTS {

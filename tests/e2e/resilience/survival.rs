@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use harness::eval::Mood;
+use harness::eval::Reply;
 use harness::sender::{Delivery, github, taiga};
 use harness::stack::{Options, Stack};
 
@@ -168,7 +168,7 @@ async fn ld_eval_down_delays_no_document_and_is_told_when_it_is_back() {
     assert_eq!(stack.sender.send(&delivery).await.unwrap().status, 200);
     let stored = async || stack.document("github_Team.commits").await;
     stack.eventually("the commit is stored", SOON, stored).await.unwrap();
-    assert!(stack.eval.told().is_empty());
+    assert!(stack.eval.received().is_empty());
     stack.eval.up().unwrap();
     let told = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
     stack.eventually("LD Eval is told after all", LONG, told).await.unwrap();
@@ -178,15 +178,15 @@ async fn ld_eval_down_delays_no_document_and_is_told_when_it_is_back() {
 #[tokio::test]
 async fn ld_eval_answering_503_is_told_again_until_it_accepts() {
     let stack = Stack::start().await.unwrap();
-    stack.eval.mood(Mood::Answers(503));
+    stack.eval.reply(Reply::Status(503));
     let delivery = Delivery::github("push", &github::push(1, [github::commit(&github::sha(1), "x")]));
     assert_eq!(stack.sender.send(&delivery).await.unwrap().status, 200);
     let refused = async || {
-        ensure!(!stack.eval.told().is_empty(), "it was not told at all");
+        ensure!(!stack.eval.received().is_empty(), "it was not told at all");
         Ok(())
     };
     stack.eventually("LD Eval is told and refuses", SOON, refused).await.unwrap();
-    stack.eval.mood(Mood::Accepts);
+    stack.eval.reply(Reply::Accepted);
     let told = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
     stack.eventually("LD Eval accepts", LONG, told).await.unwrap();
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);

@@ -1,7 +1,8 @@
-//! LD Eval's stand-in: takes notifications as the real one does, remembers them, and misbehaves on demand.
+//! LD Eval's stand-in: takes notifications as the real one does, records them, and answers as a test wants.
 
 pub mod ports;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,20 +15,20 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::Value;
 
-/// What one notification said, and when.
+/// One notification that was received.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct Notification {
     /// The body, as JSON (null when it was none).
     pub body: Value,
     /// When it came.
     pub at: Instant,
-    /// What was answered.
+    /// The status that was answered; 0 of one that is never answered.
     pub answer: u16,
     /// The trace context it carried.
     pub traceparent: Option<String>,
 }
 
-impl Told {
+impl Notification {
     /// A field as text; empty when it is null or missing.
     #[must_use]
     pub fn text(&self, field: &str) -> &str {
@@ -39,26 +40,37 @@ impl Told {
     pub fn triple(&self) -> (&str, &str, Option<&str>) {
         (self.text("event_type"), self.text("author_login"), self.body.get("quality_model").and_then(Value::as_str))
     }
+
+    fn is_accepted(&self) -> bool {
+        (200..300).contains(&self.answer)
+    }
 }
 
-/// How it treats the next notifications.
+/// How notifications are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum Reply {
     /// 200, at once.
-    Accepts,
+    Accepted,
     /// This status, at once.
-    Answers(u16),
+    Status(u16),
     /// 200, after this long.
-    Dawdles(Duration),
+    After(Duration),
+    /// The request is read and never answered.
+    Never,
 }
 
 /// What a listener does with every notification, such as printing it.
-type Listener = Box<dyn Fn(&Told) + Send + Sync>;
+type Listener = Box<dyn Fn(&Notification) + Send + Sync>;
 
 struct Shared {
-    told: Mutex<Vec<Told>>,
-    mood: Mutex<Mood>,
+    received: Mutex<Vec<Notification>>,
+    replies: Mutex<Replies>,
     listener: Listener,
+}
+
+struct Replies {
+    usual: Reply,
+    by_project: BTreeMap<String, Reply>,
 }
 
 /// The stand-in. It has threads of its own, so that it answers however busy the test is.
@@ -87,7 +99,7 @@ impl Eval {
     ///
     /// # Errors
     /// When the port is taken.
-    pub fn start_with(port: u16, listener: impl Fn(&Told) + Send + Sync + 'static) -> anyhow::Result<Self> {
+    pub fn start_with(port: u16, listener: impl Fn(&Notification) + Send + Sync + 'static) -> anyhow::Result<Self> {
         Self::start_at((Ipv4Addr::LOCALHOST, port).into(), listener)
     }
 
@@ -95,8 +107,12 @@ impl Eval {
     ///
     /// # Errors
     /// When the address is taken, or not this machine's.
-    pub fn start_at(address: SocketAddr, listener: impl Fn(&Told) + Send + Sync + 'static) -> anyhow::Result<Self> {
-        let shared = Shared { told: Mutex::default(), mood: Mutex::new(Mood::Accepts), listener: Box::new(listener) };
+    pub fn start_at(
+        address: SocketAddr,
+        listener: impl Fn(&Notification) + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let replies = Replies { usual: Reply::Accepted, by_project: BTreeMap::new() };
+        let shared = Shared { received: Mutex::default(), replies: Mutex::new(replies), listener: Box::new(listener) };
         let eval = Self { address, shared: Arc::new(shared), runtime: Mutex::new(None) };
         eval.up()?;
         Ok(eval)
@@ -108,12 +124,17 @@ impl Eval {
         self.address.port()
     }
 
-    /// From now on it does this.
-    pub fn mood(&self, mood: Mood) {
-        *lock(&self.shared.mood) = mood;
+    /// Answers like this from now on, except for projects with a reply of their own.
+    pub fn reply(&self, reply: Reply) {
+        lock(&self.shared.replies).usual = reply;
     }
 
-    /// It is gone: connections are cut and new ones refused.
+    /// Answers notifications of this project (`prj`) like this from now on.
+    pub fn reply_to(&self, project: &str, reply: Reply) {
+        lock(&self.shared.replies).by_project.insert(project.to_owned(), reply);
+    }
+
+    /// Stops it: connections are cut and new ones refused.
     pub fn down(&self) {
         if let Some(runtime) = lock(&self.runtime).take() {
             // Waiting for the tasks is not allowed within a runtime, nor is it needed: all are cut off.
@@ -125,7 +146,7 @@ impl Eval {
         }
     }
 
-    /// It is back, on the same port, and remembers what it was told before.
+    /// Starts it again on the same port. What it received before is kept.
     ///
     /// # Errors
     /// When the port was taken in the meantime.
@@ -144,33 +165,36 @@ impl Eval {
         Ok(())
     }
 
-    /// Everything it was told, in order, refused or not.
+    /// Everything it received, in order, whatever was answered.
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        lock(&self.shared.told).clone()
+    pub fn received(&self) -> Vec<Notification> {
+        lock(&self.shared.received).clone()
     }
 
-    /// What it was told of a project and accepted.
+    /// What it received of a project and answered with 2xx.
     #[must_use]
-    pub fn accepted(&self, project: &str) -> Vec<Told> {
-        let mut told = self.told();
-        told.retain(|told| told.text("prj") == project && told.answer < 300);
-        told
+    pub fn accepted(&self, project: &str) -> Vec<Notification> {
+        let mut received = self.received();
+        received.retain(|one| one.text("prj") == project && one.is_accepted());
+        received
     }
 
-    /// It has accepted such a notification of a project.
+    /// Such a notification of a project, once it has accepted one.
     ///
     /// # Errors
-    /// When it has not; the text says what it was told instead.
-    pub fn has_accepted(&self, project: &str, wanted: (&str, &str, Option<&str>)) -> anyhow::Result<Told> {
-        let told = self.accepted(project);
-        match told.iter().find(|told| told.triple() == wanted) {
+    /// When it has not; the text says what it accepted instead.
+    pub fn has_accepted(&self, project: &str, wanted: (&str, &str, Option<&str>)) -> anyhow::Result<Notification> {
+        let accepted = self.accepted(project);
+        match accepted.iter().find(|one| one.triple() == wanted) {
             Some(found) => {
                 let fields = found.body.as_object().map(|body| body.len());
                 ensure!(fields == Some(4), "a notification has exactly four fields, not {}", found.body);
                 Ok(found.clone())
             }
-            None => bail!("LD Eval was not told {wanted:?} of {project}, but {:?}", bodies(&told)),
+            None => {
+                let bodies: Vec<_> = accepted.iter().map(|one| one.body.to_string()).collect();
+                bail!("LD Eval has accepted no {wanted:?} of {project}, but {bodies:?}")
+            }
         }
     }
 }
@@ -183,10 +207,6 @@ impl Drop for Eval {
     }
 }
 
-fn bodies(told: &[Told]) -> Vec<String> {
-    told.iter().map(|told| told.body.to_string()).collect()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -194,17 +214,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn event(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
     let at = Instant::now();
     let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mood = *lock(&shared.mood);
-    if let Mood::Dawdles(time) = mood {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let project = body.get("prj").and_then(Value::as_str).unwrap_or_default();
+    let reply = {
+        let replies = lock(&shared.replies);
+        replies.by_project.get(project).copied().unwrap_or(replies.usual)
+    };
+    if let Reply::After(time) = reply {
         tokio::time::sleep(time).await;
     }
-    let status = match mood {
-        Mood::Answers(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        Mood::Accepts | Mood::Dawdles(_) => StatusCode::OK,
+    let status = match reply {
+        Reply::Status(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Reply::Accepted | Reply::After(_) | Reply::Never => StatusCode::OK,
     };
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    let told = Told { body, at, answer: status.as_u16(), traceparent };
-    (shared.listener)(&told);
-    lock(&shared.told).push(told);
+    let answer = if reply == Reply::Never { 0 } else { status.as_u16() };
+    let notification = Notification { body, at, answer, traceparent };
+    (shared.listener)(&notification);
+    lock(&shared.received).push(notification);
+    if reply == Reply::Never {
+        // Ends when the client hangs up or the stand-in stops.
+        std::future::pending::<()>().await;
+    }
     (status, r#"{"status":"received"}"#)
 }

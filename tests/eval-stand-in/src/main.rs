@@ -11,14 +11,14 @@ use clap::Parser;
 use eval_stand_in::Eval;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Takes the notifications that LD Eval would be sent, and prints them.
+/// Takes the notifications for LD Eval and prints them.
 #[derive(Debug, Parser)]
 #[command(name = "eval-stand-in")]
 struct Options {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0:5001")]
     listen: SocketAddr,
-    /// Only looks whether one listens on that port of this machine; exit code 0 or 1.
+    /// Check whether one listens on that port of this machine; exit code 0 or 1.
     #[arg(long)]
     check: bool,
 }
@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         return Ok(if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let mut terminate = signal(SignalKind::terminate())?;
-    let _eval = Eval::start_at(options.listen, |told| println!("{}", told.body))?;
+    let _eval = Eval::start_at(options.listen, |notification| println!("{}", notification.body))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}

@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use anyhow::bail;
 use rand::Rng as _;
 
-/// Where we look: below the range from which the system takes the near ends of connections. From that
-/// range a client that knocks at the port of a stopped server could be given that very port, and would
+/// Below the range of ephemeral ports: a client of a stopped server could be given that very port as its own, and would
 /// be connected to itself.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 

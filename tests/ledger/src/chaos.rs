@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::rig::{Rig, Victim};
 use super::settings::Settings;
-use harness::eval::Mood;
+use harness::eval::Reply;
 use harness::eventually::Alive as _;
 
 /// How many may be disturbed at the same time. Two members of three are a majority gone.
@@ -160,9 +160,9 @@ impl Disturbance {
             (None, Deed::Kill) => rig.eval.down(),
             (None, Deed::Freeze | Deed::Restart) => {
                 let freeze = self.deed == Deed::Freeze;
-                rig.eval.mood(if freeze { Mood::Dawdles(self.time) } else { Mood::Answers(503) });
+                rig.eval.reply(if freeze { Reply::After(self.time) } else { Reply::Status(503) });
                 sleep(self.time).await;
-                rig.eval.mood(Mood::Accepts);
+                rig.eval.reply(Reply::Accepted);
                 return Ok(None);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::book::{lock, now};
 use super::plan::notification_key;
-use harness::eval::Told;
+use harness::eval::Notification;
 
 /// When a notification came, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ impl Default for Heard {
 
 impl Heard {
     /// Notes a notification, if it was accepted.
-    pub fn note(&self, told: &Told) {
+    pub fn note(&self, told: &Notification) {
         if told.answer >= 300 {
             return;
         }

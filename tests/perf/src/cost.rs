@@ -12,8 +12,8 @@ use crate::drain::{self, Servers};
 use crate::http::{self, Template};
 use crate::ingest;
 use crate::lag;
-use crate::proc;
 use crate::report::{Report, Spread, Table, millis, size, thousands};
+use harness::process::usage;
 
 /// How long a service rests before its memory counts as that of rest.
 const REST: Duration = Duration::from_secs(3);
@@ -69,7 +69,7 @@ async fn processes(plan: &Plan, servers: &Servers, report: &mut Report) -> anyho
         let (service, ready) = bed::start(binary, binary.name(), &servers.dir, env).await?;
         starts.push(ready.as_secs_f64() * 1000.0);
         tokio::time::sleep(REST).await;
-        let rest = proc::memory_mb(&service.process)?;
+        let rest = usage::memory_mb(&service.process)?;
         let starts = Spread::of(starts);
         let mb = std::fs::metadata(build::path(binary.name())?)?.len() as f64 / 1e6;
         let loads = match binary {
@@ -107,7 +107,7 @@ type Loads = Vec<(String, Option<f64>)>;
 async fn ingress_loads(plan: &Plan, site: &Site, service: &Service) -> anyhow::Result<Loads> {
     let mut loads = Loads::new();
     for (bytes, connections) in [(1 << 10, 32), (8 << 10, 256), (1 << 20, 32), (1 << 20, 256)] {
-        proc::forget_peak(&service.process)?;
+        usage::reset_peak(&service.process)?;
         let template = Template::new(&ingest::delivery(bytes));
         let round = http::load(service.webhooks_addr(), &template, connections, plan.load).await?;
         let under = format!(
@@ -116,7 +116,7 @@ async fn ingress_loads(plan: &Plan, site: &Site, service: &Service) -> anyhow::R
             thousands(round.rate()),
             round.errors
         );
-        loads.push((under, Some(proc::peak_mb(&service.process)?)));
+        loads.push((under, Some(usage::peak_mb(&service.process)?)));
         site.purge().await?;
     }
     Ok(loads)
@@ -124,7 +124,7 @@ async fn ingress_loads(plan: &Plan, site: &Site, service: &Service) -> anyhow::R
 
 /// The worker's loads are drains, which have tables of their own.
 fn worker_loads(service: &Service) -> anyhow::Result<Loads> {
-    proc::peak_mb(&service.process)?;
+    usage::peak_mb(&service.process)?;
     Ok(vec![("drain".to_owned(), None)])
 }
 
@@ -150,7 +150,7 @@ async fn backlogs(plan: &Plan, servers: &Servers, report: &mut Report) -> anyhow
         let (ingress, _) =
             bed::start(Binary::Ingress, &name, &servers.dir, site.env(&servers.mongo.uri(), &eval)).await?;
         let drained = drain::drain(servers, &site, waiting, 1).await?;
-        let ingress_mb = proc::peak_mb(&ingress.process)?;
+        let ingress_mb = usage::peak_mb(&ingress.process)?;
         bed::stop(&ingress).await?;
         table.row(vec![
             thousands(waiting as f64),

@@ -18,8 +18,8 @@ use crate::Options;
 use crate::bed::{self, Site};
 use crate::ceiling::{self, Batch};
 use crate::events::{Event, Mix};
-use crate::proc;
 use crate::report::{Report, Spread, Table, thousands};
+use harness::process::usage;
 
 /// Over how many projects the events are spread.
 const PROJECTS: usize = 40;
@@ -105,7 +105,7 @@ pub(crate) async fn fill(servers: &Servers, events: usize, projects: usize) -> a
 pub(crate) async fn drain(servers: &Servers, site: &Site, events: usize, workers: usize) -> anyhow::Result<Drained> {
     let eval = Eval::start()?;
     let env = site.env(&servers.mongo.uri(), &eval);
-    let used = || anyhow::Ok([proc::cpu_seconds(&servers.nats.process)?, proc::cpu_seconds(&servers.mongo.process)?]);
+    let used = || anyhow::Ok([usage::cpu_seconds(&servers.nats.process)?, usage::cpu_seconds(&servers.mongo.process)?]);
     let (begin, before) = (Instant::now(), used()?);
     let names: Vec<String> = (0..workers).map(|n| format!("{}-worker-{n}", site.name)).collect();
     let started = names.iter().map(|name| bed::start(Binary::Worker, name, &servers.dir, env.clone()));
@@ -117,15 +117,15 @@ pub(crate) async fn drain(servers: &Servers, site: &Site, events: usize, workers
         rate,
         seconds,
         worker_mb: 0.0,
-        nats_mb: proc::memory_mb(&servers.nats.process)?,
+        nats_mb: usage::memory_mb(&servers.nats.process)?,
         cpu: [0.0, after[0] - before[0], after[1] - before[1]],
         ready: Duration::ZERO,
     };
     for (worker, ready) in &started {
         worker.check()?;
         drained.ready = drained.ready.max(*ready);
-        drained.worker_mb = drained.worker_mb.max(proc::peak_mb(&worker.process)?);
-        drained.cpu[0] += proc::cpu_seconds(&worker.process)?;
+        drained.worker_mb = drained.worker_mb.max(usage::peak_mb(&worker.process)?);
+        drained.cpu[0] += usage::cpu_seconds(&worker.process)?;
     }
     bed::all_told(site, &started[0].0).await?;
     for (worker, _) in &started {
@@ -149,7 +149,7 @@ struct Replayed {
 async fn replay(servers: &Servers, site: &Site, db: &Database, events: usize) -> anyhow::Result<Replayed> {
     let mut env = site.env(&servers.mongo.uri(), &Eval::start()?);
     env.insert("MONGO_DB".to_owned(), db.name().to_owned());
-    let used = || anyhow::Ok([proc::cpu_seconds(&servers.nats.process)?, proc::cpu_seconds(&servers.mongo.process)?]);
+    let used = || anyhow::Ok([usage::cpu_seconds(&servers.nats.process)?, usage::cpu_seconds(&servers.mongo.process)?]);
     let mut command = tokio::process::Command::new(path("worker")?);
     command.args(["replay", "--output", "json"]).env_clear().envs(env).kill_on_drop(true);
     let (begin, before) = (Instant::now(), used()?);
@@ -215,9 +215,9 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
                 }
                 again.drop().await?;
                 let batches = batches(&events, &written).await?;
-                let before = proc::cpu_seconds(&servers.mongo.process)?;
+                let before = usage::cpu_seconds(&servers.mongo.process)?;
                 bare.push(bare_round(&client.database(&format!("{}_bare", site.name)), &events, batches).await?);
-                bare_cpu.push(proc::cpu_seconds(&servers.mongo.process)? - before);
+                bare_cpu.push(usage::cpu_seconds(&servers.mongo.process)? - before);
                 eprintln!("  bare: {}/s", thousands(bare[bare.len() - 1]));
             }
             written.drop().await?;

@@ -16,8 +16,8 @@ use crate::Options;
 use crate::bed::{self, Site, Sync};
 use crate::ceiling::{self, Message};
 use crate::http::{self, Round, Template};
-use crate::proc;
 use crate::report::{Report, Spread, Table, millis, size};
+use harness::process::usage;
 
 /// The project every delivery is of.
 const PROJECT: &str = "TeamA";
@@ -133,7 +133,7 @@ async fn measure(
     for _ in 0..plan.rounds {
         bare.push(ceiling::one_by_one(&field.site.jetstream, &message, connections, plan.time).await?);
         field.site.purge().await?;
-        let used = || anyhow::Ok([proc::cpu_seconds(ingress)?, proc::cpu_seconds(nats)?, proc::own_cpu_seconds()?]);
+        let used = || anyhow::Ok([usage::cpu_seconds(ingress)?, usage::cpu_seconds(nats)?, usage::own_cpu_seconds()?]);
         let before = used()?;
         ours.push(http::load(address, &template, connections, plan.time).await?);
         for (sum, (after, before)) in cpu.iter_mut().zip(used()?.into_iter().zip(before)) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bson::Document;
 use futures::StreamExt as _;
-use harness::eval::{Eval, Told};
+use harness::eval::{Eval, Notification};
 use harness::sender::{Delivery, Sender, github, sheets, taiga};
 use harness::servers::{NatsServer, ReplicaSet, mongo};
 use harness::stack::{Binary, Service};
@@ -116,14 +116,15 @@ pub(crate) async fn watch(field: &Field, rate: u64, seconds: u64, projects: u64)
         accepted.extend(one.await?);
     }
     let deadline = Instant::now() + TAIL;
-    let had =
-        |told: &[Told]| told.iter().filter(|told| told.text("quality_model").starts_with(&format!("{run}-"))).count();
-    while had(&field.eval.told()) < accepted.len() && Instant::now() < deadline {
+    let had = |told: &[Notification]| {
+        told.iter().filter(|told| told.text("quality_model").starts_with(&format!("{run}-"))).count()
+    };
+    while had(&field.eval.received()) < accepted.len() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     watcher.abort();
     let told: BTreeMap<String, Instant> =
-        field.eval.told().iter().map(|told| (told.text("quality_model").to_owned(), told.at)).collect();
+        field.eval.received().iter().map(|told| (told.text("quality_model").to_owned(), told.at)).collect();
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let mut lag = Lag { answered: histogram()?, visible: histogram()?, told: histogram()?, missing: 0 };
     lag.missing = usize::try_from(requests)? - accepted.len();

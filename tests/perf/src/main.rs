@@ -14,7 +14,6 @@ mod events;
 mod http;
 mod ingest;
 mod lag;
-mod proc;
 mod report;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ mod held;
 pub mod log;
 mod spawner;
 mod sys;
+pub mod usage;
 
 pub use held::{Process, Recipe};
 pub use spawner::spawn;

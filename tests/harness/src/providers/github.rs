@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::world::{Commit, Graphql, HOURLY, Mood, World};
+use super::world::{Behaviour, Commit, Graphql, HOURLY, World};
 use super::{Answer, Request, bearer, hooks, hub, page, whole_seconds};
 
 /// Whose request it is: the token.
@@ -17,13 +17,13 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
     if !request.headers.contains_key("user-agent") {
         return Answer::new(403, json!({ "message": "Request forbidden by administrative rules." }));
     }
-    match world.mood_of(token) {
-        Mood::Answers(status) => return Answer::new(status, json!({ "message": "As the test wishes" })),
-        Mood::Secondary(wait) => {
+    match world.behaviour_of(token) {
+        Behaviour::Status(status) => return Answer::new(status, json!({ "message": "As the test wishes" })),
+        Behaviour::SecondaryLimit(wait) => {
             let text = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
             return Answer::new(403, json!({ "message": text })).with("retry-after", whole_seconds(wait));
         }
-        Mood::Well | Mood::Dawdles(_) => {}
+        Behaviour::Normal | Behaviour::Slow(_) => {}
     }
     if !world.knows_everything && !world.tokens.iter().any(|known| known == token) {
         return Answer::new(401, json!({ "message": "Bad credentials", "status": "401" }));

@@ -2,7 +2,7 @@
 //! and a log of who asked what.
 //!
 //! Both are on one port: [`Providers::github_url`] and [`Providers::taiga_url`]. What they know is in
-//! [`world`]; a token or account is treated as [`Mood`] says.
+//! [`world`]; a token or account is treated as [`Behaviour`] says.
 
 pub mod world;
 pub mod page;
@@ -26,7 +26,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use crate::servers::ports;
-pub use world::{Commit, Mood, World};
+pub use world::{Behaviour, Commit, World};
 
 /// One request, and what was answered.
 #[derive(Debug, Clone)]
@@ -208,8 +208,8 @@ async fn handle(
         calls.push(Call { provider, method, path, who: who.clone(), at, status: 0, traceparent });
         calls.len() - 1
     };
-    let mood = lock(&shared.world).mood_of(&who);
-    if let Mood::Dawdles(time) = mood {
+    let behaviour = lock(&shared.world).behaviour_of(&who);
+    if let Behaviour::Slow(time) = behaviour {
         tokio::time::sleep(time).await;
     }
     let stumble = {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{Mood, World};
+use super::world::{Behaviour, World};
 use super::{Answer, Request, bearer, hooks, page, whole_seconds};
 
 /// Whose request it is: the account that logs in, or that has the token.
@@ -16,13 +16,13 @@ pub(super) fn who(world: &World, request: &Request) -> String {
 
 /// Answers a request.
 pub(super) fn answer(world: &mut World, who: &str, request: &Request) -> Answer {
-    match world.mood_of(who) {
-        Mood::Answers(status) => return Answer::new(status, json!({ "_error_message": "As the test wishes" })),
-        Mood::Secondary(wait) => {
+    match world.behaviour_of(who) {
+        Behaviour::Status(status) => return Answer::new(status, json!({ "_error_message": "As the test wishes" })),
+        Behaviour::SecondaryLimit(wait) => {
             let text = format!("Request was throttled.Expected available in {} seconds.", whole_seconds(wait));
             return Answer::new(429, json!({ "_error_message": text })).with("retry-after", whole_seconds(wait));
         }
-        Mood::Well | Mood::Dawdles(_) => {}
+        Behaviour::Normal | Behaviour::Slow(_) => {}
     }
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     if let ("POST", ["auth"]) = (request.method.as_str(), path.as_slice()) {

@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 /// How a token or account is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mood {
+pub enum Behaviour {
     /// As documented.
     #[default]
-    Well,
+    Normal,
     /// This status to everything, without headers that explain it.
-    Answers(u16),
+    Status(u16),
     /// As documented, after this long.
-    Dawdles(Duration),
+    Slow(Duration),
     /// GitHub's secondary limit: 403 with `Retry-After`.
-    Secondary(Duration),
+    SecondaryLimit(Duration),
 }
 
 /// What GitHub says to a GraphQL request.
@@ -99,7 +99,7 @@ pub struct World {
     /// Taiga gives lists in pages whatever is asked.
     pub always_pages: bool,
     pub(super) numbers: i64,
-    moods: HashMap<String, Mood>,
+    behaviours: HashMap<String, Behaviour>,
     budgets: HashMap<String, Budget>,
     sessions: HashMap<String, String>,
     logins: u64,
@@ -107,14 +107,14 @@ pub struct World {
 
 impl World {
     /// From now on this token or account is treated so.
-    pub fn mood(&mut self, who: &str, mood: Mood) {
-        self.moods.insert(who.to_owned(), mood);
+    pub fn behaves(&mut self, who: &str, behaviour: Behaviour) {
+        self.behaviours.insert(who.to_owned(), behaviour);
     }
 
     /// How it is treated.
     #[must_use]
-    pub fn mood_of(&self, who: &str) -> Mood {
-        self.moods.get(who).copied().unwrap_or_default()
+    pub fn behaviour_of(&self, who: &str) -> Behaviour {
+        self.behaviours.get(who).copied().unwrap_or_default()
     }
 
     /// This token's budget at GitHub has so many requests left and is full again after this time. Gives the

@@ -9,5 +9,5 @@ mod shared;
 
 pub use eval_stand_in::ports;
 pub use mongo::{MongoServer, ReplicaSet};
-pub use nats::NatsServer;
+pub use nats::{NatsCluster, NatsServer};
 pub use shared::{Servers, shared};

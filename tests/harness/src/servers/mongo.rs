@@ -49,7 +49,15 @@ impl MongoServer {
     /// # Errors
     /// When there is none to be had, or it does not come up.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
-        let server = Self::launch("mongod", dir, ports::free_port()?, &[])?;
+        Self::start_with(dir, &[]).await
+    }
+
+    /// Starts one with more arguments, such as `--nojournal`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(dir: &Path, args: &[&str]) -> anyhow::Result<Self> {
+        let server = Self::launch("mongod", dir, ports::free_port()?, args)?;
         server.ready().await?;
         Ok(server)
     }
@@ -171,13 +179,17 @@ impl ReplicaSet {
     /// # Errors
     /// When a member does not come up or none is elected.
     pub async fn start(dir: &Path, members: usize) -> anyhow::Result<Self> {
+        Self::start_with(dir, members, &[]).await
+    }
+
+    /// Starts a set of servers with more arguments.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(dir: &Path, members: usize, args: &[&str]) -> anyhow::Result<Self> {
+        let args = [&["--replSet", SET], args].concat();
         let launch = |n: usize| {
-            MongoServer::launch(
-                &format!("mongod-{n}"),
-                &dir.join(format!("member-{n}")),
-                ports::free_port()?,
-                &["--replSet", SET],
-            )
+            MongoServer::launch(&format!("mongod-{n}"), &dir.join(format!("member-{n}")), ports::free_port()?, &args)
         };
         let set = Self { members: (0..members).map(launch).collect::<anyhow::Result<_>>()? };
         for member in &set.members {

@@ -53,7 +53,7 @@ pub async fn connect(url: &str) -> anyhow::Result<async_nats::Client> {
         Some(((user, password), host)) => {
             options.user_and_password(user.to_owned(), password.to_owned()).connect(host).await?
         }
-        None => options.connect(url).await?,
+        None => options.connect(url.split(',').collect::<Vec<_>>()).await?,
     })
 }
 
@@ -101,9 +101,15 @@ impl NatsServer {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(dir: &Path, port: u16, conf: &Path) -> anyhow::Result<Self> {
+        let server = Self::launch("nats-server", dir, port, conf)?;
+        server.ready().await?;
+        Ok(server)
+    }
+
+    fn launch(name: &str, dir: &Path, port: u16, conf: &Path) -> anyhow::Result<Self> {
         let data = dir.join("data");
         let recipe = Recipe {
-            name: "nats-server".to_owned(),
+            name: name.to_owned(),
             program: install::program(&install::NATS)?,
             args: vec![
                 "-c".into(),
@@ -118,9 +124,7 @@ impl NatsServer {
             env: passwords(),
             dir: dir.to_owned(),
         };
-        let server = Self { process: Process::start(recipe)?, port, data };
-        server.ready().await?;
-        Ok(server)
+        Ok(Self { process: Process::start(recipe)?, port, data })
     }
 
     /// Its address for `NATS_URL`.
@@ -171,5 +175,52 @@ impl NatsServer {
 impl Alive for NatsServer {
     fn check(&self) -> anyhow::Result<()> {
         self.process.check()
+    }
+}
+
+/// Several NATS servers that hold streams together.
+#[derive(Debug)]
+pub struct NatsCluster {
+    /// The servers, in no order of rank.
+    pub nodes: Vec<NatsServer>,
+}
+
+impl NatsCluster {
+    /// Starts a cluster with the open configuration and waits until JetStream answers.
+    ///
+    /// # Errors
+    /// When a server does not come up or no leader is elected.
+    pub async fn start(dir: &Path, nodes: usize) -> anyhow::Result<Self> {
+        let routes = (0..nodes).map(|_| ports::free_port()).collect::<anyhow::Result<Vec<_>>>()?;
+        let urls: Vec<_> = routes.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
+        let launch = |(n, port): (usize, &u16)| {
+            let name = format!("nats-{}", n + 1);
+            let dir = dir.join(&name);
+            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            let cluster = format!(
+                "server_name: {name}\ncluster {{ name: tests, listen: \"127.0.0.1:{port}\", routes: [{}] }}\n",
+                urls.join(", ")
+            );
+            let conf = dir.join("nats-server.conf");
+            std::fs::write(&conf, open_configuration()? + &cluster)?;
+            NatsServer::launch(&name, &dir, ports::free_port()?, &conf)
+        };
+        let cluster = Self { nodes: routes.iter().enumerate().map(launch).collect::<anyhow::Result<_>>()? };
+        for node in &cluster.nodes {
+            node.ready().await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Its addresses for `NATS_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Alive for NatsCluster {
+    fn check(&self) -> anyhow::Result<()> {
+        self.nodes.as_slice().check()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -97,6 +98,17 @@ impl Service {
         self.process.start_again()?;
         *self.lock() = listening(&self.process, self.binary).await?;
         Ok(())
+    }
+
+    /// Stops it (`SIGTERM`), waits for its end and starts it again; gives its exit status. It neither needs NATS nor
+    /// MongoDB to answer: a frozen one is a case to test.
+    ///
+    /// # Errors
+    /// When it had to be killed, or as [`start`](Self::start).
+    pub async fn restart(&self, within: Duration) -> anyhow::Result<ExitStatus> {
+        let status = self.process.stop(within).await?;
+        self.start_again().await?;
+        Ok(status)
     }
 
     /// `http://127.0.0.1:<port>` of the webhooks.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_nats::jetstream::{self, stream};
 use rand::Rng as _;
 
 use super::build::{Voice, build};
@@ -13,7 +14,7 @@ use crate::eventually::{Alive, eventually};
 use crate::paths;
 use crate::sender::{Secrets, Sender};
 use crate::servers::mongo::{DATABASE, WORKER};
-use crate::servers::{MongoServer, NatsServer, Servers, mongo, nats, shared};
+use crate::servers::{MongoServer, NatsCluster, NatsServer, ReplicaSet, Servers, mongo, nats, shared};
 
 /// How long ingress may take to make its streams.
 const START: Duration = Duration::from_secs(30);
@@ -26,8 +27,16 @@ const TIDY: Duration = Duration::from_secs(10);
 pub struct Options {
     /// A NATS server of its own, to be stopped at will.
     pub own_nats: bool,
+    /// A NATS cluster of its own with this many servers; `stack.cluster` then, instead of `stack.nats`.
+    pub nats_nodes: usize,
     /// A MongoDB of its own, to be stopped at will.
     pub own_mongo: bool,
+    /// More arguments of mongod, which is this test's own then.
+    pub mongo_args: &'static [&'static str],
+    /// A replica set of its own with this many members; `stack.set` then, instead of `stack.mongo`.
+    pub mongo_members: usize,
+    /// Streams that are there before any process starts. Names and subjects are written without the stack's prefix.
+    pub streams: Vec<stream::Config>,
     /// As it is meant to be run: own servers, each process as the user that has only its own rights.
     pub least_privilege: bool,
     /// Only ingress: the test is about what reaches the stream.
@@ -59,8 +68,12 @@ pub struct Stack {
     pub sender: Sender,
     /// The NATS server, where it is this test's own.
     pub nats: Option<NatsServer>,
+    /// The NATS cluster, where there is one.
+    pub cluster: Option<NatsCluster>,
     /// The MongoDB, where it is this test's own.
     pub mongo: Option<MongoServer>,
+    /// The replica set, where there is one.
+    pub set: Option<ReplicaSet>,
     /// The settings of the two binaries; with [`Options::least_privilege`] those of the worker.
     pub env: BTreeMap<String, String>,
     /// The prefix of stream names and subjects.
@@ -98,18 +111,32 @@ impl Stack {
             (false, true) => Some(NatsServer::start(&dir.join("nats")).await?),
             (false, false) => None,
         };
-        let mongo = match (secured, options.own_mongo) {
-            (true, _) => Some(MongoServer::start_secured(&dir.join("mongo"), &[], "").await?),
-            (false, true) => Some(MongoServer::start(&dir.join("mongo")).await?),
+        let cluster = match options.nats_nodes {
+            0 => None,
+            nodes => Some(NatsCluster::start(&dir.join("cluster"), nodes).await?),
+        };
+        let args = options.mongo_args;
+        let mongo = match (secured, options.own_mongo || !args.is_empty()) {
+            _ if options.mongo_members > 0 => None,
+            (true, _) => Some(MongoServer::start_secured(&dir.join("mongo"), args, "").await?),
+            (false, true) => Some(MongoServer::start_with(&dir.join("mongo"), args).await?),
             (false, false) => None,
         };
-        let shared = if nats.is_none() || mongo.is_none() { Some(shared().await?) } else { None };
+        let set = match options.mongo_members {
+            0 => None,
+            members => Some(ReplicaSet::start_with(&dir.join("set"), members, args).await?),
+        };
+        let own = (nats.is_some() || cluster.is_some()) && (mongo.is_some() || set.is_some());
+        let shared = if own { None } else { Some(shared().await?) };
         let url = |nats: &NatsServer| if secured { nats.url_of("operator") } else { nats.url() };
-        let nats_url = nats.as_ref().map(url).or_else(|| shared.map(|s| s.nats_url.clone()));
-        let mongo_uri = mongo.as_ref().map(MongoServer::uri).or_else(|| shared.map(|s| s.mongo_uri.clone()));
+        let nats_url = nats.as_ref().map(url).or_else(|| cluster.as_ref().map(NatsCluster::url));
+        let nats_url = nats_url.or_else(|| shared.map(|servers| servers.nats_url.clone()));
+        let mongo_uri = mongo.as_ref().map(MongoServer::uri).or_else(|| set.as_ref().map(ReplicaSet::uri));
+        let mongo_uri = mongo_uri.or_else(|| shared.map(|servers| servers.mongo_uri.clone()));
         let (nats_url, mongo_uri) = (nats_url.unwrap_or_default(), mongo_uri.unwrap_or_default());
         // The shipped permissions are those of an installation without a prefix.
         let (prefix, database) = if secured { (String::new(), DATABASE.to_owned()) } else { (id.clone(), id) };
+        make(&nats_url, &prefix, options.streams).await?;
         let eval = Eval::start()?;
         let secrets = Secrets::default();
         let settings = [
@@ -142,7 +169,9 @@ impl Stack {
             eval,
             sender,
             nats,
+            cluster,
             mongo,
+            set,
             env,
             prefix,
             database,
@@ -220,7 +249,9 @@ impl Alive for Stack {
     fn check(&self) -> anyhow::Result<()> {
         self.shared.map_or(Ok(()), Alive::check)?;
         self.nats.as_ref().map_or(Ok(()), Alive::check)?;
+        self.cluster.as_ref().map_or(Ok(()), Alive::check)?;
         self.mongo.as_ref().map_or(Ok(()), Alive::check)?;
+        self.set.as_ref().map_or(Ok(()), Alive::check)?;
         self.ingress.check()?;
         self.workers.as_slice().check()
     }
@@ -238,8 +269,10 @@ impl Drop for Stack {
         }
         self.keep_secrets();
         // What is on servers of our own goes with them.
-        let nats = self.nats.is_none().then(|| (self.nats_url.clone(), format!("{}_", self.prefix)));
-        let mongo = self.mongo.is_none().then(|| (self.mongo_uri.clone(), self.database.clone()));
+        let nats = (self.nats.is_none() && self.cluster.is_none())
+            .then(|| (self.nats_url.clone(), format!("{}_", self.prefix)));
+        let mongo =
+            (self.mongo.is_none() && self.set.is_none()).then(|| (self.mongo_uri.clone(), self.database.clone()));
         // Drop may run within a runtime, which would not let us wait here; another thread may.
         let tidied = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -248,6 +281,22 @@ impl Drop for Stack {
         // Servers under target/ are thrown away as a whole later; only given ones would keep this.
         let _ = tidied.join();
     }
+}
+
+/// Makes streams before anybody else does.
+async fn make(nats_url: &str, prefix: &str, streams: Vec<stream::Config>) -> anyhow::Result<()> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let jetstream = jetstream::new(nats::connect(nats_url).await?);
+    for mut config in streams {
+        if !prefix.is_empty() {
+            config.name = format!("{prefix}_{}", config.name);
+            config.subjects = config.subjects.iter().map(|subject| format!("{prefix}.{subject}")).collect();
+        }
+        jetstream.create_stream(config).await?;
+    }
+    Ok(())
 }
 
 /// The end of a service's log, beside the test's own message.

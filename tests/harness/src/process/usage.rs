@@ -1,18 +1,24 @@
 //! What the system says of a process: memory and CPU, from `/proc`.
 
+use super::Process;
 use anyhow::Context as _;
-use harness::process::Process;
 
 /// Clock ticks a second in `/proc/<pid>/stat`; the same on every Linux we run on.
 const TICKS: f64 = 100.0;
 
 /// CPU seconds a process has used so far, user and system.
-pub(crate) fn cpu_seconds(process: &Process) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// When it has ended.
+pub fn cpu_seconds(process: &Process) -> anyhow::Result<f64> {
     cpu_of(&id(process)?.to_string())
 }
 
-/// The same of this process: the load generator and the ceilings.
-pub(crate) fn own_cpu_seconds() -> anyhow::Result<f64> {
+/// The same of this process.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn own_cpu_seconds() -> anyhow::Result<f64> {
     cpu_of("self")
 }
 
@@ -25,18 +31,27 @@ fn cpu_of(pid: &str) -> anyhow::Result<f64> {
     Ok((ticks(11) + ticks(12)) / TICKS)
 }
 
-/// Peak resident memory in MB since the start or the last [`forget_peak`].
-pub(crate) fn peak_mb(process: &Process) -> anyhow::Result<f64> {
+/// Peak resident memory in MB since the start or the last [`reset_peak`].
+///
+/// # Errors
+/// When it has ended.
+pub fn peak_mb(process: &Process) -> anyhow::Result<f64> {
     status(process, "VmHWM:")
 }
 
 /// Resident memory in MB now.
-pub(crate) fn memory_mb(process: &Process) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// When it has ended.
+pub fn memory_mb(process: &Process) -> anyhow::Result<f64> {
     status(process, "VmRSS:")
 }
 
-/// From now on the peak counts anew.
-pub(crate) fn forget_peak(process: &Process) -> anyhow::Result<()> {
+/// The peak is measured from now on.
+///
+/// # Errors
+/// When it has ended, or the system refuses.
+pub fn reset_peak(process: &Process) -> anyhow::Result<()> {
     std::fs::write(format!("/proc/{}/clear_refs", id(process)?), "5").context("cannot reset the peak")
 }
 
