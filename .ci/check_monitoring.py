@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks config_files/prometheus and config_files/grafana: promtool loads the rules, makes each alert's condition
+"""Checks deploy/monitoring/prometheus and deploy/monitoring/grafana: promtool loads the rules, makes each alert's condition
 true, and understands every expression of the dashboard. A missing promtool is fetched from Debian's package
 (nothing is installed); where that is not possible either, it says what was left out and parses the files.
 """
@@ -14,7 +14,7 @@ import tempfile
 
 root = pathlib.Path(__file__).resolve().parent.parent
 target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
-prometheus, grafana = root / "config_files" / "prometheus", root / "config_files" / "grafana"
+prometheus, grafana = (root / "deploy" / "monitoring" / part for part in ("prometheus", "grafana"))
 
 
 def fetched(program):
@@ -88,7 +88,7 @@ def main():
         except ImportError:
             print("left out: the YAML files (pip install pyyaml)")
         else:
-            for file in sorted((root / "config_files").glob("**/*.yml")):
+            for file in sorted((root / "deploy" / "monitoring").glob("**/*.yml")):
                 yaml.safe_load(file.read_text())
         print(f"read the dashboard and the names of {len(alerts)} alerts, each of which has a test")
 
