@@ -132,11 +132,11 @@ tool("hadolint", "--no-color", "--ignore", "DL3008", "--failure-threshold", "sty
 
 # --- Compose ------------------------------------------------------------------------------------------------------
 documented = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (root / ".env.example").read_text(), re.M))
-base, cluster, https = (load(name) for name in ("compose.yaml", "compose.cluster.yaml", "compose.https.yaml"))
+base, cluster, https = (load(name) for name in ("compose.yaml", "deploy/compose/cluster.yaml", "deploy/compose/https.yaml"))
 known = {*base["services"], *cluster["services"]}
 volumes = {*base["volumes"], *cluster["volumes"]}
 
-for name in ("compose.yaml", "compose.cluster.yaml", "compose.https.yaml"):
+for name in ("compose.yaml", "deploy/compose/cluster.yaml", "deploy/compose/https.yaml"):
     for variable in set(re.findall(r"\$\{([A-Z][A-Z0-9_]+)", (root / name).read_text())):
         need(variable in documented, f"{name} reads {variable}, which .env.example does not explain")
     for service, what in load(name)["services"].items():
@@ -148,10 +148,10 @@ for name in ("compose.yaml", "compose.cluster.yaml", "compose.https.yaml"):
             mount = mount if isinstance(mount, str) else mount["source"]
             source = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", mount).split(":")[0]
             there = (root / source).exists() if source.startswith(".") else source in volumes
-            need(there or source.startswith("./secrets/"), f"{here} mounts {source}, which is not there")
+            need(there or source.startswith("./deploy/compose/secrets/"), f"{here} mounts {source}, which is not there")
         dockerfile_of = what.get("build", {}).get("dockerfile")
         need(not dockerfile_of or (root / dockerfile_of).exists(), f"{here}: there is no {dockerfile_of}")
-        if name == "compose.https.yaml" or not {"image", "build"} & what.keys():
+        if name == "deploy/compose/https.yaml" or not {"image", "build"} & what.keys():
             continue
         hardened = (
             what.get("read_only") is True
@@ -170,24 +170,23 @@ for service in ("ingress", "worker"):
     need(grace[0] > grace[1], f"compose.yaml kills {service} before SHUTDOWN_GRACE is over")
     need("ports" not in what and "container_name" not in what, f"compose.yaml: {service} cannot be scaled")
 
-# Every secret that is named is one that secrets/make makes.
+# Every secret that is named is one that deploy/compose/make-secrets makes.
 with tempfile.TemporaryDirectory() as folder:
-    secrets = pathlib.Path(folder) / "secrets"
-    shutil.copytree(root / "secrets", secrets)
+    make = shutil.copy(root / "deploy/compose/make-secrets", folder)
     for _ in range(2):
-        subprocess.run([secrets / "make"], check=True, capture_output=True)
+        subprocess.run([make], check=True, capture_output=True)
     for compose in (base, cluster):
         for service, what in compose["services"].items():
             mounted = [mount.split(":")[0] for mount in what.get("volumes", []) if ":/run/secrets:" in mount]
-            place = mounted[0] if mounted else f"./secrets/{service}"
+            place = mounted[0] if mounted else f"./deploy/compose/secrets/{service}"
             for name in re.findall(r"/run/secrets/(\w+)", str(what)):
-                there = (secrets.parent / place / name).exists()
-                need(there, f"{service} reads {place}/{name}, which secrets/make does not make")
-ignored = subprocess.run(["git", "ls-files", "secrets"], cwd=root, capture_output=True, text=True).stdout.split()
+                there = (pathlib.Path(folder) / pathlib.Path(place).relative_to("deploy/compose") / name).exists()
+                need(there, f"{service} reads {place}/{name}, which deploy/compose/make-secrets does not make")
+ignored = subprocess.run(["git", "ls-files", "deploy/compose/secrets"], cwd=root, capture_output=True, text=True).stdout.split()
 for file in ignored:
-    need(file == "secrets/make" or file.endswith(".gitignore"), f"{file} is a secret, and in git")
-tool("shellcheck", "secrets/make", ".ci/run", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
-tool("haproxy", "-c", "-f", "config_files/proxy/haproxy.cfg")
+    need(file.endswith(".gitignore"), f"{file} is a secret, and in git")
+tool("shellcheck", "deploy/compose/make-secrets", ".ci/run", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
+tool("haproxy", "-c", "-f", "deploy/compose/haproxy.cfg")
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------------
 for file in (root / "deploy").glob("**/*.yaml"):

@@ -46,9 +46,10 @@ fn files(folder: &Path) -> BTreeMap<String, String> {
 #[test]
 fn made_secrets_are_read_from_their_files_and_never_made_twice() {
     build(Voice::Quiet).unwrap();
-    let folder = scratch("made-secrets").unwrap();
-    let make = folder.join("make");
-    std::fs::copy(workspace().join("secrets/make"), &make).unwrap();
+    let beside = scratch("made-secrets").unwrap();
+    let make = beside.join("make-secrets");
+    std::fs::copy(workspace().join("deploy/compose/make-secrets"), &make).unwrap();
+    let folder = beside.join("secrets");
     let run = || assert!(Command::new("sh").arg(&make).output().unwrap().status.success());
     run();
     std::fs::write(folder.join("ingress/taiga_secret"), "our own\n").unwrap();

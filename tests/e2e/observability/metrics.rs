@@ -118,7 +118,7 @@ async fn the_documents_the_rules_and_the_dashboard_name_what_is_really_exported(
         Ok(rows)
     };
     let rows = stack.eventually("everything documented is shown, and nothing else", LONG, all).await.unwrap();
-    for file in ["config_files/prometheus/rules.yml", "config_files/grafana/ld-connect.json"] {
+    for file in ["deploy/monitoring/prometheus/rules.yml", "deploy/monitoring/grafana/ld-connect.json"] {
         let used = used(file);
         assert!(used.len() > 5, "{file} uses {used:?}");
         for name in used {

@@ -37,10 +37,10 @@ pub struct MongoServer {
 /// The administrator of a `mongod` that asks for passwords.
 const ADMIN: (&str, &str) = ("admin", "admin-mongo-password");
 
-/// The worker's user there, with the role of `mongo/role.json` and nothing else.
+/// The worker's user there, with the role of `deploy/mongo/role.json` and nothing else.
 pub const WORKER: (&str, &str) = ("ld-connect", "worker-mongo-password");
 
-/// The database that `mongo/role.json` is about.
+/// The database that `deploy/mongo/role.json` is about.
 pub const DATABASE: &str = "event_dashboard";
 
 impl MongoServer {
@@ -76,7 +76,7 @@ impl MongoServer {
         let first = doc! { "createUser": ADMIN.0, "pwd": ADMIN.1, "roles": ["root"] };
         server.direct().await?.database("admin").run_command(first).await?;
         server.admin = Some(ADMIN);
-        let role = std::fs::read_to_string(paths::workspace().join("mongo/role.json"))?;
+        let role = std::fs::read_to_string(paths::workspace().join("deploy/mongo/role.json"))?;
         let role: Document = serde_json::from_str(&role)?;
         let user = doc! { "createUser": WORKER.0, "pwd": WORKER.1, "roles": ["ldConnectWorker"] };
         let admin = server.direct().await?.database("admin");

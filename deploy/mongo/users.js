@@ -1,5 +1,5 @@
-// Run once by MongoDB's image, when its volume is empty: the users, each with no more rights than it needs.
-// `worker` reads and writes our database, and makes its collections and indexes; `ld_eval` reads it.
+// Run once by MongoDB's image, when its volume is empty: makes the users of our database. `worker` reads and writes it,
+// and makes its collections and indexes. `ld_eval` reads it; ld_eval.js lets it write its results.
 const fs = require("fs");
 const secret = (name) => fs.readFileSync(`${process.env.SECRETS || "/run/secrets"}/${name}`, "utf8").trim();
 const name = process.env.MONGO_DB || "event_dashboard";
