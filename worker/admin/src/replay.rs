@@ -17,8 +17,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use shared::config::{CredentialsArgs, LogArgs};
 use shared::credentials;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
 use shared::publish::Publisher;
+use shared::source::Source;
 use shared::topology::{ACK_WAIT, StreamName, Topology};
 use tokio::task::JoinSet;
 

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-use shared::config::Secret;
 use shared::credentials::{Courses, Handle};
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::secret::Secret;
+use shared::source::Source;
 
 use crate::config::EnrichArgs;
 
@@ -171,7 +172,7 @@ mod tests {
     }
 
     fn tokens(file: &str, args: &[&str]) -> Result<Tokens, String> {
-        let courses = Courses::parse(Path::new("f.json"), file.as_bytes()).unwrap();
+        let courses = shared::credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap();
         let settings = Settings::try_parse_from(["x"].iter().chain(args)).unwrap();
         Tokens::new(Handle::fixed(courses), &settings.enrich)
     }

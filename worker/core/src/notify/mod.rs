@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use shared::envelope::header::TRACEPARENT;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::retry::{Delays, Policy};
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::topology::{StreamName, Topology};
 use shared::trace;
 use tokio::sync::Semaphore;
@@ -248,7 +248,7 @@ impl Notifier {
     }
 
     async fn send(&self, message: &Message, origin: &Origin) -> Answer {
-        let mut span = trace::begin("notify LD Eval", trace::Kind::Client, origin.traceparent.as_deref());
+        let mut span = trace::begin("notify LD Eval", trace::StepKind::Client, origin.traceparent.as_deref());
         span.set("delivery.id", origin.id().to_owned());
         let mut request = self
             .http
