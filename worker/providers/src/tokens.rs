@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use shared::credentials::{Courses, Handle};
+use shared::hash::short_hex;
 use shared::ids::Project;
 use shared::secret::Secret;
 use shared::source::Source;
@@ -25,7 +26,7 @@ pub struct Payer {
 impl Payer {
     fn new(label: &str, parts: &[&str]) -> Self {
         let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
-        let id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let id = short_hex(hash.finalize());
         Self { label: label.to_owned(), id }
     }
 }

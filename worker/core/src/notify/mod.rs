@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{AckKind, Message};
 use reqwest::StatusCode;
-use sha2::{Digest as _, Sha256};
 use shared::envelope::header::TRACEPARENT;
+use shared::hash::short_sha256;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::retry::{Delays, Policy};
 use shared::throttle::Throttle;
@@ -61,7 +61,7 @@ pub async fn queue(
     let outgoing = due.into_iter().filter_map(|notification| {
         // A struct of strings always is JSON.
         let payload = serde_json::to_vec(notification).ok()?;
-        let key: String = Sha256::digest(&payload).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let key = short_sha256(&payload);
         let mut headers = HeaderMap::new();
         notification.origin.mark(&mut headers);
         Some(Outgoing { subject: topology.notify_subject(&key), headers, payload: payload.into() })
