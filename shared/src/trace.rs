@@ -62,7 +62,7 @@ impl Exporter {
     /// Exports the last spans, for two seconds at most.
     pub async fn finish(self) {
         let Some(provider) = self.0 else { return };
-        // It waits for its thread; not on one of ours.
+        // It blocks until its thread ends.
         drop(tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)).await);
     }
 }
@@ -86,7 +86,7 @@ pub fn is_exporting() -> bool {
 pub enum StepKind {
     /// A request to us.
     Server,
-    /// A request of ours.
+    /// A request that we make.
     Client,
     /// Into a queue.
     Producer,

@@ -123,7 +123,7 @@ impl<P: Publish> Webhooks<P> {
         let mut span = trace::begin("webhook", trace::StepKind::Server, traceparent(&head.headers));
         span.set("source", source.as_str());
         let framing = framing::check(head.version, &head.headers);
-        let claimed = ClaimedRequest {
+        let request = RequestHead {
             source,
             traceparent: span.traceparent(),
             query: Query::parse(head.uri.query()),
@@ -131,11 +131,11 @@ impl<P: Publish> Webhooks<P> {
             defaults: self.defaults.clone(),
             courses: self.courses.courses(),
         };
-        let project = claimed.query.as_ref().ok().map(|query| query.project.clone());
-        let expects_continue = claimed.headers.contains_key(header::EXPECT);
-        let team = project.as_ref().is_some_and(|project| claimed.courses.course_of(project).is_some());
+        let project = request.query.as_ref().ok().map(|query| query.project.clone());
+        let expects_continue = request.headers.contains_key(header::EXPECT);
+        let team = project.as_ref().is_some_and(|project| request.courses.course_of(project).is_some());
         let answer = match framing {
-            Ok(()) => self.answer(claimed, &mut body, team, &mut span).await,
+            Ok(()) => self.answer(request, &mut body, team, &mut span).await,
             Err(refusal) => Err(refusal),
         };
         match answer {
@@ -157,7 +157,7 @@ impl<P: Publish> Webhooks<P> {
     /// The checks, in their order.
     async fn answer(
         &self,
-        request: ClaimedRequest,
+        request: RequestHead,
         body: &mut Body,
         team: bool,
         span: &mut trace::Span,
@@ -260,7 +260,7 @@ impl<P: Publish> Webhooks<P> {
 }
 
 /// A request without its body.
-struct ClaimedRequest {
+struct RequestHead {
     source: Source,
     traceparent: Option<String>,
     query: Result<Query, Refusal>,
@@ -275,7 +275,7 @@ enum Checked {
     Publish { project: Project, delivery: String, message: Outgoing },
 }
 
-impl ClaimedRequest {
+impl RequestHead {
     /// The keys in force: the course's own, else the defaults. Without a valid `prj` the defaults, because the
     /// signature is checked first.
     fn keys(&self) -> Option<&SigningKeys> {

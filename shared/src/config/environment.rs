@@ -37,7 +37,7 @@ pub(super) struct Environment {
 impl Environment {
     /// Reads both.
     pub(super) fn read() -> Result<Self, EnvironmentError> {
-        // A name that is not UTF-8 is none of ours.
+        // None of our variables has a name that is not UTF-8.
         let process = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Ok(Self { process: process.collect(), dotenv: dotenv::read()? })
     }

@@ -67,7 +67,7 @@ pub struct Watcher {
     pending: Option<FileState>,
 }
 
-/// The metadata by which two states of the file are told apart.
+/// The metadata in which two states of the file differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum FileState {
     Absent,

@@ -33,7 +33,7 @@ pub(super) fn inspect(headers: &HeaderMap, body: Bytes) -> Result<Inspected, Ref
     let event = event.ok_or(Refusal::NoEvent)?;
     let name = String::from_utf8_lossy(event);
     let Some(event) = stored(Source::Github, &name) else { return Ok(ignored(&name)) };
-    // The header is not signed, so it must at least be harmless as a header of ours and in an answer.
+    // The header is not signed: it must at least be safe as a header of the message and in the answer.
     let delivery = headers
         .get(DELIVERY)
         .and_then(|value| value.to_str().ok())

@@ -176,7 +176,7 @@ fn a_delivery_of_taiga_without_a_part_of_its_identity_is_named_by_its_bytes() {
 }
 
 #[test]
-fn only_kinds_of_taiga_that_somebody_stores_are_stored() {
+fn other_kinds_of_taiga_are_ignored() {
     for known in Source::Taiga.description().events.iter().copied() {
         assert_eq!(event(taiga_of(STORY.replace("userstory", known))).0, known);
     }
