@@ -16,8 +16,9 @@ const HEAD: &str = "\
 
 Every setting is a flag and an environment variable. Of one setting, the first of these that is there counts: the flag
 `--name`, the variable `NAME`, the file that `NAME_FILE` names, the same two in a file `.env` of the
-working folder, the default. A variable that is set to nothing counts as absent. `ingress config check` and
-`worker config check` print what is in effect, secrets as set or unset, and every problem; nothing needs to run for that.
+working folder, the default. An empty variable is unset. A value in `.env` is literal: `$` and `\\` are characters like
+others; quote a value with spaces. `ingress config check` and `worker config check` print what is in effect, secrets as
+set or unset, and every problem; nothing needs to run for that.
 
 [.env.example](../.env.example) holds the same settings to be copied; what a course has of its own stands in the
 teachers' file, see [credentials.md](credentials.md).

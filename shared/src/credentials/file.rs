@@ -70,7 +70,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 fn entries<'a>(file: &Path, text: &'a str) -> Result<Entries<'a>, CredentialsError> {
     let problem = |error: serde_json::Error, course| {
         let mistake = if error.is_data() { Mistake::FileShape } else { Mistake::Syntax(without_position(&error)) };
-        CredentialsError { file: file.to_owned(), line: Some(error.line()), course, field: None, mistake }
+        CredentialsError {
+            file: file.to_owned(),
+            line: Some(error.line()),
+            course,
+            field: None,
+            mistake: Box::new(mistake),
+        }
     };
     let mut json = serde_json::Deserializer::from_str(text);
     let entries = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -107,7 +113,7 @@ impl Place<'_> {
             line: Some(before.filter(|byte| **byte == b'\n').count() + 1),
             course: Some(self.course.to_owned()),
             field: field.map(str::to_owned),
-            mistake,
+            mistake: Box::new(mistake),
         }
     }
 }

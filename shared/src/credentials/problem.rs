@@ -11,13 +11,14 @@ pub struct CredentialsError {
     pub(super) line: Option<usize>,
     pub(super) course: Option<String>,
     pub(super) field: Option<String>,
-    pub(super) mistake: Mistake,
+    /// Boxed, because an error should be small.
+    pub(super) mistake: Box<Mistake>,
 }
 
 impl CredentialsError {
     /// A problem of the file as a whole.
     pub(super) fn of_file(file: &Path, mistake: Mistake) -> Self {
-        Self { file: file.to_owned(), line: None, course: None, field: None, mistake }
+        Self { file: file.to_owned(), line: None, course: None, field: None, mistake: Box::new(mistake) }
     }
 }
 
