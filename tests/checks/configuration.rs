@@ -16,8 +16,9 @@ const HEAD: &str = "\
 
 Every setting is a flag and an environment variable. Of one setting, the first of these that is there counts: the flag
 `--name`, the variable `NAME`, the file that `NAME_FILE` names, the same two in a file `.env` of the
-working folder, the default. A variable that is set to nothing counts as absent. `ingress config check` and
-`worker config check` print what is in effect, secrets as set or unset, and every problem; nothing needs to run for that.
+working folder, the default. An empty variable is unset. A value in `.env` is literal: `$` and `\\` are characters like
+others; quote a value with spaces. `ingress config check` and `worker config check` print what is in effect, secrets as
+set or unset, and every problem; nothing needs to run for that.
 
 [.env.example](../.env.example) holds the same settings to be copied; what a course has of its own stands in the
 teachers' file, see [credentials.md](credentials.md).
@@ -115,7 +116,7 @@ fn commands(path: &str, command: &Command, text: &mut String) {
 
 #[test]
 fn the_configuration_is_documented_as_it_is() {
-    let (ingress, worker) = (ingress::commands::Cli::command(), worker::cli::Command::command());
+    let (ingress, worker) = (ingress::cli::Cli::command(), worker::cli::Command::command());
     let mut text = HEAD.to_owned() + &tables(&ingress, &worker);
     text.push_str("\n## Commands\n\nEach of them also takes the settings above that it needs; `--help` lists all.\n");
     commands("ingress", &ingress, &mut text);
@@ -170,7 +171,7 @@ fn alternatives(line: &str) -> Vec<Vec<String>> {
 /// What is wrong with a command line, if anything is.
 fn wrong(line: &str, whole: bool) -> Option<String> {
     let command =
-        if line.starts_with("worker ") { worker::cli::Command::command() } else { ingress::commands::Cli::command() };
+        if line.starts_with("worker ") { worker::cli::Command::command() } else { ingress::cli::Cli::command() };
     alternatives(line).into_iter().find_map(|words| {
         let error = command.clone().try_get_matches_from(words).err()?;
         let unfinished = [
@@ -202,7 +203,7 @@ fn every_command_line_that_is_written_down_can_be_run() {
         all.extend(blocks.flat_map(standing_alone).map(|line| (file.to_owned(), line, true)));
         all.extend(within_sentences(&text).into_iter().map(|line| (file.to_owned(), line, false)));
     }
-    for command in [worker::cli::Command::command(), ingress::commands::Cli::command()] {
+    for command in [worker::cli::Command::command(), ingress::cli::Cli::command()] {
         let mut lines = Vec::new();
         examples(&command, &mut lines);
         assert!(!lines.is_empty() || command.get_name() == "ingress", "no help has an example");

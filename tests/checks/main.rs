@@ -6,6 +6,7 @@
 mod repository;
 
 mod layers;
+mod imports;
 mod places;
 mod documents;
 mod configuration;

@@ -38,7 +38,7 @@ const STREAMS: Place = Place {
 const ENVIRONMENT: Place = Place {
     what: "reads the environment",
     patterns: &[r"\benv::vars?(_os)?\b", r"\bdotenvy::"],
-    files: &["shared/src/config.rs"],
+    files: &["shared/src/config/environment.rs"],
     planted: &[r#"std::env::var("NATS_URL")"#, "env::vars_os()", "use dotenvy::from_path;"],
 };
 

@@ -3,10 +3,10 @@
 //!
 //! It shares no code with the worker.
 
+use shared::hash::sha256_hex;
 use std::collections::BTreeMap;
 
 use bson::{Bson, Document, doc};
-use sha2::{Digest as _, Sha256};
 
 use crate::history::{Event, What};
 use crate::payload;
@@ -203,8 +203,7 @@ impl Model {
     }
 
     fn row(&self, event: &Event, number: u8) -> Document {
-        let digest = Sha256::digest(payload::row(number));
-        let id: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = sha256_hex(payload::row(number));
         let prj = self.prj.as_str();
         doc! {
             "activity_id": id, "prj": prj, "team": prj, "quality_model": payload::model(event).map_or(NULL, Bson::String),

@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
-use shared::ids::{Project, QualityModel, Source};
+use shared::ids::{Project, QualityModel};
+use shared::source::Source;
 use worker_core::store;
 use worker_event::normalise::normalise;
 

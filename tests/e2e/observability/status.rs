@@ -9,8 +9,9 @@ use harness::sender::{Delivery, Request, github};
 use harness::stack::{Options, Service, Stack};
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
+use shared::source::Source;
 
 use crate::observe::{push, send};
 use crate::pipeline::enrich;

@@ -12,8 +12,9 @@ use harness::stack::{Options, Stack};
 use serde_json::Value;
 use shared::config::StreamArgs;
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
+use shared::source::Source;
 use shared::topology::Topology;
 
 use crate::observe::{push, send, stored};

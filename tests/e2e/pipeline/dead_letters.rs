@@ -15,7 +15,8 @@ use harness::stack::Stack;
 use serde_json::{Value, json};
 use shared::config::StreamArgs;
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 use shared::topology::{StreamName, Topology};
 
 use crate::observe::{push, send, stored};

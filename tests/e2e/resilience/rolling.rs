@@ -14,8 +14,9 @@ use harness::process::Signal;
 use harness::sender::github;
 use harness::stack::{Binary, Options, Service, Stack};
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
+use shared::source::Source;
 
 use crate::observe::{becomes_ready, push, send, stored};
 use crate::{LONG, SOON};

@@ -97,11 +97,11 @@ mod tests {
     #[test]
     fn what_does_not_hold_is_found_and_a_panic_is_caught() {
         let check = |input: &[u8]| holds_unless(input, b"\\ud800");
-        let planted = Target { name: "taiga", source: Some(shared::ids::Source::Taiga), check };
+        let planted = Target { name: "taiga", source: Some(shared::source::Source::Taiga), check };
         let failure = run(&planted, 1, |tried| tried > 50_000).unwrap_err();
         assert_eq!(failure.error, "panicked: a bug that somebody planted");
         let check = |input: &[u8]| holds_unless(input, b"never to be found");
-        let sound = Target { name: "excel", source: Some(shared::ids::Source::Excel), check };
+        let sound = Target { name: "excel", source: Some(shared::source::Source::Excel), check };
         assert_eq!(run(&sound, 1, |tried| tried >= 5_000).unwrap(), 5_000);
     }
 }

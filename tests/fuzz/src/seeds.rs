@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 
 use super::Target;
 use harness::paths::workspace;

@@ -6,11 +6,14 @@ use async_nats::HeaderMap as NatsHeaders;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bson::{Bson, Document, doc};
 use bytes::Bytes;
-use ingress::inspect::{Found, inspect};
-use ingress::signature::{Claim, claim};
+use ingress::webhook::inspect::Inspected;
+use ingress::webhook::signature::{Claim, Digest};
+use ingress::webhook::source::{claim, inspect};
 use serde::de::IgnoredAny;
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::hash::hex;
+use shared::ids::Project;
+use shared::source::Source;
 use worker_event::effect::{Effect, Normalised};
 use worker_event::normalise::normalise;
 
@@ -51,7 +54,6 @@ fn signature(input: &[u8]) -> Result<String, String> {
             headers.append(name, value);
         }
     }
-    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let says = |name: &str, value: String| {
         let all: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         if all == [value.as_bytes()] { Ok(()) } else { Err(format!("{name} was read as {value}")) }
@@ -61,12 +63,17 @@ fn signature(input: &[u8]) -> Result<String, String> {
         let claimed = claim(source, &headers, true);
         outcome += if claimed.is_some() { "+" } else { "-" };
         match claimed {
-            Some(Claim::Github { sha1, sha256 }) => {
-                says("x-hub-signature", format!("sha1={}", hex(&sha1)))?;
-                says("x-hub-signature-256", format!("sha256={}", hex(&sha256)))?;
-            }
-            Some(Claim::Taiga(sha1)) => says("x-taiga-webhook-signature", hex(&sha1))?,
-            Some(Claim::Sheets(sha256)) => says("x-sheets-signature", format!("sha256={}", hex(&sha256)))?,
+            Some(Claim::Signed(digests)) => match (source, &digests[..]) {
+                (Source::Github, [Digest::Sha1(sha1), Digest::Sha256(sha256)]) => {
+                    says("x-hub-signature", format!("sha1={}", hex(sha1)))?;
+                    says("x-hub-signature-256", format!("sha256={}", hex(sha256)))?;
+                }
+                (Source::Taiga, [Digest::Sha1(sha1)]) => says("x-taiga-webhook-signature", hex(sha1))?,
+                (Source::Excel, [Digest::Sha256(sha256)]) => {
+                    says("x-sheets-signature", format!("sha256={}", hex(sha256)))?;
+                }
+                (_, others) => return Err(format!("{others:?} was claimed of {source}")),
+            },
             Some(Claim::Unsigned) => return Err("unsigned where a secret is set".to_owned()),
             None => {}
         }
@@ -102,7 +109,7 @@ fn envelope(input: &[u8]) -> Result<String, String> {
 fn form(input: &[u8]) -> Result<String, String> {
     let mut named = form_urlencoded::parse(input).filter(|(name, _)| name == "payload").map(|(_, value)| value);
     let (first, second) = (named.next(), named.next());
-    match (ingress::form::payload(input), first, second) {
+    match (ingress::webhook::form::payload(input), first, second) {
         (Ok(ours), Some(theirs), None) if String::from_utf8_lossy(&ours) == theirs => Ok("one".to_owned()),
         (Err(refusal), None, None) | (Err(refusal), Some(_), Some(_)) => Ok(refusal.to_string()),
         (ours, first, second) => Err(format!("{ours:?}, but the standard has {first:?} and {second:?}")),
@@ -119,7 +126,7 @@ fn inspected(input: &[u8]) -> Result<String, String> {
             headers.insert("x-github-event", HeaderValue::from_static("push"));
             let body = Bytes::copy_from_slice(input);
             match inspect(source, &headers, body.clone()) {
-                Ok(Found::Event { event, delivery, payload }) => {
+                Ok(Inspected::Event { event, delivery, payload }) => {
                     let is_form = source == Source::Github && kind.ends_with("urlencoded");
                     if !is_form && payload != body {
                         return Err("the payload is not the body".to_owned());
@@ -133,12 +140,12 @@ fn inspected(input: &[u8]) -> Result<String, String> {
                     }
                     outcome += event;
                 }
-                Ok(Found::Ignored { event })
+                Ok(Inspected::Ignored { event })
                     if event.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) =>
                 {
                     outcome += "ignored";
                 }
-                Ok(Found::Ignored { event }) => return Err(format!("the ignored event is {event:?}")),
+                Ok(Inspected::Ignored { event }) => return Err(format!("the ignored event is {event:?}")),
                 Err(refusal) => outcome += &refusal.to_string(),
             }
         }
@@ -148,13 +155,8 @@ fn inspected(input: &[u8]) -> Result<String, String> {
 
 /// What normalising makes can be stored, and normalising again makes the same.
 fn normalised(source: Source, input: &[u8]) -> Result<String, String> {
-    let events: &[&str] = match source {
-        Source::Github => &["push", "issues", "pull_request"],
-        Source::Taiga => &["issue", "task", "userstory", "relateduserstory", "epic", "milestone"],
-        Source::Excel => &["sheets_activity"],
-    };
     let mut outcome = String::new();
-    for event in events {
+    for event in source.description().events {
         let envelope = Envelope {
             source,
             project: Project::new("Team").map_err(|error| error.to_string())?,

@@ -8,8 +8,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
-use shared::ids::{Project, QualityModel, Source};
+use shared::ids::{Project, QualityModel};
 use shared::publish::Outgoing;
+use shared::source::Source;
 use shared::topology::Topology;
 
 use crate::http::unique_id;

@@ -10,7 +10,8 @@ use harness::servers::NatsServer;
 use harness::stack::{Binary, Service};
 use serde_json::{Value, json};
 use shared::envelope::Envelope;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 
 use crate::Options;
 use crate::bed::{self, Site, Sync};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use shared::envelope::header::TRACEPARENT;
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::trace;
 
 use crate::NotYet;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::facts::{FactPublisher, NotificationAccepted, NotificationFailed, TokenBudget};
 use shared::publish::Publisher;
-use shared::status::{Budget, Herald, Told, Untold};
 use shared::time::now_ms;
 use shared::topology::Topology;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +13,13 @@ use crate::tokens::Payer;
 
 /// Tells facts. Cheap to clone; never waits.
 #[derive(Debug, Clone, Default)]
-pub struct Teller(Option<Arc<(Herald, Topology)>>);
+pub struct Teller(Option<Arc<(FactPublisher, Topology)>>);
 
 impl Teller {
     /// A teller for an installation; somebody has to [`run`](Self::run) it.
     #[must_use]
     pub fn new(topology: Topology) -> Self {
-        Self(Some(Arc::new((Herald::default(), topology))))
+        Self(Some(Arc::new((FactPublisher::default(), topology))))
     }
 
     /// One that tells nobody.
@@ -39,13 +39,14 @@ impl Teller {
     pub fn told(&self, prj: &str, event_type: &str) {
         let Some((herald, topology)) = self.0.as_deref() else { return };
         let (prj, event_type) = (prj.to_owned(), event_type.to_owned());
-        herald.note(topology.told_subject(true), &Told { at: now_ms(), prj, event_type });
+        herald.note(topology.notification_subject(true), &NotificationAccepted { at: now_ms(), prj, event_type });
     }
 
     /// LD Eval did not take one.
     pub fn untold(&self, error: &str) {
         let Some((herald, topology)) = self.0.as_deref() else { return };
-        herald.note(topology.told_subject(false), &Untold { at: now_ms(), error: error.to_owned() });
+        herald
+            .note(topology.notification_subject(false), &NotificationFailed { at: now_ms(), error: error.to_owned() });
     }
 
     /// What is left of a token, and how long it rests.
@@ -55,6 +56,6 @@ impl Teller {
         let until = wait.map(|wait| at.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
         let (provider, label) = (provider.to_owned(), payer.label.clone());
         let subject = topology.token_subject(&provider, &payer.id);
-        herald.note(subject, &Budget { at, provider, label, remaining, stopped_until: until });
+        herald.note(subject, &TokenBudget { at, provider, label, remaining, stopped_until: until });
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_nats::jetstream::{AckKind, Message};
 use futures::FutureExt as _;
 use shared::retry::{Delays, Policy};
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::topology::{ACK_WAIT, StreamName};
 use shared::trace;
 use tokio::sync::Semaphore;
@@ -155,7 +155,7 @@ impl Enricher {
             Err(error) => ("none", Outcome::Nonsense(error.to_string())),
             Ok(lookup) => {
                 let origin = Origin::of(message.headers.as_ref());
-                let mut span = trace::begin("look up", trace::Kind::Client, origin.traceparent.as_deref());
+                let mut span = trace::begin("look up", trace::StepKind::Client, origin.traceparent.as_deref());
                 span.set("source", lookup.source().as_str());
                 span.set("delivery.id", origin.id().to_owned());
                 // What is asked, and what LD Eval is told then, comes of this step.

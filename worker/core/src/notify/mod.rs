@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{AckKind, Message};
 use reqwest::StatusCode;
-use sha2::{Digest as _, Sha256};
 use shared::envelope::header::TRACEPARENT;
+use shared::hash::short_sha256;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::retry::{Delays, Policy};
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::topology::{StreamName, Topology};
 use shared::trace;
 use tokio::sync::Semaphore;
@@ -61,7 +61,7 @@ pub async fn queue(
     let outgoing = due.into_iter().filter_map(|notification| {
         // A struct of strings always is JSON.
         let payload = serde_json::to_vec(notification).ok()?;
-        let key: String = Sha256::digest(&payload).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let key = short_sha256(&payload);
         let mut headers = HeaderMap::new();
         notification.origin.mark(&mut headers);
         Some(Outgoing { subject: topology.notify_subject(&key), headers, payload: payload.into() })
@@ -248,7 +248,7 @@ impl Notifier {
     }
 
     async fn send(&self, message: &Message, origin: &Origin) -> Answer {
-        let mut span = trace::begin("notify LD Eval", trace::Kind::Client, origin.traceparent.as_deref());
+        let mut span = trace::begin("notify LD Eval", trace::StepKind::Client, origin.traceparent.as_deref());
         span.set("delivery.id", origin.id().to_owned());
         let mut request = self
             .http

@@ -22,7 +22,7 @@ use async_nats::{Client, Subject};
 use futures::future::join_all;
 use shared::publish::Publisher;
 use shared::retry::Policy;
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::topology::{ACK_WAIT, StreamName, Topology};
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use async_nats::jetstream::Message;
 use futures::FutureExt as _;
 use shared::envelope::Envelope;
-use shared::ids::Source;
+use shared::source::Source;
 
 use super::Pipeline;
 use super::settle::Verdict;

@@ -70,7 +70,7 @@ impl<'a> Settler<'a> {
 
     /// The delivery's story, for logs and traces: since its batch was begun.
     fn tell(&self, message: &Message, verdict: &Verdict) {
-        if !trace::is_told() && !tracing::enabled!(tracing::Level::DEBUG) {
+        if !trace::is_exporting() && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
         let outcome = match verdict {
@@ -82,7 +82,7 @@ impl<'a> Settler<'a> {
         let delivery = text(header::DELIVERY).unwrap_or("unknown");
         tracing::debug!(delivery.id = delivery, subject = message.subject.as_str(), outcome, "settled an event");
         let about = [("delivery.id", delivery), ("subject", message.subject.as_str()), ("outcome", outcome)];
-        trace::past("store", self.1, text(header::TRACEPARENT), &about);
+        trace::record("store", self.1, text(header::TRACEPARENT), &about);
     }
 
     /// Writes the dead letter; the event is acknowledged only after that.
