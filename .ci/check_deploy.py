@@ -102,7 +102,7 @@ for path in dockerfiles:
     stages = dockerfile(path)
     final = stages[-1]
     words = [word for word, _ in final]
-    need(len(stages) == 2 and "distroless" in final[0][1], f"{path}: the last stage must be a distroless one")
+    need(len(stages) == 3 and "distroless" in final[0][1], f"{path}: the last stage must be a distroless one")
     users = [rest for word, rest in final if word == "USER"]
     need(len(users) == 1 and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[0]), f"{path}: USER must be numbers, not root's")
     for word in ("HEALTHCHECK", "ENTRYPOINT", "LABEL"):
@@ -121,13 +121,9 @@ for path in dockerfiles:
                 for source in rest.split()[:-1]:
                     need((root / source).exists(), f"{path} copies {source}, which is not there")
 need(
-    dockerfile("ingress/Dockerfile")[0] == dockerfile("worker/Dockerfile")[0],
-    "the build stages of ingress/Dockerfile and worker/Dockerfile differ, so everything is compiled twice",
+    dockerfile("ingress/Dockerfile")[:-1] == dockerfile("worker/Dockerfile")[:-1],
+    "the stages before the last differ in ingress/Dockerfile and worker/Dockerfile, so everything is compiled twice",
 )
-members = re.search(r"members = \[(.*?)\]", (root / "Cargo.toml").read_text(), re.S)[1]
-for member in re.findall(r'"(\w+)"', members):
-    copied = ("COPY", f"{member}/Cargo.toml {member}/") in dockerfile("ingress/Dockerfile")[0]
-    need(copied, f"ingress/Dockerfile does not copy {member}/Cargo.toml for its dependency layer")
 
 # DL3008, a version for each package of Debian: its mirrors keep only the newest, so a pinned one is gone with the next
 # security fix.
