@@ -49,7 +49,7 @@ for (;;) {
       ours.runCommand({ [there ? "updateRole" : "createRole"]: "ldEval", privileges, roles: [] });
       ours.grantRolesToUser("ld_eval", ["ldEval"]);
       granted = projects.join();
-      print(`ld_eval may write the results of ${projects.length} projects`);
+      print(`projects whose results ld_eval may write: ${projects.length}`);
     }
     trouble = undefined;
   } catch (error) {
