@@ -246,7 +246,7 @@ impl<P: Publish> Webhooks<P> {
             return;
         }
         if let Some(more) = self.bad_signatures.open() {
-            let prj = team.as_ref().map_or("not a team of the teachers' file", Project::as_str);
+            let prj = team.as_ref().map_or("not a team of the credentials file", Project::as_str);
             let reason = refusal.reason();
             tracing::warn!(
                 source = source.as_str(),

@@ -55,7 +55,7 @@ struct Bench {
     double: Arc<Double>,
 }
 
-/// The teachers' file of the tests: `Team` has keys of its own for every source.
+/// The credentials file of the tests: `Team` has keys of its own for every source.
 const COURSES: &str = r#"{"c": {"teams": ["Team"], "github_secret": "own", "github_secret_previous": "own before",
     "taiga_secret": "own", "excel_secret": "own"}}"#;
 
