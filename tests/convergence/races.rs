@@ -78,7 +78,7 @@ fn a_storys_deletion_races_with_what_it_takes_along() {
     // An old state of the task, and one that has left the story before.
     play("task", (&[(1, story(1))], &[(4, gone)], &[(2, task(1))]));
     play("moved", (&[(1, story(1)), (2, task(1))], &[(4, gone)], &[(3, task(2))]));
-    // The task was elsewhere before; what is told of that later must not bring it back.
+    // The task was elsewhere before; a later report of that must not bring it back.
     play("was-elsewhere", (&[(1, story(1)), (3, task(1))], &[(4, gone)], &[(2, task(2))]));
 }
 

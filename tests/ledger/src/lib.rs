@@ -1,10 +1,10 @@
 //! The ledger: proof that nothing acknowledged is lost, whatever dies in between.
 //!
-//! A [`plan`] of deliveries is made from a seed, with what each must lead to ([`claims`]). A crowd of
-//! senders delivers it ([`crowd`]) while processes are killed, frozen and restarted ([`chaos`]) on a rig
+//! A [`plan`] of deliveries is made from a seed, with what each must lead to ([`claims`]). Senders
+//! deliver it ([`senders`]) while processes are killed, frozen and restarted ([`chaos`]) on a rig
 //! of real servers ([`rig`]). From outside is noted what was answered ([`book`]), what MongoDB showed
-//! when ([`watch`]) and what LD Eval was told when ([`heard`]). In the end all is compared by id
-//! ([`reconcile`]) and told in a table ([`report`]). [`run()`] is the order of it.
+//! when ([`watch`]) and what LD Eval received when ([`notified`]). In the end all is compared by id
+//! ([`reconcile`]) and shown in a table ([`report`]). [`run()`] is the order of it.
 
 pub mod settings;
 pub mod claims;
@@ -13,9 +13,9 @@ pub mod histories;
 pub mod plan;
 pub mod rig;
 pub mod book;
-pub mod crowd;
+pub mod senders;
 pub mod chaos;
-pub mod heard;
+pub mod notified;
 pub mod watch;
 pub mod reconcile;
 pub mod report;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use harness::sender::{github, sheets, taiga};
 
-/// The field by which a payload is known again in the stream; nobody else reads it.
+/// The field by which a payload is known again in the stream; the product does not read it.
 const MARK: &str = "ledger";
 
 /// A payload.

@@ -205,7 +205,7 @@ impl Alive for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing is left to tell, and if the system refuses, the spawner's thread ends it later.
+        // If the system refuses, the child dies with the spawner's thread.
         let _ = self.kill();
     }
 }
