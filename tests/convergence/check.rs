@@ -63,7 +63,7 @@ fn difference(wanted: Option<&Document>, got: &[Document]) -> Option<String> {
     }
 }
 
-/// A document without what is ours, and with integers of one width: which width is normalisation's matter.
+/// A document without `_id` and `_ld`, and with integers of one width: which width is normalisation's matter.
 fn visible(mut document: Document) -> Document {
     document.remove("_id");
     document.remove("_ld");

@@ -54,7 +54,7 @@ impl Bench {
         for worker in 0..WORKERS {
             stores.push(Store::connect(&with_app_name(uri, &app_name(name, worker)), &database).await?);
         }
-        // MONGO_URI may name another database than ours.
+        // MONGO_URI may name another database.
         let database = stores.first().context("there are workers")?.database().name().to_owned();
         let db = mongo::connect(uri).await?.database(&database);
         Ok(Self { stores, db, name: name.to_owned() })

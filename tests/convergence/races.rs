@@ -110,7 +110,7 @@ fn two_states_of_one_thing_race() {
 }
 
 /// MongoDB itself lets two upserts of one document both try to insert it; the one that loses may be the
-/// newer. No turn of ours comes between its steps, so there are many at once instead.
+/// newer. No turn can come between its steps, so there are many at once instead.
 #[test]
 fn a_newer_state_survives_a_race_of_inserts() {
     let task = |id| What::Task { id, story: None, sprint: None };

@@ -102,13 +102,3 @@ async fn work(options: &Options, screen: &Screen, stack: &DevStack) -> anyhow::R
         }
     }
 }
-
-#[cfg(test)]
-mod test {
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_options_are_consistent() {
-        super::Options::command().debug_assert();
-    }
-}

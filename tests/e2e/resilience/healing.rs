@@ -146,7 +146,7 @@ async fn spends_nothing(stack: &Stack, lasting: Duration) {
     ((), ()) = (calm, patient.unwrap());
 }
 
-/// Another worker that asks now gets only what nobody has taken yet; here it hands that back.
+/// Another worker that asks now gets only what no worker has taken yet; here it hands that back.
 async fn still_held(stack: &Stack) {
     let consumer = stack.consumer().await.unwrap();
     let mut others = consumer.fetch().max_messages(2 * WAITING as usize).messages().await.unwrap();

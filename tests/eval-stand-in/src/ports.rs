@@ -1,4 +1,4 @@
-//! Free ports that stay ours while a server is down.
+//! Free ports that stay free while a server is down.
 
 use std::net::{Ipv4Addr, TcpListener};
 

@@ -124,7 +124,7 @@ impl Claims {
     }
 }
 
-/// Collection and natural key of a document; none of a collection that is not ours.
+/// Collection and natural key of a document; none of an unknown collection.
 #[must_use]
 pub fn name_of(collection: &str, document: &Document) -> Option<String> {
     let (source, suffix) = (collection.split('_').next()?, collection.rsplit('.').next()?);

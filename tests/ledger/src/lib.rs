@@ -6,6 +6,7 @@
 //! when ([`watch`]) and what LD Eval received when ([`notified`]). In the end all is compared by id
 //! ([`reconcile`]) and shown in a table ([`report`]). [`run()`] is the order of it.
 
+pub mod options;
 pub mod settings;
 pub mod claims;
 pub mod saying;
@@ -21,6 +22,7 @@ pub mod reconcile;
 pub mod report;
 pub mod run;
 
+pub use options::Options;
 pub use report::Report;
 pub use run::run;
 pub use settings::Settings;

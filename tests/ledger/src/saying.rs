@@ -147,7 +147,7 @@ pub fn commit_message(n: u64) -> String {
     format!("commit {n} of task #{}", n % 50)
 }
 
-/// Which delivery a payload in the stream is; none when it is not one of ours.
+/// Which delivery a payload in the stream is; none of a payload from elsewhere.
 #[must_use]
 pub fn entry_of(payload: &[u8]) -> Option<usize> {
     let payload: Value = serde_json::from_slice(payload).ok()?;

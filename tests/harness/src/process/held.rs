@@ -28,7 +28,7 @@ pub struct Recipe {
     pub dir: PathBuf,
 }
 
-/// A process of ours, dead or alive. Dropping it kills it.
+/// A process that we started, running or ended. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
     recipe: Mutex<Recipe>,

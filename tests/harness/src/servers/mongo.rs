@@ -18,10 +18,10 @@ const START: Duration = Duration::from_secs(60);
 /// How long an election may take.
 const ELECTION: Duration = Duration::from_secs(60);
 
-/// The name of every replica set of ours.
+/// The name of every replica set.
 const SET: &str = "rs0";
 
-/// One `mongod` of ours.
+/// A `mongod` that we started.
 #[derive(Debug)]
 pub struct MongoServer {
     /// For killing, freezing and starting again (on the same port, with the same data).

@@ -57,7 +57,7 @@ pub async fn connect(url: &str) -> anyhow::Result<async_nats::Client> {
     })
 }
 
-/// A NATS server of ours.
+/// A NATS server that we started.
 #[derive(Debug)]
 pub struct NatsServer {
     /// For killing, freezing and starting again (on the same port, with the same data).

@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use super::Stack;
 use crate::servers::{mongo, nats};
 
-/// A stream of ours as a test names it: `LD_EVENTS`, `LD_NOTIFY`, `LD_ENRICH`, `LD_DEAD`.
+/// A stream as a test names it, without the prefix: `LD_EVENTS`, `LD_NOTIFY`, `LD_ENRICH`, `LD_DEAD`.
 pub type StreamName<'a> = &'a str;
 
 impl Stack {

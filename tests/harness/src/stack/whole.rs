@@ -264,7 +264,7 @@ impl Drop for Stack {
             self.workers.iter().for_each(show_log);
         }
         for service in self.workers.iter().chain([&self.ingress]) {
-            // A process that cannot be killed dies with ours.
+            // A process that cannot be killed ends with this one.
             let _ = service.process.kill();
         }
         self.keep_secrets();
