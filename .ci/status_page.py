@@ -43,7 +43,7 @@ LOOK = r"""(() => {
     const contrast = (a + 0.05) / (b + 0.05);
     if (contrast < 4.5) found.push(`"${text}" has a contrast of ${contrast.toFixed(1)}`);
   }
-  for (const one of ['header', 'main', 'footer', 'h1', 'nav[aria-label]', '#sentence'])
+  for (const one of ['header', 'main', 'footer', 'h1', 'nav[aria-label]', 'form[role=search]', '#sentence'])
     if (document.querySelectorAll(one).length !== 1) found.push(`not exactly one ${one}`);
   for (const section of document.querySelectorAll('section'))
     if (!document.getElementById(section.getAttribute('aria-labelledby'))) found.push('a section without a name');
@@ -54,6 +54,8 @@ LOOK = r"""(() => {
   }
   for (const svg of document.querySelectorAll('svg'))
     if (svg.getAttribute('role') !== 'img' || !svg.getAttribute('aria-label')) found.push('a picture without words');
+  for (const input of document.querySelectorAll('input:not([type=hidden])'))
+    if (!input.labels.length) found.push('an input without a label');
   if (!document.querySelector('tbody tr')) found.push('no team is shown');
   return found;
 })()"""
@@ -125,7 +127,7 @@ def wait_for_teams(base):
     while time.monotonic() < deadline:
         with urllib.request.urlopen(f"{base}/status.json", timeout=20) as answer:
             status = json.load(answer)
-        if status["rows"] and status["last_told"]:
+        if status["rows"] and status["last_notified"]:
             return
         time.sleep(0.5)
     sys.exit(f"{base}/status.json shows no team after two minutes: {status}")
