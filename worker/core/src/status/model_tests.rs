@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use shared::credentials;
 use shared::ids::Project;
 
 use super::super::activity::{DAY, Heard};
@@ -24,7 +25,7 @@ fn status(mut observed: Observations) -> Status {
 }
 
 fn courses() -> Courses {
-    Courses::parse(Path::new("f.json"), br#"{"amep": {"teams": ["L10", "L2"]}}"#).unwrap()
+    credentials::parse(Path::new("f.json"), br#"{"amep": {"teams": ["L10", "L2"]}}"#).unwrap()
 }
 
 fn heard(last: i64) -> Heard {
@@ -159,7 +160,7 @@ fn teams_that_were_never_heard_are_one_finding_a_course() {
 fn nobody_is_missed_outside_the_course_nor_in_its_first_week() {
     let level = |dates: &str| {
         let file = format!(r#"{{"amep": {{"teams": ["L2"], {dates}}}}}"#);
-        Status::of(Observations::default(), &Courses::parse(Path::new("f.json"), file.as_bytes()).unwrap(), NOW).level
+        Status::of(Observations::default(), &credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap(), NOW).level
     };
     // NOW is 2026-11-23.
     assert_eq!(level(r#""from": "2026-11-24""#), Level::Well, "before it");
@@ -175,7 +176,7 @@ fn a_source_that_the_credentials_file_names_and_that_never_sent_is_a_finding() {
         heard: BTreeMap::from([((Source::Github, team("L2")), heard(NOW - 60_000))]),
         ..Observations::default()
     };
-    let status = Status::of(observed, &Courses::parse(Path::new("f.json"), file).unwrap(), NOW);
+    let status = Status::of(observed, &credentials::parse(Path::new("f.json"), file).unwrap(), NOW);
     let (course, teams) = ("amep".to_owned(), vec!["L2".to_owned()]);
     assert_eq!(status.findings, [Finding::SourceNeverHeard { course, source: Source::Taiga, teams }]);
 }

@@ -321,7 +321,7 @@ fn bytes(count: u64) -> String {
 mod tests {
     use std::path::Path;
 
-    use shared::credentials::Courses;
+    use shared::credentials;
     use shared::facts::NotificationFailed;
 
     use super::super::observations::{Observations, Queues};
@@ -330,7 +330,7 @@ mod tests {
 
     fn written(observed: Observations, language: Language, filter: &str) -> String {
         let file = br#"{"<b>amep": {"teams": ["A2", "A10"]}}"#;
-        let status = Status::of(observed, &Courses::parse(Path::new("f.json"), file).unwrap(), 1_795_455_723_511);
+        let status = Status::of(observed, &credentials::parse(Path::new("f.json"), file).unwrap(), 1_795_455_723_511);
         page(&status, language, &Filter::new(filter))
     }
 
