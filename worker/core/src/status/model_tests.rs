@@ -160,7 +160,8 @@ fn teams_that_were_never_heard_are_one_finding_a_course() {
 fn nobody_is_missed_outside_the_course_nor_in_its_first_week() {
     let level = |dates: &str| {
         let file = format!(r#"{{"amep": {{"teams": ["L2"], {dates}}}}}"#);
-        Status::of(Observations::default(), &credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap(), NOW).level
+        Status::of(Observations::default(), &credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap(), NOW)
+            .level
     };
     // NOW is 2026-11-23.
     assert_eq!(level(r#""from": "2026-11-24""#), Level::Well, "before it");

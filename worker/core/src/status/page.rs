@@ -264,7 +264,7 @@ impl Page<'_> {
                     th scope="row" role="rowheader" { (token.label) }
                     (cell(t.source(), true, html! { @match from { Some(source) => (source.description().title), None => (token.provider) } }))
                     (cell(t.requests_left(), true, html! {
-                        @match token.remaining { Some(left) => (left), None => "?" }
+                        @match token.remaining { Some(left) => (left), None => span.quiet { "–" } }
                         " " span.quiet { (self.ago(token.at)) }
                     }))
                     (cell(t.paused_until(), until.is_some(), html! {
