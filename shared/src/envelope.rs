@@ -61,6 +61,8 @@ pub mod header {
     pub const QUALITY_MODEL: &str = "LD-Quality-Model";
     /// The stream sequence under which a message that is sent again was first stored.
     pub const ORIGIN_SEQUENCE: &str = "LD-Origin-Sequence";
+    /// Present on what came without a signature: `1`. The name of its project can be invented.
+    pub const UNSIGNED: &str = "LD-Unsigned";
     /// Present on what `worker backfill` publishes: `1`.
     pub const BACKFILL: &str = "LD-Backfill";
     /// W3C trace context.

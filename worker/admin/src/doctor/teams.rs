@@ -104,7 +104,7 @@ async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Res
 /// What ingress last refused of a team and source.
 async fn last_refused(streams: &Streams, team: &Project, source: Source) -> Result<Option<WebhookRefused>, String> {
     let facts = streams.get(StreamName::Status).await?;
-    let subject = streams.topology.refused_subject(source, Some(team));
+    let subject = streams.topology.refused_subject(source, Some(team), true);
     match facts.get_last_raw_message_by_subject(&subject).await {
         Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
         Err(error) => match error.kind() {

@@ -1,13 +1,9 @@
-//! In which language the page speaks.
+//! Which language the reader gets: `?lang=`, else `Accept-Language`, else English.
 
-/// A language of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// English, where nothing else is asked for.
     En,
-    /// Catalan.
     Ca,
-    /// Spanish.
     Es,
 }
 
