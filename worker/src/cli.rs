@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use worker_admin::commands::{
-    backfill, completions, config_check, dead_letters, doctor, forget, healthcheck, hooks, migrate, redeliver, replay,
+    backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, redeliver, replay,
 };
 use worker_admin::terminal::exit;
 
@@ -31,6 +31,8 @@ enum Sub {
     Replay(Box<replay::Options>),
     /// List what could not be processed, redrive it, remove it.
     DeadLetters(Box<dead_letters::Options>),
+    /// Remove chosen events, such as forged ones, and what they wrote.
+    Events(Box<events::Options>),
     /// Remove a project's data, or a person from a project.
     Forget(Box<forget::Options>),
     /// Check everything a person would check by hand; exit code 0 when all is well, 1 when not.
@@ -58,6 +60,7 @@ impl Command {
             Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
+            Sub::Events(options) => events::run(*options).await,
             Sub::Forget(options) => forget::run(*options).await,
             Sub::Doctor(options) => doctor::run(*options).await,
             Sub::Backfill(options) => backfill::run(*options).await,

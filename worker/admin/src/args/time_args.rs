@@ -76,6 +76,14 @@ pub struct SequenceRange {
     pub last: Option<u64>,
 }
 
+impl SequenceRange {
+    /// Whether a sequence is in the range.
+    #[must_use]
+    pub fn includes(self, sequence: u64) -> bool {
+        self.first.is_none_or(|first| sequence >= first) && self.last.is_none_or(|last| sequence <= last)
+    }
+}
+
 impl FromStr for SequenceRange {
     type Err = InvalidArg;
 

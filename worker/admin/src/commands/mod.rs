@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config_check;
 pub mod dead_letters;
 pub mod doctor;
+pub mod events;
 pub mod forget;
 pub mod healthcheck;
 pub mod hooks;
