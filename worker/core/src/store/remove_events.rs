@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
 use mongodb::options::WriteConcern;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 
 use super::command::{StoreError, patiently};
 use super::{Found, Store};
