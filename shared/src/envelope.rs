@@ -14,6 +14,7 @@
 //! LD-Quality-Model  AMEP                            only when the URL had one
 //! traceparent       00-…                            only when the request had one
 //! LD-Origin-Sequence 4711                           only on a message that was sent again
+//! LD-Unsigned       1                               only on an event that was accepted without a signature
 //! LD-Backfill       1                               only on what `worker backfill` made of a provider's answers
 //! Content-Encoding  zstd                            only when the payload is compressed
 //!
