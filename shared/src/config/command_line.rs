@@ -31,11 +31,13 @@ fn with_command(mut args: Vec<OsString>, command: &str) -> Vec<OsString> {
 }
 
 fn parse_args<T: Parser>(args: impl IntoIterator<Item = OsString>) -> T {
+    let checks = std::env::args().skip(1).take(2).eq(["config", "check"]);
     let environment =
         Environment::read().unwrap_or_else(|error| clap::Error::raw(ErrorKind::Io, format!("{error}\n")).exit());
+    // `config check` asks the environment itself, setting by setting.
+    let environment = if checks { Environment::default() } else { environment };
     try_parse(args, &environment).unwrap_or_else(|error| {
         drop(error.print());
-        let checks = std::env::args().skip(1).take(2).eq(["config", "check"]);
         std::process::exit(exit_code(&error, checks))
     })
 }
@@ -104,7 +106,7 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
 }
 
 /// An invalid address may hold a password, so the error does not repeat it.
-fn without_address(mut error: clap::Error) -> clap::Error {
+pub(super) fn without_address(mut error: clap::Error) -> clap::Error {
     let value = error.get(ContextKind::InvalidValue);
     if matches!(value, Some(ContextValue::String(value)) if value.contains('@')) {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));

@@ -14,6 +14,7 @@ mod process;
 mod dotenv;
 mod environment;
 mod command_line;
+mod unchecked;
 
 pub use command_line::{parse, parse_or};
 pub use dotenv::DotenvError;
@@ -23,3 +24,4 @@ pub use nats::{NatsArgs, StreamArgs};
 pub use process::{CredentialsArgs, ShutdownArgs};
 pub use signatures::{SignatureArgs, SigningSecrets};
 pub use traces::TraceArgs;
+pub use unchecked::{Checked, Origin, Setting, Unchecked};
