@@ -89,9 +89,10 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
     for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
         let mut failure = None;
         command = command.mut_subcommand(&name, |sub| {
-            let sub = match &after_help {
-                Some(text) if sub.get_after_help().is_none() => sub.after_help(text.clone()),
-                _ => sub,
+            let sub = match (&after_help, sub.get_after_help().cloned()) {
+                (Some(text), None) => sub.after_help(text.clone()),
+                (Some(text), Some(own)) => sub.after_help(format!("{own}\n\n{text}")),
+                (None, _) => sub,
             };
             with_defaults(sub.clone(), environment).unwrap_or_else(|error| {
                 failure = Some(error);
@@ -209,7 +210,7 @@ mod tests {
             try_parse::<Cli>(["x", "sub", name, "--help"].map(OsString::from), &environment).unwrap_err().to_string()
         };
         assert!(help("leaf").contains("Exit codes: 0"), "{}", help("leaf"));
-        assert!(help("other").contains("its own") && !help("other").contains("Exit codes"), "{}", help("other"));
+        assert!(help("other").contains("its own\n\nExit codes"), "{}", help("other"));
     }
 
     #[test]
