@@ -147,7 +147,11 @@ async fn a_backfill_of_github_makes_the_documents_that_webhooks_would_have_made(
     let newest = ["backfill", "github", "--org", "upc-pes", "--repo", "marmota", "--prj", "Late", "--events", "issues"];
     let range = ["--from-date", "2026-11-23T17:00:02Z", "--to-date", "2026-11-23T17:00:03Z", "--dry-run"];
     let would = done(&stack, &[&newest[..], &range[..]].concat()).await;
-    assert!(would.contains("would be backfilled") && would.lines().any(|line| line.starts_with("issues") && line.ends_with(" 1")), "{would}");
+    assert!(
+        would.contains("would be backfilled")
+            && would.lines().any(|line| line.starts_with("issues") && line.ends_with(" 1")),
+        "{would}"
+    );
 
     // What came of a backfill is in the stream like anything else, and a replay notifies LD Eval of it.
     stack.db().await.unwrap().drop().await.unwrap();

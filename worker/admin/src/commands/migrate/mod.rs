@@ -18,7 +18,9 @@ use mongodb::options::WriteConcern;
 use serde_json::json;
 use shared::ids::Project;
 
-use crate::terminal::{Column, CommandError, Exit, Output, Progress, Table, Tally, counted, finish, notice, print_json};
+use crate::terminal::{
+    Column, CommandError, Exit, Output, Progress, Table, Tally, counted, finish, notice, print_json,
+};
 use worker_core::config::MongoArgs;
 use worker_core::store::{Batch, Event, Store, sentence};
 use worker_event::effect::{Effect, Kind, Order};

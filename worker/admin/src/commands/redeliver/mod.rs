@@ -96,7 +96,13 @@ impl<'a> Report<'a> {
         let asked = if args.dry_run { "would ask again" } else { "asked again" };
         let numbers = ["sent", "delivered", asked, "failed"].map(Column::Right);
         let columns: Vec<Column> = std::iter::once(Column::Left("hook")).chain(numbers).collect();
-        Self { args, table: Table::new(&columns), hooks: 0, tally: Tally::of("delivery", "deliveries"), reads: Tally::of("list", "lists") }
+        Self {
+            args,
+            table: Table::new(&columns),
+            hooks: 0,
+            tally: Tally::of("delivery", "deliveries"),
+            reads: Tally::of("list", "lists"),
+        }
     }
 
     fn hook(&mut self, hook: &str, counts: &Counts) {
