@@ -42,7 +42,7 @@ pub async fn run(config: Config) -> ExitCode {
     .await
 }
 
-/// What is wrong with settings, the teachers' file left out.
+/// What is wrong with settings, without the credentials file.
 pub(super) fn problems(settings: &Settings) -> Vec<String> {
     let mut report = Report::default();
     check_addresses(&mut report, settings);
