@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::dotenv::{self, DotenvError};
-use super::unchecked::Origin;
+use super::origin::Origin;
 use crate::source::Source;
 
 /// Why the environment cannot be read.

@@ -11,6 +11,7 @@ mod signatures;
 mod process;
 
 // How it is read.
+mod origin;
 mod dotenv;
 mod environment;
 mod command_line;
@@ -21,7 +22,8 @@ pub use dotenv::DotenvError;
 pub use environment::EnvironmentError;
 pub use logs::{LogArgs, LogFormat, LogLevel};
 pub use nats::{NatsArgs, StreamArgs};
+pub use origin::Origin;
 pub use process::{CredentialsArgs, ShutdownArgs};
 pub use signatures::{SignatureArgs, SigningSecrets};
 pub use traces::TraceArgs;
-pub use unchecked::{Checked, Origin, Setting, Unchecked};
+pub use unchecked::{Checked, Setting, Unchecked};

@@ -2,49 +2,15 @@
 //! and every problem. The other commands stop at the first value that cannot be read.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 
 use clap::builder::ValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::environment::{Environment, EnvironmentError};
+use super::origin::Origin;
 use crate::redact;
-
-/// Where the value of a setting comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// A flag of the command line.
-    Flag,
-    /// A variable of the process.
-    Variable,
-    /// The file that a variable `NAME_FILE` names.
-    File(PathBuf),
-    /// `.env` of the working folder.
-    Dotenv,
-    /// The file that `NAME_FILE` in `.env` names.
-    DotenvFile(PathBuf),
-    /// The program.
-    Default,
-    /// It has no value.
-    Unset,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("flag"),
-            Self::Variable => f.write_str("environment"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Dotenv => f.write_str(".env"),
-            Self::DotenvFile(path) => write!(f, "file {}, by .env", path.display()),
-            Self::Default => f.write_str("default"),
-            Self::Unset => f.write_str("unset"),
-        }
-    }
-}
 
 /// One setting, as a report shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
