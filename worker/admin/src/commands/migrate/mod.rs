@@ -18,7 +18,9 @@ use mongodb::options::WriteConcern;
 use serde_json::json;
 use shared::ids::Project;
 
-use crate::terminal::{Column, CommandError, Exit, Output, Progress, Table, Tally, finish, notice, print_json};
+use crate::terminal::{
+    Column, CommandError, Exit, Output, Progress, Table, Tally, counted, finish, notice, print_json,
+};
 use worker_core::config::MongoArgs;
 use worker_core::store::{Batch, Event, Store, sentence};
 use worker_event::effect::{Effect, Kind, Order};
@@ -89,6 +91,10 @@ async fn migrate(options: Options) -> Result<Exit, CommandError> {
     ended?;
     if options.dry_run {
         notice("nothing was changed");
+    }
+    if options.dry_run && tally.failed() > 0 {
+        notice(format_args!("{} without a natural key would stay", counted(tally.failed(), "document", "documents")));
+        return Ok(Exit::Done);
     }
     tally.end("They have no natural key, or MongoDB refuses them, and stay where they are")?;
     Ok(Exit::Done)
