@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use worker_admin::terminal::exit;
 use worker_admin::{
-    backfill, completions, config_check, dead_letters, doctor, forget, healthcheck, hooks, migrate, redeliver, replay,
+    backfill, completions, config_check, dead_letters, doctor, forget, healthcheck, hooks, migrate, reconcile, redeliver, replay,
 };
 
 use crate::run;
@@ -35,8 +35,10 @@ enum Sub {
     Forget(Box<forget::Options>),
     /// Check everything a person would check by hand; exit 0 when all is well, 1 when not.
     Doctor(Box<doctor::Options>),
-    /// Bring documents up to what GitHub and Taiga say now: after an outage, or for a team that comes late.
+    /// Reconcile one project with a place at GitHub or Taiga: for a team that comes late.
     Backfill(Box<backfill::Options>),
+    /// Make documents show what GitHub and Taiga show, of one team or of all; `worker run` does it every night.
+    Reconcile(Box<reconcile::Options>),
     /// Ask GitHub or Taiga to send again what never reached us.
     Redeliver(Box<redeliver::Options>),
     /// See, make, mend and remove our hooks at GitHub and Taiga.
@@ -61,6 +63,7 @@ impl Command {
             Sub::Forget(options) => forget::run(*options).await,
             Sub::Doctor(options) => doctor::run(*options).await,
             Sub::Backfill(options) => backfill::run(*options).await,
+            Sub::Reconcile(options) => reconcile::run(*options).await,
             Sub::Redeliver(options) => redeliver::run(*options).await,
             Sub::Hooks(options) => hooks::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,

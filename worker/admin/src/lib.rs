@@ -7,6 +7,7 @@ pub mod forget;
 pub mod doctor;
 pub mod remote;
 pub mod backfill;
+pub mod reconcile;
 pub mod ours;
 pub mod redeliver;
 pub mod hooks;

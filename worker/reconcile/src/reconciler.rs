@@ -1,5 +1,6 @@
 //! One team, at both providers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -16,6 +17,7 @@ use crate::parts::Parts;
 use crate::place::{self, GithubPlace};
 use crate::report::{Finding, Report};
 use crate::settle;
+use crate::stored;
 use crate::team;
 use crate::wish::Wish;
 
@@ -51,6 +53,17 @@ impl Reconciler {
     pub fn taiga_api(&self, prj: &Project, asking: &Asking) -> Option<TaigaApi> {
         let account = self.tokens.taiga(prj)?;
         Some(TaigaApi { taiga: Arc::clone(&self.taiga), account, asking: asking.clone() })
+    }
+
+    /// Every team of the credentials file, and every project that has documents.
+    ///
+    /// # Errors
+    /// When MongoDB cannot be read.
+    pub async fn teams(&self) -> Result<Vec<Project>, Halt> {
+        let courses = self.courses.courses();
+        let mut teams: BTreeSet<Project> = courses.iter().flat_map(|course| course.teams.clone()).collect();
+        teams.extend(stored::projects(self.parts.store.database()).await?);
+        Ok(teams.into_iter().collect())
     }
 
     /// Reconciles a team at one provider, and publishes what differs. [`Self::finish`] notifies LD Eval.

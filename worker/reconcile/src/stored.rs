@@ -1,10 +1,11 @@
 //! The documents of a project, as they are stored now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
+use shared::ids::Project;
 use worker_event::effect::Kind;
 
 use crate::client::Halt;
@@ -51,6 +52,20 @@ pub async fn repositories(db: &Database, prj: &str) -> Result<Vec<String>, Halt>
     all.sort_unstable();
     all.dedup();
     Ok(all)
+}
+
+/// The projects that have documents of GitHub or Taiga.
+///
+/// # Errors
+/// When MongoDB cannot be read.
+pub async fn projects(db: &Database) -> Result<BTreeSet<Project>, Halt> {
+    let names = db.list_collection_names().await.map_err(failed)?;
+    let project = |name: &String| {
+        let (prefix, _) = name.split_once('.')?;
+        let (source, prj) = prefix.split_once('_')?;
+        matches!(source, "github" | "taiga").then(|| Project::new(prj).ok())?
+    };
+    Ok(names.iter().filter_map(project).collect())
 }
 
 /// Whether a project has any document of this kind.

@@ -128,6 +128,22 @@ impl Remote {
         Ok(all)
     }
 
+    /// Everybody's tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Both providers.
+    ///
+    /// # Errors
+    /// When an HTTP client cannot be made.
+    pub fn providers(&self) -> Result<(Github, Taiga), String> {
+        let failed = |error: reqwest::Error| error.to_string();
+        let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(failed)?;
+        Ok((github, Taiga::new(&self.args.taiga_api_url, Teller::silent()).map_err(failed)?))
+    }
+
     fn hub_of(&self, token: Token) -> Result<Hub, String> {
         let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(|error| error.to_string())?;
         Ok(Hub { github: Arc::new(github), token, stop: self.stop.clone() })
