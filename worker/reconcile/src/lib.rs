@@ -3,13 +3,15 @@
 //! It reads the providers' APIs and publishes what differs to `LD_EVENTS`, as events of the time of reading; workers
 //! do the rest. Reading order: what is asked for ([`wish`]) where ([`place`]), how the providers are asked ([`client`]),
 //! what they say ([`reading`]), what differs ([`compare`]), one place of a team ([`team`]), what follows ([`settle`]),
-//! and all of it for a team ([`reconciler`]).
+//! all of it for a team ([`reconciler`]), and by itself ([`keeper`]).
 
 #![warn(missing_docs)]
 
 pub mod client;
 pub mod compare;
+pub mod config;
 pub mod feed;
+pub mod keeper;
 pub mod kept;
 pub mod parts;
 pub mod place;

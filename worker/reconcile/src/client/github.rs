@@ -56,16 +56,14 @@ impl GithubApi {
 
     async fn ask_unless(&self, method: Method, path: &str, etag: Option<&str>) -> Result<Answer, Halt> {
         self.asking
-            .until_answered(GITHUB, async || {
-                self.github
-                    .request(&self.token, "reconcile", (method.clone(), path), |request| {
-                        let request = request.timeout(REQUEST_TIMEOUT);
-                        match etag {
-                            Some(etag) => request.header(IF_NONE_MATCH, etag),
-                            None => request,
-                        }
-                    })
-                    .await
+            .until_answered(GITHUB, || {
+                self.github.request(&self.token, "reconcile", (method.clone(), path), move |request| {
+                    let request = request.timeout(REQUEST_TIMEOUT);
+                    match etag {
+                        Some(etag) => request.header(IF_NONE_MATCH, etag),
+                        None => request,
+                    }
+                })
             })
             .await
     }

@@ -90,11 +90,10 @@ impl Asking {
     }
 
     /// Asks until there is an answer: waits at limits, tries again after failures, gives up at a refusal.
-    async fn until_answered(
-        &self,
-        provider: &str,
-        ask: impl AsyncFn() -> Result<Reply, NotYet>,
-    ) -> Result<Answer, Halt> {
+    async fn until_answered<F>(&self, provider: &str, ask: impl Fn() -> F) -> Result<Answer, Halt>
+    where
+        F: Future<Output = Result<Reply, NotYet>> + Send,
+    {
         let mut failures = 0;
         loop {
             let sent = now_ms();

@@ -53,13 +53,11 @@ impl TaigaApi {
     /// When it cannot be asked.
     pub async fn ask(&self, method: Method, path: &str) -> Result<Answer, Halt> {
         self.asking
-            .until_answered(TAIGA, async || {
-                self.taiga
-                    .request(&self.account, "reconcile", (method.clone(), path), |request| {
-                        // Lists come whole.
-                        request.timeout(REQUEST_TIMEOUT).header("x-disable-pagination", "True")
-                    })
-                    .await
+            .until_answered(TAIGA, || {
+                self.taiga.request(&self.account, "reconcile", (method.clone(), path), |request| {
+                    // Lists come whole.
+                    request.timeout(REQUEST_TIMEOUT).header("x-disable-pagination", "True")
+                })
             })
             .await
     }
