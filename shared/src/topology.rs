@@ -226,19 +226,30 @@ impl Topology {
     }
 
     /// The fact that a webhook was refused; without a project, of one that is not known here.
+    ///
+    /// Refusals before the signature was found right have a subject of their own: anyone can cause them, and they must
+    /// not replace what the team itself caused.
     #[must_use]
-    pub fn refused_subject(&self, source: Source, project: Option<&Project>) -> String {
+    pub fn refused_subject(&self, source: Source, project: Option<&Project>, verified: bool) -> String {
         let root = self.root(StreamName::Status);
+        let kind = if verified { "refused" } else { "unverified" };
         match project {
-            Some(project) => format!("{root}.refused.{source}.{project}"),
-            None => format!("{root}.refused.{source}"),
+            Some(project) => format!("{root}.{kind}.{source}.{project}"),
+            None => format!("{root}.{kind}.{source}"),
         }
     }
 
     /// The facts that webhooks of a project were refused, of any source.
     #[must_use]
     pub fn refused_filter(&self, project: &Project) -> String {
-        format!("{}.refused.*.{project}", self.root(StreamName::Status))
+        format!("{}.*.*.{project}", self.root(StreamName::Status))
+    }
+
+    /// All facts but refusals of known projects.
+    #[must_use]
+    pub fn general_facts(&self) -> Vec<String> {
+        let root = self.root(StreamName::Status);
+        ["told", "untold", "refused.*", "unverified.*", "token.*.*"].map(|fact| format!("{root}.{fact}")).into()
     }
 
     /// The fact that LD Eval accepted (or did not accept) a notification.

@@ -13,6 +13,7 @@ pub mod process;
 pub mod settle;
 pub mod dead_letter;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -77,6 +78,8 @@ pub struct Pipeline {
     pub tells_of_backfills: bool,
     /// Whether what cannot be processed goes to the dead letters; a replay's is there already.
     pub buries: bool,
+    /// What could not be processed and is no dead letter, because this is a replay.
+    pub left_out: LeftOut,
     /// Whether a backlog is being worked off.
     pub backlog: Backlog,
     /// One line an interval for outages of MongoDB or NATS.
@@ -102,10 +105,26 @@ impl Pipeline {
             notifies: true,
             tells_of_backfills: false,
             buries: true,
+            left_out: LeftOut::default(),
             backlog,
             outages,
             pulls,
         }
+    }
+}
+
+/// Counts events that a replay cannot process, by reason.
+#[derive(Debug, Default)]
+pub struct LeftOut(Mutex<BTreeMap<&'static str, u64>>);
+
+impl LeftOut {
+    fn add(&self, reason: Reason) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.as_str()).or_default() += 1;
+    }
+
+    /// How many there were of each reason.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

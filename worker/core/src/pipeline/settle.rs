@@ -53,11 +53,13 @@ impl<'a> Settler<'a> {
             Verdict::Done => AckKind::Ack,
             Verdict::HandBack => AckKind::Nak(None),
             Verdict::Dead { reason, error } if self.0.buries => self.bury(message, reason, &error).await,
-            Verdict::Dead { reason, .. } => {
+            Verdict::Dead { reason, error } => {
+                self.0.left_out.add(reason);
                 let sequence = message.info().map_or(0, |info| info.stream_sequence);
                 tracing::warn!(
                     dead.reason = reason.as_str(),
                     stream.sequence = sequence,
+                    error,
                     "left out an event that cannot be processed"
                 );
                 AckKind::Ack

@@ -53,8 +53,7 @@ impl From<Error> for StoreError {
                 Self::Command { code: command.code, error: command.message.clone() }
             }
             ErrorKind::Bson(_) | ErrorKind::BsonSerialization(_) => Self::Command { code: 0, error: error.to_string() },
-            // Without labels and source, which the driver prints as a programmer would.
-            ref kind => Self::Outage(kind.to_string()),
+            _ => Self::Outage(super::sentence(&error)),
         }
     }
 }
