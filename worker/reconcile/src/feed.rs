@@ -98,7 +98,8 @@ impl<'a> Feed<'a> {
         // Known before it is published: whoever goes on after a crash notifies LD Eval.
         self.parts.owe_notifications(&self.wish.prj, self.wish.quality_model.as_ref()).await?;
         self.parts.publisher.publish_all(waiting).await.map_err(|error| {
-            Halt::Failed(format!("LD_EVENTS does not take what was read: {error}; run the same command again when it does"))
+            let what = format_args!("LD_EVENTS does not take what was read: {error}");
+            Halt::failed(what, "Run the same command again when it does")
         })
     }
 

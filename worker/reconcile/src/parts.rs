@@ -50,8 +50,7 @@ impl Parts {
 
     /// Who is to be forgotten.
     pub(crate) async fn forgotten(&self) -> Result<Arc<Rules>, Halt> {
-        let failed = |error| Halt::Failed(format!("MongoDB cannot be read: {error}; check MONGO_URI, and that mongod is up"));
-        self.forgotten.current(&self.store).await.map_err(failed)
+        self.forgotten.current(&self.store).await.map_err(Halt::mongo)
     }
 
     /// What is remembered under a key.
@@ -61,11 +60,11 @@ impl Parts {
     pub async fn remembered<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Halt> {
         let subject = self.topology.reconcile_subject(key);
         let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Reconcile)).await;
-        let stream = stream.map_err(|error| nats(&error))?;
+        let stream = stream.map_err(|error| Halt::nats(error))?;
         match stream.get_last_raw_message_by_subject(&subject).await {
             Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(nats(&error)),
+            Err(error) => Err(Halt::nats(error)),
         }
     }
 
@@ -74,10 +73,10 @@ impl Parts {
     /// # Errors
     /// When NATS does not take it.
     pub async fn remember(&self, key: &str, what: &impl Serialize) -> Result<(), Halt> {
-        let payload = serde_json::to_vec(what).map_err(|error| nats(&error))?;
+        let payload = serde_json::to_vec(what).map_err(|error| Halt::nats(error))?;
         let subject = self.topology.reconcile_subject(key);
         let message = Outgoing { subject, headers: HeaderMap::new(), payload: payload.into() };
-        self.others.publish(message).await.map(drop).map_err(|error| nats(&error))
+        self.others.publish(message).await.map(drop).map_err(|error| Halt::nats(error))
     }
 
     /// Remembers that events of a project are published of which LD Eval is not notified yet.
@@ -96,13 +95,13 @@ impl Parts {
     pub async fn newest_quality_model(&self, prj: &Project) -> Result<Option<QualityModel>, Halt> {
         let subject = self.topology.event_filter(None, Some(prj), None);
         let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Events)).await;
-        let stream = stream.map_err(|error| nats(&error))?;
+        let stream = stream.map_err(|error| Halt::nats(error))?;
         match stream.get_last_raw_message_by_subject(&subject).await {
             Ok(message) => {
                 Ok(message.headers.get(header::QUALITY_MODEL).and_then(|model| model.as_str().parse().ok()))
             }
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(nats(&error)),
+            Err(error) => Err(Halt::nats(error)),
         }
     }
 
@@ -121,8 +120,4 @@ impl Parts {
 
 fn owed_key(prj: &Project) -> String {
     format!("owed.{prj}")
-}
-
-pub(crate) fn nats(error: &dyn std::fmt::Display) -> Halt {
-    Halt::Failed(format!("NATS cannot be asked: {error}; check NATS_URL, and that nats-server is up"))
 }

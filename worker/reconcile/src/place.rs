@@ -124,7 +124,7 @@ async fn distinct(parts: &Parts, kind: Kind, prj: &Project, field: &str) -> Resu
     collection
         .distinct(field, doc! {})
         .await
-        .map_err(|error| Halt::Failed(format!("MongoDB cannot be read: {}; check MONGO_URI, and that mongod is up", error.kind)))
+        .map_err(|error| Halt::mongo(error.kind))
 }
 
 /// Whether a hook's address leads to our webhooks, for this project.

@@ -11,7 +11,7 @@ use worker_event::effect::{Kind, Notification, Origin};
 use worker_event::normalise::BACKFILL;
 
 use crate::client::Halt;
-use crate::parts::{Parts, nats};
+use crate::parts::Parts;
 use crate::stored;
 
 /// How often it is looked whether workers are done.
@@ -39,12 +39,12 @@ const EVENT_TYPES: [(Kind, &str); 8] = [
 pub async fn until_processed(parts: &Parts, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
     let Parts { jetstream, topology, .. } = parts;
     let name = topology.stream(StreamName::Events);
-    let stream = jetstream.get_stream(&name).await.map_err(|error| nats(&error))?;
+    let stream = jetstream.get_stream(&name).await.map_err(|error| Halt::nats(error))?;
     let last = stream.cached_info().state.last_sequence;
-    let consumer = topology.consumer(jetstream, StreamName::Events).await.map_err(|error| nats(&error))?;
+    let consumer = topology.consumer(jetstream, StreamName::Events).await.map_err(|error| Halt::nats(error))?;
     let (mut left_before, mut since) = (u64::MAX, tokio::time::Instant::now());
     loop {
-        let info = consumer.get_info().await.map_err(|error| nats(&error))?;
+        let info = consumer.get_info().await.map_err(|error| Halt::nats(error))?;
         let left = info.num_pending + info.num_ack_pending as u64;
         if left == 0 || info.ack_floor.stream_sequence >= last {
             return Ok(());
@@ -80,7 +80,8 @@ pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, noti
         })
         .collect();
     notify::queue(&parts.others, &parts.topology, due.iter().collect()).await.map_err(|error| {
-        Halt::Failed(format!("the documents are written, but LD_NOTIFY does not take notifications: {error}; run the same command again"))
+        let what = format_args!("The documents are written, but LD_NOTIFY does not take notifications: {error}");
+        Halt::failed(what, "Run the same command again")
     })?;
     parts.paid(prj).await
 }

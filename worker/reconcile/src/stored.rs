@@ -91,7 +91,7 @@ async fn find(
 
 fn failed(error: mongodb::error::Error) -> Halt {
     // Without labels and source, which the driver prints as a programmer would.
-    Halt::Failed(format!("MongoDB cannot be read: {}; check MONGO_URI, and that mongod is up", error.kind))
+    Halt::mongo(error.kind)
 }
 
 /// As of when what a document shows is, in milliseconds since 1970 of the provider's clock.

@@ -10,16 +10,23 @@ use serde_json::json;
 use shared::ids::Project;
 use shared::source::Source;
 use worker_core::config::MongoArgs;
-use worker_reconcile::client::{self, Asking, GithubApi, Share, TaigaApi};
+use worker_reconcile::client::{Asking, GithubApi, Halt, Share, TaigaApi};
 use worker_reconcile::parts::Parts;
 use worker_reconcile::reconciler::Reconciler;
 use worker_reconcile::report::{Counts, Line, Report};
 use worker_reconcile::wish::{Depth, Wish};
 
-use super::ours::UrlArgs;
-use super::remote::{Halt, RemoteArgs};
-use super::terminal::{ConnectArgs, Exit, Output, finish, say, tell};
-use super::when::When;
+use crate::args::hook_url::PublicUrlArgs;
+use crate::args::time_args::TimeArg;
+use crate::clients::ClientArgs;
+use crate::streams::ConnectArgs;
+use crate::terminal::{Column, CommandError, Exit, Output, Table, Tally, finish, notice, print_json};
+
+/// What to do after a signal.
+pub(super) const GOING_ON: &str = "what was published is processed; the same command starts over, which is harmless";
+
+/// What to do when a part could not be read.
+const ADVICE: &str = "Run the same command again for these; repeating it is harmless";
 
 /// What to reconcile.
 #[derive(Debug, Args)]
@@ -39,7 +46,7 @@ pub struct Options {
     /// Read one by one only what was changed since then (a date, RFC 3339, or how long ago, such as 2d) or differs in
     /// the lists; without it every object.
     #[arg(long, value_name = "WHEN")]
-    since: Option<When>,
+    since: Option<TimeArg>,
     /// Say what would be published and publish nothing.
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -51,13 +58,13 @@ pub struct Options {
     output: Output,
     // Last, because what follows a heading of the help is under it.
     #[command(flatten)]
-    url: UrlArgs,
+    url: PublicUrlArgs,
     #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
     mongo: MongoArgs,
     #[command(flatten)]
-    remote: RemoteArgs,
+    remote: ClientArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,15 +96,15 @@ impl Reconciling {
     pub(super) async fn open(
         connect: &ConnectArgs,
         mongo: &MongoArgs,
-        remote: &RemoteArgs,
-        url: Option<&UrlArgs>,
-    ) -> Result<Self, Halt> {
+        remote: &ClientArgs,
+        url: Option<&PublicUrlArgs>,
+    ) -> Result<Self, CommandError> {
         let remote = remote.open()?;
         let (github, taiga) = remote.providers()?;
         let connection = connect.open().await?;
-        let store = mongo.open().await?;
+        let store = mongo.open().await.map_err(CommandError::usage)?;
         let parts = Parts::new(store, connection.client, connection.jetstream, connection.topology);
-        let asking = Asking::new(remote.stop.clone(), Share::Whole, |text| tell(text));
+        let asking = Asking::new(remote.stop.clone(), Share::Whole, |text| notice(text));
         let reconciler = Reconciler {
             parts,
             courses: remote.courses.clone(),
@@ -110,25 +117,25 @@ impl Reconciling {
     }
 
     /// GitHub with a project's token.
-    pub(super) fn github(&self, prj: &Project) -> Result<GithubApi, Halt> {
+    pub(super) fn github(&self, prj: &Project) -> Result<GithubApi, CommandError> {
         self.reconciler.github_api(prj, &self.asking).ok_or_else(|| {
-            Halt::Failed(format!("there is no token for {prj}: set GITHUB_TOKEN, or github_token of its course in the credentials file"))
+            CommandError::usage(format_args!("there is no token for {prj}: set GITHUB_TOKEN, or github_token of its course in the credentials file"))
         })
     }
 
     /// Taiga with a project's account.
-    pub(super) fn taiga(&self, prj: &Project) -> Result<TaigaApi, Halt> {
+    pub(super) fn taiga(&self, prj: &Project) -> Result<TaigaApi, CommandError> {
         self.reconciler.taiga_api(prj, &self.asking).ok_or_else(|| {
-            Halt::Failed(format!("there is no account for {prj}: set TAIGA_USERNAME and TAIGA_PASSWORD, or taiga_user and taiga_password of its course in the credentials file"))
+            CommandError::usage(format_args!("there is no account for {prj}: set TAIGA_USERNAME and TAIGA_PASSWORD, or taiga_user and taiga_password of its course in the credentials file"))
         })
     }
 }
 
-impl From<client::Halt> for Halt {
-    fn from(halt: client::Halt) -> Self {
+impl From<Halt> for CommandError {
+    fn from(halt: Halt) -> Self {
         match halt {
-            client::Halt::Stopped => Self::Interrupted,
-            client::Halt::Failed(error) => Self::Failed(error),
+            Halt::Stopped => Self::interrupted(),
+            Halt::Failed { what, advice } => Self::failed(what, advice),
         }
     }
 }
@@ -136,13 +143,13 @@ impl From<client::Halt> for Halt {
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
-        let again = "what was published is processed; the same command begins anew, which does no harm";
-        reconcile(&options).await.or_else(|halt| halt.end(again))
+        reconcile(&options).await.map_err(|error| error.going_on(GOING_ON))?;
+        Ok(Exit::Done)
     })
     .await
 }
 
-async fn reconcile(options: &Options) -> Result<Exit, Halt> {
+async fn reconcile(options: &Options) -> Result<(), CommandError> {
     let open = Reconciling::open(&options.connect, &options.mongo, &options.remote, Some(&options.url)).await?;
     let Reconciling { reconciler, asking } = &open;
     let teams = match &options.prj {
@@ -151,50 +158,68 @@ async fn reconcile(options: &Options) -> Result<Exit, Halt> {
     };
     let sources = options.source.map_or_else(|| vec![Source::Github, Source::Taiga], |source| vec![source.into()]);
     let depth = options.since.map_or(Depth::All, |since| Depth::Since(since.ms()));
-    let (mut all, mut failed) = (Report::default(), false);
+    let (mut all, mut tally) = (Report::default(), Tally::of("team", "teams"));
     for prj in teams {
         let wish = Wish { dry_run: options.dry_run, confirmed: options.yes, ..Wish::everything(prj.clone(), depth) };
+        let mut failed = false;
         for source in &sources {
             match reconciler.source(&wish, *source, asking).await {
                 Ok(report) => all.extend(report),
-                Err(client::Halt::Failed(error)) => {
-                    // One team's trouble is not another's.
-                    tell(format_args!("{prj}: {error}"));
+                Err(error @ Halt::Failed { .. }) => {
+                    notice(format_args!("{prj}: {error}"));
                     failed = true;
                 }
-                Err(halt) => return Err(halt.into()),
+                Err(Halt::Stopped) => return Err(CommandError::interrupted()),
             }
         }
         reconciler.finish(&prj, asking).await?;
+        if failed {
+            tally.count_failed(1);
+        } else {
+            tally.count_done(1);
+        }
     }
-    show(options.output, &all);
-    let unconfirmed = all.lines.iter().any(|line| line.counts.unconfirmed > 0);
-    Ok(if failed || unconfirmed || !all.findings.is_empty() { Exit::Failed } else { Exit::Done })
+    let shown = show(options.output, &all);
+    tally.end(ADVICE)?;
+    shown
 }
 
 /// Writes what was found.
-pub(super) fn show(output: Output, report: &Report) {
+///
+/// # Errors
+/// When a person has something to do.
+pub(super) fn show(output: Output, report: &Report) -> Result<(), CommandError> {
     match output {
         Output::Json => {
-            report.lines.iter().for_each(|line| say(json!(line)));
-            report.findings.iter().for_each(|finding| say(json!(finding)));
+            report.lines.iter().for_each(|line| print_json(&json!(line)));
+            report.findings.iter().for_each(|finding| print_json(&json!(finding)));
         }
         Output::Table => {
-            let head = ("team", "place", "kind");
-            say(format_args!(
-                "{:<16}  {:<32}  {:<14}  {:>8}  {:>8}  {:>8}  {:>8}",
-                head.0, head.1, head.2, "checked", "same", "repaired", "removed"
-            ));
-            for Line { prj, place, kind, counts, dry_run, .. } in &report.lines {
+            let [checked, same, repaired, removed, waiting] =
+                ["checked", "same", "repaired", "removed", "unconfirmed"].map(Column::Right);
+            let [prj, place, kind] = ["prj", "place", "kind"].map(Column::Left);
+            let mut table = Table::new(&[prj, place, kind, checked, same, repaired, removed, waiting]);
+            for Line { prj, place, kind, counts, .. } in &report.lines {
                 let Counts { checked, same, repaired, removed, unconfirmed } = counts;
-                let waits = if *unconfirmed > 0 { format!("  {unconfirmed} wait for --yes") } else { String::new() };
-                let would = if *dry_run { "  (dry run)" } else { "" };
-                say(format_args!(
-                    "{:<16}  {place:<32}  {kind:<14}  {checked:>8}  {same:>8}  {repaired:>8}  {removed:>8}{waits}{would}",
-                    prj.as_str()
-                ));
+                table.row(&[prj, place, kind, checked, same, repaired, removed, unconfirmed]);
             }
-            report.findings.iter().for_each(|finding| tell(format_args!("{}: {}", finding.prj, finding.finding)));
+            if report.lines.is_empty() {
+                notice("nothing to reconcile: check where the credentials file says that teams live");
+            } else {
+                table.print();
+            }
+            if report.lines.iter().any(|line| line.dry_run) {
+                notice("dry run: nothing was published");
+            }
+        }
+    }
+    report.findings.iter().for_each(|finding| notice(format_args!("{}: {}", finding.prj, finding.finding)));
+    match report.findings.len() as u64 {
+        0 => Ok(()),
+        failed => {
+            let all = report.lines.len() as u64 + failed;
+            let advice = "Do what is said above".into();
+            Err(CommandError::Partial { failed, all, one: "kind or finding", many: "kinds and findings", advice })
         }
     }
 }

@@ -155,7 +155,7 @@ impl Pages<'_> {
                 Ok(Some(items))
             }
             None => Ok(None),
-            Some(_) => Err(Halt::Failed(format!("GitHub's answer to {path} is no list; check GITHUB_API_URL"))),
+            Some(_) => Err(Halt::unreadable(GITHUB, &path, "it is no list")),
         }
     }
 }

@@ -36,22 +36,44 @@ const ANNOUNCED_WAIT: Duration = Duration::from_secs(3);
 pub enum Halt {
     /// Asked to stop, by a signal or by the loss of the lease.
     Stopped,
+    /// It cannot go on.
+    Failed {
+        /// What happened, to what.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+    },
+}
+
+impl Halt {
     /// What happened, to what, and what to do.
-    Failed(String),
+    pub fn failed(what: impl fmt::Display, advice: &'static str) -> Self {
+        Self::Failed { what: what.to_string(), advice }
+    }
+
+    /// The answer of a provider is of no shape that its API documents.
+    pub fn unreadable(provider: &str, path: &str, what: impl fmt::Display) -> Self {
+        let what = format_args!("{provider}'s answer to {path} cannot be read: {what}");
+        Self::failed(what, "Check GITHUB_API_URL and TAIGA_API_URL")
+    }
+
+    /// MongoDB does not answer.
+    pub fn mongo(cause: impl fmt::Display) -> Self {
+        Self::failed(format_args!("MongoDB cannot be read: {cause}"), "Check MONGO_URI, and that mongod is up")
+    }
+
+    /// NATS does not answer.
+    pub fn nats(cause: impl fmt::Display) -> Self {
+        Self::failed(format_args!("NATS cannot be asked: {cause}"), "Check NATS_URL, and that nats-server is up")
+    }
 }
 
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("it was stopped"),
-            Self::Failed(error) => f.write_str(error),
+            Self::Failed { what, advice } => write!(f, "{what}. {advice}"),
         }
-    }
-}
-
-impl From<String> for Halt {
-    fn from(error: String) -> Self {
-        Self::Failed(error)
     }
 }
 
@@ -111,15 +133,16 @@ impl Asking {
                 Err(NotYet::Failing(error)) => {
                     failures += 1;
                     if failures >= FAILURES {
-                        return Err(Halt::Failed(format!(
-                            "{provider} fails ({failures} times in a row, at last: {error}); run the same command again later"
-                        )));
+                        let what = format_args!("{provider} fails {failures} times in a row, at last: {error}");
+                        return Err(Halt::failed(what, "Run the same command again later"));
                     }
                     (self.notice)(&format!("{provider} fails ({error}); trying again"));
                     // The client knows how long: its next answer says it.
                     Duration::ZERO
                 }
-                Err(NotYet::Refused(error) | NotYet::Unreadable(error)) => return Err(Halt::Failed(error)),
+                Err(NotYet::Refused(error) | NotYet::Unreadable(error)) => {
+                    return Err(Halt::failed(error, "Check the token or account"));
+                }
             };
             self.wait(provider, wait).await?;
         }
@@ -172,17 +195,16 @@ impl Answer {
     /// When it is a refusal, or cannot be read.
     pub fn json(&self, provider: &str, path: &str) -> Result<Option<Value>, Halt> {
         match self.status {
-            status if status.is_success() => serde_json::from_slice(&self.body).map(Some).map_err(|error| {
-                Halt::Failed(format!("{provider}'s answer to {path} cannot be read: {error}; run the same command again"))
-            }),
+            status if status.is_success() => {
+                serde_json::from_slice(&self.body).map(Some).map_err(|error| Halt::unreadable(provider, path, error))
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::CONFLICT => Ok(None),
             status => {
                 let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
                 let said =
                     ["message", "_error_message", "detail"].iter().find_map(|name| body.get(*name)?.as_str()).unwrap_or("");
-                Err(Halt::Failed(format!(
-                    "{provider} answered {status} to {path}: {said}; check that the token or account may read it"
-                )))
+                let what = format_args!("{provider} answered {status} to {path}: {said}");
+                Err(Halt::failed(what, "Check that the token or account may read it"))
             }
         }
     }

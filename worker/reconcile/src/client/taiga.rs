@@ -89,7 +89,10 @@ impl TaigaApi {
                 Some(Value::Array(found)) => found,
                 // Beyond the last page: the list became shorter.
                 None if page > 1 => Vec::new(),
-                _ => return Err(Halt::Failed(format!("Taiga shows no list at {path} to this account; check what it may see"))),
+                _ => {
+                    let what = format_args!("Taiga shows no list at {path} to this account");
+                    return Err(Halt::failed(what, "Check what it may see"));
+                }
             };
             let ended = found.is_empty();
             items.extend(found);
@@ -98,7 +101,7 @@ impl TaigaApi {
                 return Ok(Listed { whole: is_whole(&items, &counts), items, clock });
             }
         }
-        Err(Halt::Failed(format!("Taiga's list at {path} has no end; run the same command again")))
+        Err(Halt::unreadable(TAIGA, path, "the list has no end"))
     }
 }
 

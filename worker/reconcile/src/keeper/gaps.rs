@@ -6,7 +6,7 @@ use shared::beat::{GAP, Missed};
 use shared::topology::StreamName;
 
 use crate::client::Halt;
-use crate::parts::{Parts, nats};
+use crate::parts::Parts;
 
 /// Where it is remembered.
 const KEY: &str = "gaps";
@@ -44,7 +44,7 @@ impl Gaps {
         let mut gaps: Self = parts.remembered(KEY).await?.unwrap_or_default();
         let before = gaps.clone();
         let stream = parts.jetstream.get_stream_no_info(parts.topology.stream(StreamName::Beats)).await;
-        let stream = stream.map_err(|error| nats(&error))?;
+        let stream = stream.map_err(|error| Halt::nats(error))?;
         for _ in 0..AT_A_TIME {
             let all = parts.topology.all_of(StreamName::Beats);
             match stream.direct_get_next_for_subject(all, Some(gaps.sequence + 1)).await {
@@ -56,7 +56,7 @@ impl Gaps {
                     gaps.see(message.sequence, at, missed);
                 }
                 Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-                Err(error) => return Err(nats(&error)),
+                Err(error) => return Err(Halt::nats(error)),
             }
         }
         // Without a gap there is nothing that must not be read again: it is remembered now and then.

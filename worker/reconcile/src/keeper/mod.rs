@@ -125,7 +125,7 @@ impl Keeper {
                     }
                 }
                 Err(Halt::Stopped) => return,
-                Err(Halt::Failed(error)) => {
+                Err(error) => {
                     if let Some(more) = self.failures.open() {
                         tracing::warn!(%error, more, "reconciliation waits");
                     }
@@ -159,7 +159,7 @@ impl Keeper {
                 match self.team(&prj, source, depth, Some(since), &asking).await {
                     Ok(()) => {}
                     Err(Halt::Stopped) => return Err(Halt::Stopped),
-                    Err(Halt::Failed(error)) => self.rest(source, &prj, &error),
+                    Err(error) => self.rest(source, &prj, &error),
                 }
             }
         }
@@ -201,12 +201,12 @@ impl Keeper {
                 };
                 match made {
                     Err(Halt::Stopped) => return Err(Halt::Stopped),
-                    Err(Halt::Failed(error)) if now_ms() - gap.to < GIVE_UP_MS => {
+                    Err(error) if now_ms() - gap.to < GIVE_UP_MS => {
                         all = false;
                         self.rest(source, prj, &error);
                     }
                     // Given up: the next turn reads it all the same.
-                    Ok(()) | Err(Halt::Failed(_)) => {
+                    Ok(()) | Err(_) => {
                         if let Some(gap) = &mut gaps.open {
                             gap.done.push(key);
                         }
@@ -305,11 +305,11 @@ impl Keeper {
     }
 
     /// One team's trouble is not another's: it is left alone for a while.
-    fn rest(&mut self, source: Source, prj: &Project, error: &str) {
+    fn rest(&mut self, source: Source, prj: &Project, error: &Halt) {
         self.resting.insert(format!("{source}.{prj}"), Instant::now() + RETRY);
         metrics::counter!("ldconnect_reconcile_failures_total", "source" => source.as_str()).increment(1);
         if let Some(more) = self.failures.open() {
-            tracing::warn!(prj = prj.as_str(), source = source.as_str(), error, more, "a team cannot be reconciled now; it is tried again in a minute");
+            tracing::warn!(prj = prj.as_str(), source = source.as_str(), %error, more, "a team cannot be reconciled now; it is tried again in a minute");
         }
     }
 }

@@ -130,7 +130,7 @@ impl Project {
         let answer = api.ask(reqwest::Method::GET, &path).await?;
         let as_of = answer.clock.as_of();
         let Some(shown) = answer.json("Taiga", &path)? else { return Ok(None) };
-        let id = id(&shown).ok_or_else(|| Halt::Failed(format!("Taiga's project {slug} has no id; check TAIGA_API_URL")))?;
+        let id = id(&shown).ok_or_else(|| Halt::unreadable("Taiga", &path, "the project has no id"))?;
         let mut project = Self {
             as_of,
             id,

@@ -20,6 +20,9 @@ use crate::report::{Finding, Report};
 use crate::stored::{self, Stored};
 use crate::wish::{GithubKind, Wish};
 
+/// After how many repositories in a row that cannot be read GitHub counts as down.
+const FAILING: usize = 2;
+
 /// What a list of pull requests does not say.
 const PULL_NOT_LISTED: [&str; 1] = ["merged_by"];
 
@@ -41,8 +44,21 @@ pub async fn reconcile(
             let found = found.iter().map(Repository::of).map(|one| (one.full_name.clone(), one));
             let found: BTreeMap<String, Repository> = found.collect();
             report.extend(former_names(parts, api, wish, &found).await?);
+            let mut failing = 0;
             for one in found.values() {
-                report.extend(repository(parts, api, wish, one).await?);
+                match repository(parts, api, wish, one).await {
+                    Ok(found) => {
+                        failing = 0;
+                        report.extend(found);
+                    }
+                    // One repository's trouble is not another's.
+                    Err(error @ Halt::Failed { .. }) if failing < FAILING => {
+                        failing += 1;
+                        let finding = format!("{}: {error}", one.full_name);
+                        report.findings.push(Finding { prj: wish.prj.clone(), source: Source::Github, finding });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         None => {
@@ -236,7 +252,7 @@ impl Pass<'_> {
         object: &Value,
         but: &[&str],
     ) -> Result<bool, Halt> {
-        let Some(shown) = shown::shown(event, &self.feed.forgotten).map_err(Halt::Failed)? else { return Ok(false) };
+        let Some(shown) = shown::shown(event, &self.feed.forgotten).map_err(super::refused)? else { return Ok(false) };
         Ok(stored.is_none_or(|stored| !is_newer(stored, object) && !differences(stored, &shown.fields, but).is_empty()))
     }
 

@@ -83,7 +83,7 @@ impl Pass<'_> {
             };
             let webhook = self.project.milestone_webhook(milestone);
             let event = self.feed.event("milestone", self.project.as_of, &webhook);
-            let Some(fields) = shown::milestone(&event).map_err(Halt::Failed)? else { continue };
+            let Some(fields) = shown::milestone(&event).map_err(super::refused)? else { continue };
             let differs = documents.iter().any(|document| !differences(document, &fields, &[]).is_empty());
             let counts = self.feed.counts("milestones");
             counts.checked += 1;
@@ -148,7 +148,7 @@ impl Pass<'_> {
     /// Whether an object's document does not show it.
     fn differs(&self, item: Item, id: i64, object: &Value, but: &[&str]) -> Result<bool, Halt> {
         let event = self.feed.event(item.word(), self.project.as_of, &self.project.webhook(item, object));
-        let shown = shown::shown(&event, &self.feed.forgotten).map_err(Halt::Failed)?;
+        let shown = shown::shown(&event, &self.feed.forgotten).map_err(super::refused)?;
         let Some(Shown { fields, milestone, .. }) = shown else { return Ok(false) };
         let Some(document) = self.document(item, id).filter(|document| document.contains_key("project_id")) else {
             return Ok(true);
