@@ -321,6 +321,17 @@ async fn without_a_secret_github_and_taiga_are_refused_and_sheets_are_not() {
     assert_eq!(bench.post("/webhook/excel?prj=a", &[], b"{}").await.status, 200);
 }
 
+#[tokio::test]
+async fn only_an_unsigned_webhook_is_marked_as_unsigned() {
+    let bench = Bench::new(Act::Store);
+    assert_eq!(bench.post("/webhook/excel?prj=a", &[], b"{}").await.status, 200);
+    assert_eq!(bench.signed(Source::Github, "?prj=a", &[PUSH], BODY).await.status, 200);
+    let published = bench.published();
+    let marks: Vec<_> =
+        published.iter().map(|message| message.headers.get(envelope_header::UNSIGNED).is_some()).collect();
+    assert_eq!(marks, [true, false]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_jetstream_does_not_take_is_503_and_never_4xx() {
     let unavailable = r#"{"error":"The event could not be stored, try again later"}"#;

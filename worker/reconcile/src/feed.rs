@@ -71,7 +71,7 @@ impl<'a> Feed<'a> {
             received_at: as_of,
             traceparent: None,
             origin_sequence: None,
-            backfill: true,
+            read_at: Some(as_of),
             payload: payload.into(),
         }
     }

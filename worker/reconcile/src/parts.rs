@@ -20,6 +20,7 @@ use shared::ids::{Project, QualityModel};
 use shared::publish::{Outgoing, Publisher};
 use shared::topology::{StreamName, Topology};
 use worker_core::store::{Known, Store};
+use worker_event::normalise::Settings;
 use worker_event::privacy::Rules;
 
 use crate::client::Halt;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub jetstream: Context,
     /// Names.
     pub topology: Topology,
+    /// How events are read.
+    pub settings: Settings,
     forgotten: Arc<Known>,
 }
 
@@ -45,7 +48,7 @@ impl Parts {
     #[must_use]
     pub fn new(store: Store, client: async_nats::Client, jetstream: Context, topology: Topology) -> Self {
         let (publisher, others) = (Publisher::new(client.clone()), Publisher::new(client));
-        Self { store, publisher, others, jetstream, topology, forgotten: Arc::default() }
+        Self { store, publisher, others, jetstream, topology, settings: Settings::default(), forgotten: Arc::default() }
     }
 
     /// Who is to be forgotten.

@@ -14,6 +14,7 @@ use shared::topology::{StreamName, Topology};
 use tokio::sync::Mutex;
 
 use super::activity::Activity;
+use super::findings::Finding;
 use super::model::Status;
 use super::observations::{DeadKey, Observations, Queues};
 use super::pass::{Pass, Unreadable};
@@ -69,12 +70,13 @@ impl StatusCollector {
         self.look(&mut kept).await
     }
 
-    /// The state of everything once all events are counted: for a command that looks once.
+    /// The state of everything once all events are counted, or once NATS fails: for a command that looks once.
     pub async fn complete_status(&self) -> Arc<Status> {
         let mut kept = self.kept.lock().await;
         let mut status = self.look(&mut kept).await;
         for _ in 1..LOOKS {
-            if kept.activity.behind == 0 && kept.activity.has_rhythms() {
+            let is_complete = kept.activity.behind == 0 && kept.activity.has_rhythms();
+            if is_complete || status.findings.iter().any(|found| matches!(found, Finding::Nats { .. })) {
                 break;
             }
             status = self.look(&mut kept).await;

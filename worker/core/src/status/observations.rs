@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use shared::facts::{NotificationAccepted, NotificationFailed, TokenBudget, WebhookRefused};
 use shared::ids::Project;
 use shared::source::Source;
-use shared::topology::{StreamName, Topology};
+use shared::topology::{StreamName, Topology, UNVERIFIED};
 
 use super::activity::Heard;
 use crate::problem::Problem;
@@ -81,7 +81,8 @@ impl Observations {
             ["told"] => self.accepted_by_eval = fact(message),
             ["untold"] => self.refused_by_eval = fact(message),
             ["token", ..] => self.tokens.extend(fact(message)),
-            ["refused" | "unverified", source] => {
+            ["refused", source] => {
+                let (source, _) = verified(source);
                 if let (Ok(source), Some(refused)) = (source.parse(), fact::<WebhookRefused>(message)) {
                     let known = self.unknown.entry(source).or_insert_with(|| refused.clone());
                     if refused.at > known.at {
@@ -89,8 +90,9 @@ impl Observations {
                     }
                 }
             }
-            [kind @ ("refused" | "unverified"), source, prj] => {
-                let refusals = if kind == "refused" { &mut self.refused } else { &mut self.unverified };
+            ["refused", source, prj] => {
+                let (source, is_verified) = verified(source);
+                let refusals = if is_verified { &mut self.refused } else { &mut self.unverified };
                 if let (Ok(source), Ok(prj), Some(refused)) = (source.parse(), Project::new(prj), fact(message)) {
                     refusals.insert((source, prj), refused);
                 }
@@ -114,4 +116,9 @@ impl Observations {
         self.tokens.sort_by_key(|token| std::cmp::Reverse(token.at));
         self.tokens.truncate(TOKENS);
     }
+}
+
+/// The source in the subject of a refusal, and whether the sender was verified.
+fn verified(source: &str) -> (&str, bool) {
+    source.strip_suffix(UNVERIFIED).map_or((source, true), |source| (source, false))
 }

@@ -3,8 +3,8 @@
 
 use bson::{Bson, Document};
 use shared::envelope::Envelope;
-use worker_event::effect::{Effect, Kind, MilestoneFields};
-use worker_event::normalise::normalise;
+use worker_event::effect::{Effect, Kind, MilestoneFields, State, StoryOf};
+use worker_event::normalise::{Settings, normalise};
 use worker_event::privacy::Rules;
 
 /// What a document would show.
@@ -24,24 +24,28 @@ pub struct Shown {
 ///
 /// # Errors
 /// When `normalise` refuses it.
-pub fn shown(envelope: &Envelope, forgotten: &Rules) -> Result<Option<Shown>, String> {
-    let mut normalised = normalise(envelope, 0).map_err(|reject| reject.to_string())?;
+pub fn shown(envelope: &Envelope, forgotten: &Rules, settings: &Settings) -> Result<Option<Shown>, String> {
+    let mut normalised = normalise(envelope, 0, settings).map_err(|reject| reject.to_string())?;
     forgotten.apply(envelope.project.as_str(), &mut normalised);
-    Ok(normalised.effects.into_iter().find_map(|effect| match effect {
-        Effect::State { kind, key, fields, milestone, .. } => {
-            let milestone = milestone.map(|fields| fields.get("milestone_id").cloned().unwrap_or(Bson::Null));
-            Some(Shown { kind, key, fields, milestone })
+    let states = normalised.effects.into_iter().filter_map(|effect| match effect {
+        Effect::State(State { kind, key, order, mut fields, milestone, story, .. }) => {
+            if let Some(StoryOf { is_closed: Some(is_closed), .. }) = story {
+                fields.insert("userstory_is_closed", is_closed);
+            }
+            Some((order, Shown { kind, key, fields, milestone }))
         }
         _ => None,
-    }))
+    });
+    // What it carries is told as older.
+    Ok(states.max_by_key(|(order, _)| *order).map(|(_, shown)| shown))
 }
 
 /// What stories and tasks show of a milestone.
 ///
 /// # Errors
 /// When `normalise` refuses it.
-pub fn milestone(envelope: &Envelope) -> Result<Option<MilestoneFields>, String> {
-    let normalised = normalise(envelope, 0).map_err(|reject| reject.to_string())?;
+pub fn milestone(envelope: &Envelope, settings: &Settings) -> Result<Option<MilestoneFields>, String> {
+    let normalised = normalise(envelope, 0, settings).map_err(|reject| reject.to_string())?;
     Ok(normalised.effects.into_iter().find_map(|effect| match effect {
         Effect::Milestone { fields, .. } => Some(fields),
         _ => None,

@@ -114,9 +114,8 @@ impl Repository {
 
     /// The webhook that would say that an issue is gone.
     #[must_use]
-    pub fn issue_gone_webhook(&self, number: u64, as_of: i64) -> Value {
-        let issue = json!({ "number": number, "updated_at": shared::time::rfc3339(as_of) });
-        self.webhook(&Value::Null, json!({ "action": "deleted", "issue": issue }))
+    pub fn issue_gone_webhook(&self, number: u64) -> Value {
+        self.webhook(&Value::Null, json!({ "action": "deleted", "issue": { "number": number } }))
     }
 
     /// The webhook that would say what is shown of a closed pull request.
@@ -135,19 +134,30 @@ impl Repository {
         self.webhook(&sender.cloned().unwrap_or_default(), own)
     }
 
-    /// The webhook that would say that a pull request has no document: it is open again, or gone.
+    /// What no webhook says: that a pull request is gone.
+    #[must_use]
+    pub fn pull_gone_webhook(&self, number: u64) -> Value {
+        let pull = json!({ "number": number });
+        self.webhook(&Value::Null, json!({ "action": "deleted", "number": number, "pull_request": pull }))
+    }
+
+    /// The webhook that would say that a pull request is open again.
     #[must_use]
     pub fn pull_open_webhook(&self, number: u64, updated_at: &Value) -> Value {
         let pull = json!({ "number": number, "state": "open", "updated_at": updated_at });
         self.webhook(&Value::Null, json!({ "action": "reopened", "number": number, "pull_request": pull }))
     }
 
-    /// The webhook that would say that the repository is called so now.
+    /// The webhook that would say that the repository is called so now; none when both parts of its name changed.
     #[must_use]
-    pub fn renamed_webhook(&self, from: &str) -> Value {
-        let name = from.split_once('/').map_or(from, |(_, name)| name);
-        let changes = json!({ "repository": { "name": { "from": name } } });
-        self.webhook(&Value::Null, json!({ "action": "renamed", "changes": changes }))
+    pub fn renamed_webhook(&self, from: &str) -> Option<Value> {
+        let ((owner, name), (new_owner, new_name)) = (from.split_once('/')?, self.full_name.split_once('/')?);
+        let (action, changes) = match (owner.eq_ignore_ascii_case(new_owner), name == new_name) {
+            (true, _) => ("renamed", json!({ "repository": { "name": { "from": name } } })),
+            (false, true) => ("transferred", json!({ "owner": { "from": { "organization": { "login": owner } } } })),
+            (false, false) => return None,
+        };
+        Some(self.webhook(&Value::Null, json!({ "action": action, "changes": changes })))
     }
 
     /// Pushes of these commits, one for each author: its sender is what the documents say of who sent it.

@@ -141,7 +141,7 @@ impl Pass<'_> {
             };
             if gone {
                 self.feed.counts(KIND).removed += 1;
-                let event = self.feed.event("issues", as_of, &self.repository.issue_gone_webhook(number, as_of));
+                let event = self.feed.event("issues", as_of, &self.repository.issue_gone_webhook(number));
                 self.feed.publish(&event).await?;
             } else {
                 self.feed.counts(KIND).same += 1;
@@ -199,8 +199,7 @@ impl Pass<'_> {
             let answer = self.api.ask(Method::GET, &format!("/repos/{name}/pulls/{number}")).await?;
             if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
                 self.feed.counts(KIND).removed += 1;
-                let at = Value::from(shared::time::rfc3339(as_of));
-                let event = self.feed.event("pull_request", as_of, &repository.pull_open_webhook(number, &at));
+                let event = self.feed.event("pull_request", as_of, &repository.pull_gone_webhook(number));
                 self.feed.publish(&event).await?;
             } else {
                 self.feed.counts(KIND).same += 1;
@@ -252,7 +251,7 @@ impl Pass<'_> {
         object: &Value,
         but: &[&str],
     ) -> Result<bool, Halt> {
-        let Some(shown) = shown::shown(event, &self.feed.forgotten).map_err(super::refused)? else { return Ok(false) };
+        let Some(shown) = shown::shown(event, &self.feed.forgotten, &self.parts.settings).map_err(super::refused)? else { return Ok(false) };
         Ok(stored.is_none_or(|stored| !is_newer(stored, object) && !differences(stored, &shown.fields, but).is_empty()))
     }
 
@@ -317,8 +316,16 @@ pub async fn former_names(
         let mut feed = Feed::open(parts, wish, Source::Github, &repository.full_name).await?;
         let counts = feed.counts("repositories");
         (counts.checked, counts.repaired) = (1, 1);
-        let event = feed.event("repository", shared::time::now_ms(), &repository.renamed_webhook(&name));
-        feed.publish(&event).await?;
+        match repository.renamed_webhook(&name) {
+            Some(webhook) => {
+                let event = feed.event("repository", shared::time::now_ms(), &webhook);
+                feed.publish(&event).await?;
+            }
+            None => feed.finding(format!(
+                "{name} was renamed and transferred: its documents stay beside those of {}; run: worker forget, or wait for the end of the course",
+                repository.full_name
+            )),
+        }
         report.extend(feed.finish().await?);
     }
     Ok(report)

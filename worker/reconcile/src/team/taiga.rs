@@ -39,7 +39,7 @@ pub async fn reconcile(parts: &Parts, api: &TaigaApi, wish: &Wish, slug: &str) -
     for item in project.lists.keys() {
         documents.insert(*item, stored::by_number(parts.store.database(), item.kind(), wish.prj.as_str(), None).await?);
     }
-    let mut pass = Pass { api, wish, project: &project, feed, documents, gone_milestones: BTreeSet::new() };
+    let mut pass = Pass { parts, api, wish, project: &project, feed, documents, gone_milestones: BTreeSet::new() };
     pass.milestones().await?;
     for item in project.lists.keys() {
         pass.items(*item).await?;
@@ -54,6 +54,7 @@ pub async fn reconcile(parts: &Parts, api: &TaigaApi, wish: &Wish, slug: &str) -
 }
 
 struct Pass<'a> {
+    parts: &'a Parts,
     api: &'a TaigaApi,
     wish: &'a Wish,
     project: &'a Project,
@@ -83,7 +84,7 @@ impl Pass<'_> {
             };
             let webhook = self.project.milestone_webhook(milestone);
             let event = self.feed.event("milestone", self.project.as_of, &webhook);
-            let Some(fields) = shown::milestone(&event).map_err(super::refused)? else { continue };
+            let Some(fields) = shown::milestone(&event, &self.parts.settings).map_err(super::refused)? else { continue };
             let differs = documents.iter().any(|document| !differences(document, &fields, &[]).is_empty());
             let counts = self.feed.counts("milestones");
             counts.checked += 1;
@@ -148,7 +149,7 @@ impl Pass<'_> {
     /// Whether an object's document does not show it.
     fn differs(&self, item: Item, id: i64, object: &Value, but: &[&str]) -> Result<bool, Halt> {
         let event = self.feed.event(item.word(), self.project.as_of, &self.project.webhook(item, object));
-        let shown = shown::shown(&event, &self.feed.forgotten).map_err(super::refused)?;
+        let shown = shown::shown(&event, &self.feed.forgotten, &self.parts.settings).map_err(super::refused)?;
         let Some(Shown { fields, milestone, .. }) = shown else { return Ok(false) };
         let Some(document) = self.document(item, id).filter(|document| document.contains_key("project_id")) else {
             return Ok(true);
