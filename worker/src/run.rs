@@ -72,11 +72,12 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;
     let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
     let (readiness_sender, ready) = channel::channel(Readiness::not_yet(STARTING));
+    let (problem_sender, problems) = channel::channel(Vec::new());
     let who = format!("ld-worker-{}", std::process::id());
     let client = shared::nats::connect(&config.nats, &who).await?;
     let jetstream = shared::nats::jetstream(client.clone());
     let topology = Topology::new(config.nats.nats_prefix.as_deref(), config.streams);
-    let tower = Watchtower::new(jetstream.clone(), topology.clone(), courses.clone(), ready.clone());
+    let tower = Watchtower::new(jetstream.clone(), topology.clone(), courses.clone(), problems);
     let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, serve::routes(tower)).await?;
     let teller = Teller::new(topology.clone());
     let store = config.mongo.open().await?;
@@ -94,7 +95,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     life.spawn("credentials", well(watcher.run(life.soft())));
     // A publisher of its own, so that no fact travels in a batch with notifications.
     life.spawn("teller", well(teller.run(Publisher::new(client.clone()), life.soft())));
-    life.spawn("watch", readiness::watch(pipeline, courses, who, readiness_sender, life.soft()));
+    life.spawn("watch", readiness::watch(pipeline, courses, who, readiness_sender, problem_sender, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
     Ok((life, client))
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: the path of an event ([`pipeline`]), how it is made true ([`store`]), how LD Eval is notified
 //! ([`notify`]), what is looked up at the providers ([`enrich`]), how the process watches itself ([`readiness`],
-//! [`meters`]) and what people see ([`status`]).
+//! [`problem`], [`meters`]) and what people see ([`status`]).
 
 pub mod config;
 pub mod pipeline;
@@ -10,5 +10,6 @@ pub mod store;
 pub mod notify;
 pub mod enrich;
 pub mod meters;
+pub mod problem;
 pub mod readiness;
 pub mod status;

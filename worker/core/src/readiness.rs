@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::Pipeline;
+use crate::problem::Problem;
+use crate::store::StoreError;
 
 /// What `/readyz` says before anything was tried.
 pub const STARTING: &str = "starting";
@@ -46,6 +48,7 @@ pub async fn watch(
     courses: Handle,
     who: String,
     readiness: watch::Sender<Readiness>,
+    problems: watch::Sender<Vec<Problem>>,
     soft: CancellationToken,
 ) -> Result<(), Infallible> {
     let mut again = AGAIN.delays();
@@ -57,20 +60,22 @@ pub async fn watch(
             tokio::time::timeout(PATIENCE, look_at_streams(&pipeline, &mut state)),
             tokio::time::timeout(PATIENCE, pipeline.store.probe(&who)),
         );
-        match nats {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => state.problems.push(format!("NATS: {error}; check NATS_URL and the server")),
-            Err(_) => state
-                .problems
-                .push(format!("NATS: no answer within {} s; check NATS_URL and the server", PATIENCE.as_secs())),
-        }
-        match mongo {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => state.problems.push(format!("{error}; check MONGO_URI and the server")),
-            Err(_) => state
-                .problems
-                .push(format!("MongoDB: no answer within {} s; check MONGO_URI and the server", PATIENCE.as_secs())),
-        }
+        let silence = || format!("no answer within {} s", PATIENCE.as_secs());
+        let found = [
+            match nats {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(Problem::nats(error)),
+                Err(_) => Some(Problem::nats(silence())),
+            },
+            match mongo {
+                Ok(Ok(())) => None,
+                Ok(Err(StoreError::Outage(error) | StoreError::Command { error, .. })) => Some(Problem::mongo(error)),
+                Err(_) => Some(Problem::mongo(silence())),
+            },
+        ];
+        let found: Vec<Problem> = found.into_iter().flatten().collect();
+        state.problems = found.iter().map(Problem::to_string).collect();
+        problems.send_replace(found);
         metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(state.problems.is_empty())));
         let wait = match state.problems.is_empty() {
             true => {

@@ -336,7 +336,12 @@ mod tests {
     #[test]
     fn nothing_that_others_wrote_is_taken_for_markup() {
         let untold = Some(Untold { at: 1, error: r#"<script>alert("x")</script>"#.into() });
-        let seen = Seen { untold, notifications: 1, problems: vec!["MongoDB & <i>".into()], ..Seen::default() };
+        let seen = Seen {
+            untold,
+            notifications: 1,
+            problems: vec![crate::problem::Problem::mongo("MongoDB & <i>")],
+            ..Seen::default()
+        };
         let page = written(seen, Language::En);
         assert!(!page.contains("<script") && !page.contains("<i>") && !page.contains("<b>"), "{page}");
         assert!(page.contains("&lt;script&gt;") && page.contains("MongoDB &amp; &lt;i&gt;"));

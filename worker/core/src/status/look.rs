@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{Context, Message};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
-use shared::admin::Readiness;
 use shared::credentials::Handle;
 use shared::ids::Project;
 use shared::time::now_ms;
 use shared::topology::{StreamName, Topology};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 use super::activity::{Activity, read_newest};
 use super::model::{Seen, Status};
-use crate::readiness::STARTING;
+use crate::problem::Problems;
 use crate::readiness::waiting_since;
 
 /// How long what was read is shown again.
@@ -37,7 +36,7 @@ pub struct Watchtower {
     jetstream: Context,
     topology: Topology,
     courses: Handle,
-    readiness: watch::Receiver<Readiness>,
+    problems: Problems,
     kept: Mutex<Kept>,
 }
 
@@ -50,8 +49,8 @@ struct Kept {
 impl Watchtower {
     /// With the worker's own connection, and what it says of its readiness.
     #[must_use]
-    pub fn new(jetstream: Context, topology: Topology, courses: Handle, readiness: watch::Receiver<Readiness>) -> Self {
-        Self { jetstream, topology, courses, readiness, kept: Mutex::default() }
+    pub fn new(jetstream: Context, topology: Topology, courses: Handle, problems: Problems) -> Self {
+        Self { jetstream, topology, courses, problems, kept: Mutex::default() }
     }
 
     /// The state of everything, at most two seconds old.
@@ -73,9 +72,7 @@ impl Watchtower {
         };
         seen.heard = kept.activity.heard.clone();
         seen.behind = kept.activity.behind;
-        seen.problems = self.readiness.borrow().problems.clone();
-        // Of the first two seconds, and nobody's fault.
-        seen.problems.retain(|problem| problem != STARTING);
+        seen.problems.clone_from(&self.problems.borrow());
         seen.teachers_file = self.courses.problem().map(|problem| problem.to_string());
         let status = Arc::new(Status::of(seen, &self.courses.courses(), now_ms()));
         kept.last = Some((Instant::now(), Arc::clone(&status)));

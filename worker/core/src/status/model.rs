@@ -8,6 +8,7 @@ use shared::ids::{Project, Source};
 use shared::status::{Budget, Refused, Told, Untold};
 
 use super::activity::{HOURS, Heard};
+use crate::problem::{Part, Problem};
 
 /// How long events may wait before it counts as nobody working on them, in milliseconds.
 const PATIENCE: i64 = 60_000;
@@ -49,6 +50,15 @@ pub enum Finding {
     Mongo {
         /// Its own words.
         error: String,
+    },
+    /// One collection cannot be written; only its events wait.
+    Collection {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: String,
+        /// What to do.
+        advice: String,
     },
     /// Events wait and are not worked off.
     NotWorkedOff {
@@ -150,7 +160,7 @@ pub struct Seen {
     /// Why NATS could not be read.
     pub nats: Option<String>,
     /// What `/readyz` complains of.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
     /// What is wrong with the teachers' file.
     pub teachers_file: Option<String>,
     /// Who spoke when.
@@ -249,13 +259,6 @@ impl Status {
     }
 }
 
-/// A problem of `/readyz` without what it advises, which the page says in its reader's language; and whose it is.
-fn cause(problem: &str) -> (bool, String) {
-    let what = problem.split("; check ").next().unwrap_or(problem);
-    let nats = what.strip_prefix("NATS: ");
-    (nats.is_some(), nats.or_else(|| what.strip_prefix("MongoDB: ")).unwrap_or(what).to_owned())
-}
-
 /// Teams of the teachers' file come with every source they could have used, so that silence shows; others with
 /// those they did use.
 fn rows(seen: &Seen, courses: &Courses, now: i64) -> Vec<Row> {
@@ -312,12 +315,22 @@ fn rows(seen: &Seen, courses: &Courses, now: i64) -> Vec<Row> {
 
 fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let (nats, mongo): (Vec<_>, Vec<_>) =
-        seen.problems.iter().map(|problem| cause(problem)).partition(|(nats, _)| *nats);
-    if let Some(error) = seen.nats.as_ref().or_else(|| nats.first().map(|(_, error)| error)) {
+    if let Some(error) = &seen.nats {
         findings.push(Finding::Nats { error: error.clone() });
     }
-    findings.extend(mongo.into_iter().map(|(_, error)| Finding::Mongo { error }));
+    for Problem { part, what, advice } in &seen.problems {
+        match part {
+            Part::Nats if seen.nats.is_some() => {}
+            Part::Nats => findings.push(Finding::Nats { error: what.clone() }),
+            Part::Collection(name) => {
+                let (name, error, advice) = (name.clone(), what.clone(), advice.clone());
+                findings.push(Finding::Collection { name, error, advice });
+            }
+            Part::Mongo => findings.push(Finding::Mongo { error: what.clone() }),
+            // What LD Eval answers is told by all workers, see `last_untold`.
+            Part::Eval => {}
+        }
+    }
     if let Some(since) = seen.events_since.filter(|since| now - since > PATIENCE) {
         findings.push(Finding::NotWorkedOff { events: seen.events, since });
     }
@@ -394,7 +407,7 @@ mod tests {
     #[test]
     fn each_trouble_is_found_and_the_worst_comes_first() {
         let seen = Seen {
-            problems: vec!["MongoDB: no answer within 4 s; check MONGO_URI and the server".into()],
+            problems: vec![Problem::mongo("no answer within 4 s")],
             teachers_file: Some("line 3".into()),
             untold: Some(Untold { at: NOW - 1, error: "503".into() }),
             notifications: 4,

@@ -297,6 +297,16 @@ pub fn finding(language: Language, now: i64, finding: &Finding) -> (String, Stri
                 )
                 .to_owned(),
         ),
+        Finding::Collection { name, error, advice } => (
+            match language {
+                En => format!("The collection {name} cannot be written: {error}. Only its events wait."),
+                Ca => {
+                    format!("La col·lecció {name} no es pot escriure: {error}. Només n’esperen els seus esdeveniments.")
+                }
+                Es => format!("La colección {name} no se puede escribir: {error}. Solo esperan sus eventos."),
+            },
+            advice.clone(),
+        ),
         Finding::NotWorkedOff { events, since: at } => (
             match language {
                 En => format!("Events are not worked off: {events} wait, the oldest came {}.", since(*at)),
