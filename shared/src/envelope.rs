@@ -16,6 +16,7 @@
 //! LD-Origin-Sequence 4711                           only on a message that was sent again
 //! LD-Backfill       1                               only on what `worker backfill` made of a provider's answers
 //! Content-Encoding  zstd                            only when the payload is compressed
+//! LD-Length         31457                           bytes of the payload before compression
 //!
 //! <the JSON exactly as it was signed; of a backfill, JSON in the shape of the webhook>
 //! ```
@@ -66,6 +67,8 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// `zstd` when the payload is compressed.
     pub const ENCODING: &str = "Content-Encoding";
+    /// The size of the payload before compression, in bytes.
+    pub const LENGTH: &str = "LD-Length";
 }
 
 /// One webhook delivery: what the headers say, and the sender's bytes.
@@ -151,6 +154,7 @@ impl Envelope {
         if self.backfill {
             headers.insert(header::BACKFILL, "1");
         }
+        headers.insert(header::LENGTH, self.payload.len().to_string().as_str());
         // Level 1: the point is the server's limit and the disk, and the sender is waiting.
         match (self.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&self.payload, 1)) {
             Some(Ok(small)) => {
@@ -205,6 +209,25 @@ pub fn payload(headers: &HeaderMap, payload: &Bytes) -> Result<Bytes, DecodeErro
         Some("zstd") => decompress(payload).map_err(DecodeError::Compression),
         Some(_) => Err(DecodeError::Encoding),
     }
+}
+
+/// The size of a message's payload after decompression, in bytes, without decompressing it.
+///
+/// It comes from [`header::LENGTH`]; of a message without that header, from its zstd frame; of a frame that does not say
+/// it, by the ratio of JSON that compresses well. It is never more than a payload may have.
+#[must_use]
+pub fn plain_size(headers: &HeaderMap, payload: &[u8]) -> usize {
+    /// How many times smaller zstd makes large JSON at most, nearly always.
+    const RATIO: usize = 14;
+    if let Some(length) = headers.get(header::LENGTH).and_then(|value| value.as_str().parse::<usize>().ok()) {
+        return length.clamp(payload.len(), MAX_PAYLOAD.max(payload.len()));
+    }
+    if headers.get(header::ENCODING).is_none() {
+        return payload.len();
+    }
+    let framed = zstd::zstd_safe::get_frame_content_size(payload).ok().flatten();
+    let size = framed.and_then(|size| usize::try_from(size).ok()).unwrap_or(payload.len().saturating_mul(RATIO));
+    size.min(MAX_PAYLOAD)
 }
 
 /// Decompresses at most [`MAX_PAYLOAD`] bytes, whatever the frame claims.

@@ -27,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use super::remote::{Halt, RemoteArgs};
 use super::terminal::{ConnectArgs, Connection, Exit, Output, Progress, finish, say, tell};
 use super::when::When;
-use worker_core::notify;
-use worker_event::effect::{Notification, Origin};
+use worker_core::notify::queue::NotificationQueue;
+use worker_core::origin::Origin;
+use worker_event::effect::Notification;
 use worker_event::normalise::BACKFILL;
 
 /// How many events are published together.
@@ -264,12 +265,13 @@ impl<'c> Feed<'c> {
             prj: self.common.prj.to_string(),
             author_login: BACKFILL.to_owned(),
             quality_model: self.common.quality_model.as_ref().map(ToString::to_string),
-            origin: Origin::default(),
         };
         let all: BTreeSet<Notification> = self.event_types.iter().map(notification).collect();
+        let Connection { client, topology, jetstream, .. } = &self.connection;
         // A publisher of its own: batches are of one stream.
-        let publisher = Publisher::new(self.connection.client.clone());
-        notify::queue(&publisher, &self.connection.topology, all.iter().collect()).await.map_err(|error| {
+        let queue = NotificationQueue::new(Publisher::new(client.clone()), topology.clone(), jetstream.clone());
+        let origin = Origin::default();
+        queue.put(all.iter().map(|notification| (notification, &origin)).collect()).await.map_err(|error| {
             Halt::Failed(format!(
                 "the documents are written, but LD Eval cannot be told: {error}; run the same command again"
             ))

@@ -7,14 +7,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{FAILURES, Halt, patiently, read, with};
-use worker_providers::client::Reply;
-use worker_providers::taiga::Taiga;
+use worker_providers::client::ProviderReply;
+use worker_providers::taiga::TaigaClient;
 use worker_providers::tokens::Account;
 
 /// Taiga, asked with one account.
 #[derive(Debug, Clone)]
 pub struct Board {
-    pub(super) taiga: Arc<Taiga>,
+    pub(super) taiga: Arc<TaigaClient>,
     pub(super) account: Account,
     pub(super) stop: CancellationToken,
 }
@@ -71,7 +71,7 @@ impl Board {
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Halt> {
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, Halt> {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
@@ -79,11 +79,11 @@ impl Board {
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
-    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Halt> {
+    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, Halt> {
         self.ask_at_most(1, method, path, body).await
     }
 
-    async fn ask_at_most(&self, most: u32, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Halt> {
+    async fn ask_at_most(&self, most: u32, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, Halt> {
         patiently("Taiga", &self.stop, most, async || {
             // Lists come whole.
             let request = |request: RequestBuilder| with(request, body).header("x-disable-pagination", "True");

@@ -8,14 +8,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{FAILURES, Halt, patiently, read, with};
-use worker_providers::client::Reply;
-use worker_providers::github::Github;
+use worker_providers::client::ProviderReply;
+use worker_providers::github::GithubClient;
 use worker_providers::tokens::Token;
 
 /// GitHub, asked with one token.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    pub(super) github: Arc<Github>,
+    pub(super) github: Arc<GithubClient>,
     pub(super) token: Token,
     pub(super) stop: CancellationToken,
 }
@@ -83,7 +83,7 @@ impl Hub {
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Halt> {
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, Halt> {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
@@ -91,11 +91,11 @@ impl Hub {
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
-    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Halt> {
+    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, Halt> {
         self.ask_at_most(1, method, path, body).await
     }
 
-    async fn ask_at_most(&self, most: u32, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Halt> {
+    async fn ask_at_most(&self, most: u32, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, Halt> {
         patiently("GitHub", &self.stop, most, async || {
             let request = |request: RequestBuilder| with(request, body);
             self.github.request(&self.token, "command", (method.clone(), path), request).await

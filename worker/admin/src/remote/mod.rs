@@ -20,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 pub use self::board::{Board, no_project};
 pub use self::hub::Hub;
 use super::terminal::{Exit, Interrupt, tell};
-use worker_providers::client::Reply;
+use worker_providers::client::ProviderReply;
 use worker_providers::config::EnrichArgs;
-use worker_providers::github::Github;
-use worker_providers::report::Teller;
-use worker_providers::taiga::Taiga;
+use worker_providers::github::GithubClient;
+use worker_providers::report::Reporter;
+use worker_providers::taiga::TaigaClient;
 use worker_providers::tokens::{Account, Token};
-use worker_providers::{NotYet, Tokens};
+use worker_providers::{ProviderError, Tokens};
 
 /// After how many failures in a row a provider counts as down. Their pauses grow to a minute.
 const FAILURES: u32 = 8;
@@ -110,7 +110,7 @@ impl Remote {
             Some(project) => self.tokens.github(project).ok_or_else(|| {
                 format!("there is no token for {project}: set GITHUB_TOKEN, or github_token of its course in the teachers' file")
             })?,
-            None => one(self.tokens.all_github(), |token| token.payer.label == "default")
+            None => one(self.tokens.all_github(), |token| token.credential.label == "default")
                 .map_err(|many| format!("{}: set GITHUB_TOKEN, or say whose with --prj", none_or(many, "token")))?,
         };
         self.hub_of(token)
@@ -129,7 +129,7 @@ impl Remote {
     }
 
     fn hub_of(&self, token: Token) -> Result<Hub, String> {
-        let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(|error| error.to_string())?;
+        let github = GithubClient::new(&self.args.github_api_url, Reporter::silent()).map_err(|error| error.to_string())?;
         Ok(Hub { github: Arc::new(github), token, stop: self.stop.clone() })
     }
 
@@ -142,7 +142,7 @@ impl Remote {
             Some(project) => self.tokens.taiga(project).ok_or_else(|| {
                 format!("there is no account for {project}: set TAIGA_USERNAME and TAIGA_PASSWORD, or taiga_user and taiga_password of its course in the teachers' file")
             })?,
-            None => one(self.tokens.all_taiga(), |account| account.payer.label == "default").map_err(|many| {
+            None => one(self.tokens.all_taiga(), |account| account.credential.label == "default").map_err(|many| {
                 format!("{}: set TAIGA_USERNAME and TAIGA_PASSWORD, or say whose with --prj", none_or(many, "account"))
             })?,
         };
@@ -163,7 +163,7 @@ impl Remote {
     }
 
     fn board_of(&self, account: Account) -> Result<Board, String> {
-        let taiga = Taiga::new(&self.args.taiga_api_url, Teller::silent()).map_err(|error| error.to_string())?;
+        let taiga = TaigaClient::new(&self.args.taiga_api_url, Reporter::silent()).map_err(|error| error.to_string())?;
         Ok(Board { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
     }
 }
@@ -196,15 +196,15 @@ async fn patiently(
     provider: &str,
     stop: &CancellationToken,
     most: u32,
-    ask: impl AsyncFn() -> Result<Reply, NotYet>,
-) -> Result<Reply, Halt> {
+    ask: impl AsyncFn() -> Result<ProviderReply, ProviderError>,
+) -> Result<ProviderReply, Halt> {
     let mut failures = 0;
     loop {
         let answer = stop.run_until_cancelled(ask()).await.ok_or(Halt::Interrupted)?;
         let wait = match answer {
             Ok(reply) => return Ok(reply),
-            Err(NotYet::Wait(wait)) => wait,
-            Err(NotYet::Failing(error)) => {
+            Err(ProviderError::Limited(wait)) => wait,
+            Err(ProviderError::Unavailable(error)) => {
                 failures += 1;
                 if failures >= most {
                     return Err(Halt::Failed(format!(
@@ -215,7 +215,7 @@ async fn patiently(
                 // How long is the client's affair: its next answer says it.
                 Duration::ZERO
             }
-            Err(NotYet::Refused(error) | NotYet::Unreadable(error)) => return Err(Halt::Failed(error)),
+            Err(ProviderError::Refused(error) | ProviderError::Unreadable(error)) => return Err(Halt::Failed(error)),
         };
         if wait >= NOTABLE {
             tell(format_args!("{provider} asks for a pause of {} s", wait.as_secs()));
@@ -225,7 +225,7 @@ async fn patiently(
 }
 
 /// An answer as JSON; `None` when it says that there is nothing (404, 410, GitHub's 409 of an empty repository).
-fn read(provider: &str, path: &str, reply: &Reply) -> Result<Option<Value>, Halt> {
+fn read(provider: &str, path: &str, reply: &ProviderReply) -> Result<Option<Value>, Halt> {
     match reply.status {
         status if status.is_success() => serde_json::from_slice(&reply.body)
             .map(Some)
@@ -237,7 +237,7 @@ fn read(provider: &str, path: &str, reply: &Reply) -> Result<Option<Value>, Halt
 
 /// What a provider said to a request that it did not do.
 #[must_use]
-pub fn refused(provider: &str, what: &str, reply: &Reply) -> Halt {
+pub fn refused(provider: &str, what: &str, reply: &ProviderReply) -> Halt {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let said = ["message", "_error_message", "detail"].iter().find_map(|name| body.get(*name)?.as_str()).unwrap_or("");
     Halt::Failed(format!(

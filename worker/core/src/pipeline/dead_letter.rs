@@ -1,20 +1,20 @@
-//! Dead letters: what could not be processed, with everything needed to try again.
+//! Dead letters: messages that cannot be processed, with everything needed to try again.
 //!
 //! A message of `LD_DEAD` has the original bytes and our original headers, and beside them:
 //!
 //! ```text
-//! LD-Dead-Reason    why, in a word: see [`Reason`](worker_event::reason::Reason)
+//! LD-Dead-Reason    why, as one word: see [`Reason`](worker_event::reason::Reason)
 //! LD-Dead-Error     what is wrong, for a person
 //! LD-Dead-Subject   where the message was
 //! LD-Dead-Sequence  its stream sequence there
-//! LD-Dead-Attempts  how often it had been delivered
-//! LD-Dead-First-At  when it was stored first
-//! LD-Dead-At        when it was given up
+//! LD-Dead-Attempts  how often it was delivered
+//! LD-Dead-First-At  when it was published
+//! LD-Dead-At        when it became a dead letter
 //! LD-Dead-Msg-Id    its Nats-Msg-Id
 //! ```
 //!
-//! `Nats-…` headers are instructions to the server and are not kept under their names: a `Nats-Batch-Id`
-//! would make the letter part of a batch that ended long ago.
+//! `Nats-…` headers are instructions to the server and are not kept under their names: a `Nats-Batch-Id` would make the
+//! dead letter part of a batch that ended long ago. All header values are bounded, because senders write some of them.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
@@ -24,27 +24,25 @@ use shared::time::{now_ms, rfc3339};
 use shared::topology::{Topology, UNKNOWN};
 use worker_event::reason::Reason;
 
-/// What every header of a letter's own begins with.
+/// Prefix of the headers above.
 pub const PREFIX: &str = "LD-Dead-";
-/// Why it is dead, in a word.
 pub const REASON: &str = "LD-Dead-Reason";
-/// What is wrong, for a person.
 pub const ERROR: &str = "LD-Dead-Error";
-/// Where the message was.
 pub const SUBJECT: &str = "LD-Dead-Subject";
-/// Its stream sequence there.
 pub const SEQUENCE: &str = "LD-Dead-Sequence";
-/// How often it had been delivered.
 pub const ATTEMPTS: &str = "LD-Dead-Attempts";
-/// When it was stored first.
 pub const FIRST_AT: &str = "LD-Dead-First-At";
-/// When it was given up.
 pub const AT: &str = "LD-Dead-At";
-/// Its `Nats-Msg-Id`.
 pub const MSG_ID: &str = "LD-Dead-Msg-Id";
 
-/// An error text longer than this is cut: headers are not the place for a payload.
-const ERROR_CHARS: usize = 1_000;
+/// A longer error text is cut.
+const ERROR_MAX: usize = 1_000;
+
+/// A longer value of any other header is cut. Ingress and the worker write none.
+const VALUE_MAX: usize = 4_000;
+
+/// Further headers of the message are left out. Ingress writes some ten.
+const HEADERS_MAX: usize = 64;
 
 /// Writes a dead letter and waits until it is durable.
 ///
@@ -59,26 +57,24 @@ pub async fn publish(
 ) -> Result<(), PublishError> {
     let originals = message.headers.clone().unwrap_or_default();
     let mut headers = HeaderMap::new();
-    for (name, values) in originals.iter().filter(|(name, _)| !name.to_string().starts_with("Nats-")) {
-        for value in values {
-            headers.append(name.clone(), value.clone());
-        }
+    let kept = originals.iter().filter(|(name, _)| !name.to_string().starts_with("Nats-"));
+    for (name, value) in kept.flat_map(|(name, values)| values.iter().map(move |value| (name, value))).take(HEADERS_MAX) {
+        headers.append(name.clone(), cut(value.as_str(), VALUE_MAX));
     }
-    let error: String = error.chars().take(ERROR_CHARS).collect();
     headers.insert(REASON, reason.as_str());
-    headers.insert(ERROR, header_safe(&error).as_ref());
+    headers.insert(ERROR, cut(error, ERROR_MAX).as_str());
     headers.insert(SUBJECT, message.subject.as_str());
     headers.insert(AT, rfc3339(now_ms()).as_str());
     if let Some(id) = originals.get(header::MSG_ID) {
-        headers.insert(MSG_ID, id.as_str());
+        headers.insert(MSG_ID, cut(id.as_str(), VALUE_MAX).as_str());
     }
     if let Ok(info) = message.info() {
         headers.insert(SEQUENCE, info.stream_sequence.to_string().as_str());
         headers.insert(ATTEMPTS, info.delivered.to_string().as_str());
         let first_at = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         headers.insert(FIRST_AT, rfc3339(first_at).as_str());
-        // A worker that dies between this letter and its ack buries the event again: the server drops that one.
-        // The time tells it from an event at the same sequence of a stream that was deleted since.
+        // If the worker dies before it acknowledges the message, the same dead letter is written again, and the server
+        // drops it. A stream that is made anew has the same sequences again, at other times.
         let id = format!("{}:{}:{}", info.stream, info.stream_sequence, info.published.unix_timestamp_nanos());
         headers.insert(header::MSG_ID, id.as_str());
     }
@@ -90,8 +86,12 @@ pub async fn publish(
         safe(named(header::SOURCE, UNKNOWN)),
         safe(named(header::PROJECT, UNKNOWN)),
     );
-    let letter = Outgoing { subject, headers, payload: message.payload.clone() };
-    publisher.publish(letter).await?;
+    let dead_letter = Outgoing { subject, headers, payload: message.payload.clone() };
+    publisher.publish(dead_letter).await?;
     metrics::counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(1);
     Ok(())
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    header_safe(&text.chars().take(chars).collect::<String>()).into_owned()
 }
