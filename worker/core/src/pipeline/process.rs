@@ -15,7 +15,7 @@ use super::settle::Verdict;
 use crate::enrich::lookup::Asker;
 use crate::enrich::{self, Lookups};
 use crate::notify;
-use crate::store::{Batch, Event, StoreError};
+use crate::store::{Applied, Batch, Event, StoreError};
 use worker_event::effect::Notification;
 use worker_event::normalise::normalise;
 use worker_event::privacy::Rules;
@@ -86,9 +86,15 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
             }
         }
         let refusals = match pipeline.store.apply(batch).await {
-            Ok(refusals) => refusals,
+            Ok(Applied::Stored { waiting }) => match waiting.first() {
+                // Not yet: a blocked collection holds up the whole batch.
+                Some(one) => return Err(Outage(one.blocked.to_string())),
+                None => Vec::new(),
+            },
+            Ok(Applied::Refused(refusals)) => refusals,
             Err(StoreError::Outage(error)) => return Err(Outage(error)),
-            Err(error @ StoreError::Command { .. }) => {
+            Err(StoreError::Blocked(blocked)) => return Err(Outage(blocked.to_string())),
+            Err(error @ StoreError::Unstorable { .. }) => {
                 return Ok(Attempt::Poisoned { reason: Reason::Unstorable, error: error.to_string() });
             }
         };
