@@ -109,7 +109,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     life.spawn("credentials", infallible(watcher.run(life.soft())));
     // A publisher of its own, because a batch is of one stream.
     life.spawn("reporter", infallible(reporter.run(Publisher::new(client.clone()), life.soft())));
-    life.spawn("readiness", readiness::watch(pipeline, courses, who, readiness_sender, problem_sender, life.soft()));
+    life.spawn("readiness", readiness::watch(pipeline, courses, readiness_sender, problem_sender, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
     Ok((life, client))
 }

@@ -20,7 +20,7 @@ use shared::ids::Project;
 
 use crate::terminal::{Exit, Output, Progress, finish, say, tell};
 use worker_core::config::MongoArgs;
-use worker_core::store::{Batch, Event, Store};
+use worker_core::store::{Applied, Batch, Event, Store, StoreError};
 use worker_event::effect::{Effect, Kind, Order};
 
 /// Milliseconds before 1970 to which all times are moved: before everything a provider can say.
@@ -289,10 +289,13 @@ impl Migration<'_> {
                 let again =
                     |error| format!("{}: {error}; what was done stays, run the same command again", source.name);
                 let batch = Batch::of(wanted.iter().map(event)).map_err(again)?;
-                let refusals = self.store.apply(batch).await.map_err(again)?;
-                if refusals.is_empty() {
-                    break;
-                }
+                let refusals = match self.store.apply(batch).await.map_err(again)? {
+                    Applied::Stored { waiting } => match waiting.into_iter().next() {
+                        Some(one) => return Err(again(StoreError::Blocked((*one.blocked).clone()))),
+                        None => break,
+                    },
+                    Applied::Refused(refusals) => refusals,
+                };
                 for refusal in &refusals {
                     let key = wanted.get(refusal.event).map(|one| text_of(&one.key)).unwrap_or_default();
                     tell(format_args!("{}: MongoDB refuses {key}: {}", source.name, refusal.error));

@@ -1,4 +1,4 @@
-//! Settings of the worker (CONTRACT §6).
+//! Settings of the worker.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use clap::Args;
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs, TraceArgs};
 use worker_providers::config::EnrichArgs;
 
-/// Everything `worker run` can be told.
+/// The settings of `worker run`.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// How to reach NATS.
@@ -23,10 +23,10 @@ pub struct Config {
     /// How to reach LD Eval.
     #[command(flatten)]
     pub eval: EvalArgs,
-    /// Where the teachers' file is.
+    /// Where the credentials file is.
     #[command(flatten)]
     pub credentials: CredentialsArgs,
-    /// How GitHub and Taiga are asked.
+    /// How to reach GitHub and Taiga.
     #[command(flatten)]
     pub enrich: EnrichArgs,
     /// How the worker works.
@@ -35,7 +35,7 @@ pub struct Config {
     /// How it stops.
     #[command(flatten)]
     pub shutdown: ShutdownArgs,
-    /// How it speaks.
+    /// Its logs.
     #[command(flatten)]
     pub logs: LogArgs,
     /// Where traces go.
@@ -78,7 +78,7 @@ pub struct EvalArgs {
     pub eval_port: u16,
 }
 
-/// In which portions events are worked on.
+/// How many events are worked on at a time.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work")]
 pub struct BatchArgs {
@@ -94,7 +94,7 @@ pub struct BatchArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work")]
 pub struct WorkArgs {
-    /// In which portions.
+    /// How many events at a time.
     #[command(flatten)]
     pub batches: BatchArgs,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.

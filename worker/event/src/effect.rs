@@ -154,6 +154,27 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Whose documents it may change.
+    #[must_use]
+    pub const fn kinds(&self) -> &'static [Kind] {
+        match self {
+            Self::State { kind, .. } | Self::Gone { kind, .. } => match kind {
+                Kind::Commit => &[Kind::Commit],
+                Kind::GithubIssue => &[Kind::GithubIssue],
+                Kind::PullRequest => &[Kind::PullRequest],
+                Kind::UserStory => &[Kind::UserStory, Kind::Task],
+                Kind::Task => &[Kind::Task],
+                Kind::TaigaIssue => &[Kind::TaigaIssue],
+                Kind::Epic => &[Kind::Epic, Kind::UserStory],
+                Kind::Row => &[Kind::Row],
+            },
+            Self::Linked { .. } | Self::Unlinked { .. } => &[Kind::UserStory],
+            Self::Milestone { .. } | Self::MilestoneGone { .. } => &[Kind::UserStory, Kind::Task],
+        }
+    }
+}
+
 /// The seven milestone fields of stories and tasks, in one document: `milestone_id`, `milestone_name`,
 /// `milestone_closed`, `milestone_created_date`, `milestone_modified_date`, `estimated_start`,
 /// `estimated_finish`. All null when there is no milestone.

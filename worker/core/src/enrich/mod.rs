@@ -24,7 +24,8 @@ impl From<StoreError> for ProviderError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Outage(error) => Self::Unavailable(format!("MongoDB does not take writes: {error}")),
-            error @ StoreError::Command { .. } => Self::Unreadable(error.to_string()),
+            StoreError::Blocked(blocked) => Self::Unavailable(blocked.to_string()),
+            error @ StoreError::Unstorable { .. } => Self::Unreadable(error.to_string()),
         }
     }
 }

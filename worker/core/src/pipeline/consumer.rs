@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use shared::retry::{Delays, Policy};
-use shared::telemetry::Throttle;
+use shared::retry::Policy;
 use shared::topology::StreamName;
 use tokio::task::JoinSet;
 
@@ -19,9 +18,6 @@ use super::settle::{InFlight, Stop};
 
 /// Delay before the topology is checked and the consumer bound again.
 const REBIND: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(5));
-
-/// A failing pull is logged once per interval.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Decides what becomes of messages.
 pub trait Handler: Send + Sync + 'static {
@@ -57,23 +53,19 @@ impl Consumer {
     /// # Errors
     /// Never.
     pub async fn run(self, handler: Arc<impl Handler>) -> Result<(), Infallible> {
-        let failing = Throttle::new(LOG_INTERVAL);
         let mut delays = REBIND.delays();
         let soft = &self.stop.soft;
         while !soft.is_cancelled() {
             let Some(bound) = soft.run_until_cancelled(self.bind()).await else { break };
             let result = match bound {
                 Ok(mut puller) => {
-                    let recovered = |delays: &mut Delays| {
+                    let pulled = || {
                         delays.reset();
-                        if failing.reset() {
-                            tracing::info!(stream = self.stream.plain(), "pulling again");
+                        if self.pipeline.pulls.reset() {
+                            tracing::info!("pulling again");
                         }
                     };
-                    let pull = pump(&self.pipeline, &handler, &mut puller, self.slots, &self.stop, || {
-                        recovered(&mut delays);
-                    });
-                    let result = pull.await;
+                    let result = pump(&self.pipeline, &handler, &mut puller, self.slots, &self.stop, pulled).await;
                     // Messages that the server sent meanwhile go to another worker at once, not after the ack wait.
                     puller.close().await;
                     result
@@ -81,7 +73,7 @@ impl Consumer {
                 Err(error) => Err(error),
             };
             let Err(error) = result else { continue };
-            if let Some(held_back) = failing.open() {
+            if let Some(held_back) = self.pipeline.pulls.open() {
                 let stream = self.stream.plain();
                 tracing::warn!(stream, %error, held_back, "cannot pull; checking streams and consumers and trying again");
             }

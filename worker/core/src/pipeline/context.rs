@@ -10,6 +10,7 @@ use shared::telemetry::Throttle;
 use shared::topology::{EnsureError, Topology};
 use worker_providers::Tokens;
 
+use super::blocked::BlockedCollections;
 use super::size::MemoryBudget;
 use super::suspects::Suspects;
 use crate::notify::queue::NotificationQueue;
@@ -73,9 +74,12 @@ pub struct Pipeline {
     pub outages: Throttle,
     pub notifications: NotificationQueue,
     pub memory: MemoryBudget,
+    pub blocked: BlockedCollections,
     pub suspects: Suspects,
     /// This process, in `ld_probe` and at NATS.
     pub who: String,
+    /// One log line per interval for failing pulls.
+    pub pulls: Throttle,
     /// When the topology was last checked.
     checked: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -95,6 +99,7 @@ impl Pipeline {
             who: who.to_owned(),
             notifications: NotificationQueue::new(Publisher::new(jetstream.client()), topology.clone(), jetstream.clone()),
             memory: MemoryBudget::default(),
+            blocked: BlockedCollections::default(),
             suspects: Suspects::new(&jetstream.client()),
             store,
             publisher,
@@ -107,6 +112,7 @@ impl Pipeline {
             left_out: AtomicU64::default(),
             backlog: Backlog::default(),
             outages: Throttle::new(LOG_INTERVAL),
+            pulls: Throttle::new(LOG_INTERVAL),
             checked: tokio::sync::Mutex::default(),
         }
     }

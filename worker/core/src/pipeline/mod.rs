@@ -5,8 +5,8 @@
 //! `notify`, the enricher in `enrich`, and the replay among the commands.
 //!
 //! Reading order: what all of them share ([`context`]), pulling ([`queue`]), the loop, acknowledging, and then events:
-//! how much of a batch is in memory at a time ([`size`]), what kills a worker ([`suspects`]), one attempt at a batch
-//! ([`process`]), and what cannot be processed ([`dead_letter`]).
+//! how much of a batch is in memory at a time ([`size`]), what kills a worker ([`suspects`]), what waits for its collection
+//! ([`blocked`]), one attempt at a batch ([`process`]), and what cannot be processed ([`dead_letter`]).
 
 pub mod context;
 pub mod dead_letter;
@@ -15,6 +15,7 @@ pub mod queue;
 pub mod consumer;
 pub mod size;
 pub mod suspects;
+pub mod blocked;
 pub mod process;
 pub mod events;
 

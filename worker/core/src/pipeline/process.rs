@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use futures::FutureExt as _;
@@ -18,11 +19,15 @@ use super::size;
 use crate::enrich::lookup::{Lookups, Requester};
 use crate::enrich;
 use crate::origin::Origin;
-use crate::store::{Batch, Event, StoreError};
-use worker_event::effect::Notification;
+use crate::store::{Applied, Batch, Event, StoreError, Waiting};
+use worker_event::effect::{Kind, Notification};
 use worker_event::normalise::normalise;
 use worker_event::privacy::Rules;
 use worker_event::reason::Reason;
+
+/// How often a part is attempted without the events that MongoDB refused. Then it is halved: of many refused events of one
+/// entity each attempt finds one.
+const REFUSALS_MAX: usize = 3;
 
 /// MongoDB or NATS is away: wait and try again. The text says which.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ async fn attempt_unguarded(
     let memory = pipeline.memory.take(bytes).await;
     let mut refused: HashSet<usize> = HashSet::new();
     let mut settlements: BTreeMap<usize, Settlement> = BTreeMap::new();
-    loop {
+    for _ in 0..=REFUSALS_MAX {
         let wanted: Vec<usize> = part.iter().copied().filter(|index| !refused.contains(index)).collect();
         let decode = {
             let (pipeline, messages, rules, memory) =
@@ -82,23 +87,25 @@ async fn attempt_unguarded(
         };
         let Some((Part { batch, lookups, decoded, rejected }, _memory)) = decoded else { continue };
         settlements.extend(rejected);
-        let refusals = match pipeline.store.apply(batch).await {
-            Ok(refusals) => refusals,
+        let waiting = match pipeline.store.apply(batch).await {
+            Ok(Applied::Stored { waiting }) => waiting,
+            Ok(Applied::Refused(refusals)) => {
+                // A refused document may have replaced older, good events of its entity in the batch: again, without it.
+                for refusal in refusals {
+                    if let Some(Decoded { index, .. }) = decoded.get(refusal.event) {
+                        refused.insert(*index);
+                        settlements.insert(*index, Settlement::dead(Reason::Unstorable, refusal.error));
+                    }
+                }
+                continue;
+            }
             Err(StoreError::Outage(error)) => return Err(Outage(format!("MongoDB: {error}"))),
-            Err(error @ StoreError::Command { .. }) => {
+            Err(StoreError::Blocked(blocked)) => return Err(Outage(format!("MongoDB: {blocked}"))),
+            Err(error @ StoreError::Unstorable { .. }) => {
                 return Ok(Attempt::Refused { reason: Reason::Unstorable, error: error.to_string() });
             }
         };
-        if !refusals.is_empty() {
-            // A refused document may have replaced older, good events of its entity in the batch: again, without it.
-            for refusal in refusals {
-                if let Some(Decoded { index, .. }) = decoded.get(refusal.event) {
-                    refused.insert(*index);
-                    settlements.insert(*index, Settlement::dead(Reason::Unstorable, refusal.error));
-                }
-            }
-            continue;
-        }
+        let decoded = put_off(pipeline, decoded, &waiting, &mut settlements);
         let mut due: BTreeMap<&Notification, &Origin> = BTreeMap::new();
         for one in &decoded {
             for notification in one.notifications.iter().filter(|_| pipeline.mode.notifies(one.backfill)) {
@@ -126,6 +133,32 @@ async fn attempt_unguarded(
         let settlement = |index| settlements.remove(index).unwrap_or(Settlement::Ack);
         return Ok(Attempt::Settled(part.iter().map(settlement).collect()));
     }
+    let error = format!("MongoDB refuses documents of this batch, after {REFUSALS_MAX} attempts without the refused ones");
+    Ok(Attempt::Refused { reason: Reason::Unstorable, error })
+}
+
+/// Takes out the events whose collection is blocked; they are retried later. What is left is stored.
+fn put_off(
+    pipeline: &Pipeline,
+    decoded: Vec<Decoded>,
+    waiting: &[Waiting],
+    settlements: &mut BTreeMap<usize, Settlement>,
+) -> Vec<Decoded> {
+    let mut delays: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut waits: HashSet<usize> = HashSet::new();
+    for Waiting { event, blocked } in waiting {
+        let delay = *delays.entry(&blocked.collection).or_insert_with(|| pipeline.blocked.failed(blocked));
+        if let Some(Decoded { index, .. }) = decoded.get(*event) {
+            waits.insert(*index);
+            settlements.insert(*index, Settlement::RetryAfter(delay));
+        }
+    }
+    let stored: Vec<Decoded> = decoded.into_iter().filter(|one| !waits.contains(&one.index)).collect();
+    for (prj, kinds) in stored.iter().filter_map(|one| one.written.as_ref()) {
+        let collections = kinds.iter().map(|kind| kind.collection(prj));
+        collections.filter(|name| !delays.contains_key(name.as_str())).for_each(|name| pipeline.blocked.written(&name));
+    }
+    stored
 }
 
 /// Decoded messages, ready to be written.
@@ -146,6 +179,8 @@ struct Decoded {
     event: String,
     received_at: i64,
     backfill: bool,
+    /// Project and kinds of what it writes; only while a collection is blocked.
+    written: Option<(String, Vec<Kind>)>,
 }
 
 fn decode_all(pipeline: &Pipeline, messages: &InFlight, wanted: &[usize], rules: &Rules) -> Part {
@@ -155,9 +190,10 @@ fn decode_all(pipeline: &Pipeline, messages: &InFlight, wanted: &[usize], rules:
         decoded: Vec::with_capacity(wanted.len()),
         rejected: Vec::new(),
     };
+    let is_any_blocked = !pipeline.blocked.is_empty();
     for index in wanted {
         let Some(message) = messages.messages().get(*index) else { continue };
-        let (event, decoded) = match catch_panic(|| decode(*index, message, rules)) {
+        let (event, mut decoded) = match catch_panic(|| decode(*index, message, rules)) {
             Ok(both) => both,
             Err(settlement) => {
                 part.rejected.push((*index, settlement));
@@ -165,6 +201,10 @@ fn decode_all(pipeline: &Pipeline, messages: &InFlight, wanted: &[usize], rules:
             }
         };
         look_up(pipeline, &mut part.lookups, &event, &decoded);
+        if is_any_blocked {
+            let kinds = event.effects.iter().flat_map(|effect| effect.kinds().iter().copied()).collect();
+            decoded.written = Some((event.prj.clone(), kinds));
+        }
         // Added at once: the encoded event takes less memory than the decoded one.
         if let Err(error) = part.batch.add(event) {
             part.rejected.push((*index, Settlement::dead(Reason::Unstorable, error)));
@@ -197,7 +237,7 @@ fn decode(index: usize, message: &Message, rules: &Rules) -> Result<(Event, Deco
     let origin = Origin { delivery: Some(delivery.clone()), traceparent };
     let effects = Event { prj: project.as_str().to_owned(), delivery, effects: normalised.effects };
     let notifications = normalised.notifications;
-    Ok((effects, Decoded { index, notifications, origin, source, event, received_at, backfill }))
+    Ok((effects, Decoded { index, notifications, origin, source, event, received_at, backfill, written: None }))
 }
 
 /// A panic in our code makes the event a dead letter; the worker goes on.

@@ -9,13 +9,15 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
 
-use super::COMMANDS;
-use super::command::{self, StoreError};
+use super::{COMMANDS, Obstacles};
+use super::command;
+use super::error::StoreError;
 use super::fold::{Batch, Deletion, Link, State, Target, entity_id, link_id, sprint_id};
 use super::memory::{self, KnownSprint, read_order};
+use super::encode::{order, raw};
 use super::statement::{
-    EPIC_FIELDS, LINK, LINK_EPIC, MILESTONE_FIELDS, SPRINT, STATE, key_filter, not_newer, nulls, older, order, raw,
-    tidy, without_figures,
+    EPIC_FIELDS, LINK, LINK_EPIC, MILESTONE_FIELDS, SPRINT, STATE, key_filter, not_newer, nulls, older, tidy,
+    without_figures,
 };
 use worker_event::effect::{Kind, Order};
 
@@ -23,7 +25,7 @@ use worker_event::effect::{Kind, Order};
 const BEFORE_ALL: Order = Order { t: i64::MIN, s: i64::MIN };
 
 /// Applies what is remembered to what was written, and what was remembered to what is there.
-pub(super) async fn settle(db: &Database, batch: &Batch) -> Result<(), StoreError> {
+pub(super) async fn settle(db: &Database, batch: &Batch, obstacles: &Obstacles) -> Result<(), StoreError> {
     let (gone, sprints) =
         futures::try_join!(memory::deletions(db, deletion_ids(batch)), memory::sprints(db, sprint_ids(batch)),)?;
     let mut work = Work::default();
@@ -42,7 +44,7 @@ pub(super) async fn settle(db: &Database, batch: &Batch) -> Result<(), StoreErro
     for link in batch.links.values() {
         work.written_link(link, &gone)?;
     }
-    work.send(db).await
+    work.send(db, obstacles).await
 }
 
 /// The deletions that could concern what the batch wrote.
@@ -231,17 +233,17 @@ impl Work {
     /// A story's deletion is a delete and updates, and the delete must come first: where it does not match,
     /// a newer register is there, or comes with a document of its own, and the updates find it. The other
     /// way round a newer register that came between them would keep the older one alive.
-    async fn send(self, db: &Database) -> Result<(), StoreError> {
+    async fn send(self, db: &Database, obstacles: &Obstacles) -> Result<(), StoreError> {
         let deletions = self.task_deletions.iter().map(|(id, prj, at)| (id.as_str(), prj.as_str(), *at));
         memory::remember_deletions(db, deletions).await?;
         futures::stream::iter(self.deletes.into_iter().map(Ok))
             .try_for_each_concurrent(COMMANDS, |(collection, statements)| async move {
-                command::delete(db, &collection, &statements).await
+                obstacles.note(command::delete(db, &collection, &statements).await).map(drop)
             })
             .await?;
         futures::stream::iter(self.updates.into_iter().map(Ok))
             .try_for_each_concurrent(COMMANDS, |(collection, statements)| async move {
-                command::none_failed(command::update(db, &collection, &statements).await?)
+                obstacles.note(update_all(db, &collection, &statements).await).map(drop)
             })
             .await
     }
@@ -257,4 +259,12 @@ async fn tasks_of(db: &Database, prj: &str, story: Option<&Bson>, at: Order) -> 
         Some((task.get("task_id")?.clone(), known.unwrap_or(BEFORE_ALL)))
     };
     Ok(found.iter().filter_map(read).collect())
+}
+
+/// For statements that cannot fail by themselves.
+async fn update_all(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
+    match command::update(db, collection, statements).await?.into_iter().next() {
+        Some(failure) => Err(failure.into_error(db, collection).await),
+        None => Ok(()),
+    }
 }

@@ -8,8 +8,10 @@
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::Store;
-use super::command::{self, StoreError};
-use super::statement::{figures_update, no_figures_update, raw};
+use super::command;
+use super::error::StoreError;
+use super::encode::raw;
+use super::statement::{figures_update, no_figures_update};
 use worker_event::effect::Kind;
 use worker_providers::github::CommitFacts;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use bson::{Bson, Document, RawDocumentBuf};
 
-use super::command::StoreError;
-use super::statement::packed;
+use super::error::StoreError;
+use super::encode::packed;
 use worker_event::effect::{Effect, Key, Kind, MilestoneFields, Order};
 
 /// One event of a batch, normalised.
@@ -91,6 +91,8 @@ pub(super) struct Sprint {
 #[derive(Debug, Default)]
 pub struct Batch {
     events: usize,
+    /// The events of each collection, in the order in which they were added.
+    touched: HashMap<String, Vec<usize>>,
     pub(super) states: HashMap<String, State>,
     pub(super) links: HashMap<String, Link>,
     pub(super) deletions: HashMap<String, Deletion>,
@@ -115,7 +117,20 @@ impl Batch {
     pub fn add(&mut self, event: Event) -> Result<(), StoreError> {
         let number = self.events;
         self.events += 1;
+        for effect in &event.effects {
+            for kind in effect.kinds() {
+                let events = self.touched.entry(kind.collection(&event.prj)).or_default();
+                if events.last() != Some(&number) {
+                    events.push(number);
+                }
+            }
+        }
         event.effects.into_iter().try_for_each(|effect| self.fold(number, &event.prj, &event.delivery, effect))
+    }
+
+    /// The events that concern documents of a collection.
+    pub(super) fn events_of(&self, collection: &str) -> &[usize] {
+        self.touched.get(collection).map_or(&[], Vec::as_slice)
     }
 
     /// How many events were added.

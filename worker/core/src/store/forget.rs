@@ -10,8 +10,10 @@ use futures::TryStreamExt as _;
 use mongodb::options::WriteConcern;
 use shared::ids::{Project, Source};
 
-use super::command::{self, StoreError, patiently};
-use super::statement::{STATE, raw};
+use super::command::{self, outage, patiently};
+use super::error::StoreError;
+use super::encode::raw;
+use super::statement::STATE;
 use super::{Store, memory};
 use worker_event::effect::Kind;
 use worker_event::privacy::{Rules, hash, people};
@@ -38,12 +40,12 @@ impl Store {
         let mut found = Found::new();
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
-            let documents = patiently(async { Ok(all.count_documents(doc! {}).await?) }).await?;
+            let documents = patiently(async { all.count_documents(doc! {}).await.map_err(outage) }).await?;
             found.insert(name, documents);
         }
         for name in REMEMBERED {
             let all = self.db.collection::<Document>(name);
-            let documents = patiently(async { Ok(all.count_documents(doc! { "prj": prj.as_str() }).await?) }).await?;
+            let documents = patiently(async { all.count_documents(doc! { "prj": prj.as_str() }).await.map_err(outage) }).await?;
             if documents > 0 {
                 found.insert(name.to_owned(), documents);
             }
@@ -54,7 +56,7 @@ impl Store {
     /// The collections that are the project's alone. A project's id holds no dot, so `github_A.` is nobody else's.
     async fn collections(&self, prj: &Project) -> Result<Vec<String>, StoreError> {
         let starts = Source::ALL.map(|source| format!("{source}_{prj}."));
-        let mut names = patiently(async { Ok(self.db.list_collection_names().await?) }).await?;
+        let mut names = patiently(async { self.db.list_collection_names().await.map_err(outage) }).await?;
         names.retain(|name| starts.iter().any(|start| name.starts_with(start)));
         names.sort();
         Ok(names)
@@ -67,12 +69,12 @@ impl Store {
     pub async fn forget_project(&self, prj: &Project) -> Result<(), StoreError> {
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
-            patiently(async { Ok(all.drop().write_concern(majority()).await?) }).await?;
+            patiently(async { all.drop().write_concern(majority()).await.map_err(outage) }).await?;
         }
         for name in REMEMBERED {
             let all = self.db.collection::<Document>(name);
             let of_project = doc! { "prj": prj.as_str() };
-            patiently(async { Ok(all.delete_many(of_project).write_concern(majority()).await?) }).await?;
+            patiently(async { all.delete_many(of_project).write_concern(majority()).await.map_err(outage) }).await?;
         }
         Ok(())
     }
@@ -100,7 +102,7 @@ impl Store {
             raw(&doc! { "q": { "_id": id }, "u": set, "upsert": true })
         });
         let failures = command::update(&self.db, FORGOTTEN, &statements.collect::<Result<Vec<_>, _>>()?).await?;
-        command::none_failed(failures.into_iter().filter(|failure| !failure.is_duplicate_key()).collect())
+        command::none_failed(failures.into_iter().filter(|failure| !failure.is_duplicate_id()).collect())
     }
 
     /// In how many documents of each collection these people are.
@@ -143,9 +145,9 @@ impl Store {
     async fn changes(&self, kind: Kind, prj: &Project, rules: &Rules) -> Result<Vec<RawDocumentBuf>, StoreError> {
         let Some(forgotten) = rules.in_project(prj.as_str()) else { return Ok(Vec::new()) };
         let all = self.db.collection::<Document>(&kind.collection(prj.as_str()));
-        let mut cursor = patiently(async { Ok(all.find(doc! {}).await?) }).await?;
+        let mut cursor = patiently(async { all.find(doc! {}).await.map_err(outage) }).await?;
         let mut changes = Vec::new();
-        while let Some(stored) = patiently(async { Ok(cursor.try_next().await?) }).await? {
+        while let Some(stored) = patiently(async { cursor.try_next().await.map_err(outage) }).await? {
             let mut document = stored.clone();
             if people::anonymise(kind, &mut document, &forgotten) {
                 changes.push(change(kind, &stored, document)?);

@@ -10,9 +10,11 @@ use std::collections::HashMap;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::Database;
 
-use super::command::{self, StoreError};
+use super::command;
+use super::error::StoreError;
 use super::fold::Batch;
-use super::statement::{order, raw, upsert};
+use super::encode::{order, raw};
+use super::statement::upsert;
 use worker_event::effect::{MilestoneFields, Order};
 
 pub(super) const DELETIONS: &str = "ld_deletions";
@@ -59,7 +61,7 @@ fn grow(id: &str, prj: &str, max: Document) -> Result<RawDocumentBuf, StoreError
 async fn send(db: &Database, collection: &str, mut statements: Vec<RawDocumentBuf>) -> Result<(), StoreError> {
     while !statements.is_empty() {
         let failures = command::update(db, collection, &statements).await?;
-        if let Some(other) = failures.iter().find(|failure| !failure.is_duplicate_key()) {
+        if let Some(other) = failures.iter().find(|failure| !failure.is_duplicate_id()) {
             return Err(StoreError::Outage(other.error.clone()));
         }
         statements = failures.iter().filter_map(|failure| statements.get(failure.index).cloned()).collect();

@@ -22,7 +22,9 @@
 
 mod apply;
 mod command;
+mod encode;
 mod enriched;
+mod error;
 mod fold;
 mod forgotten;
 mod forget;
@@ -31,16 +33,16 @@ mod memory;
 mod statement;
 mod write;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{Document, RawDocumentBuf};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use mongodb::options::{ClientOptions, ConnectionString};
+use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria};
 use mongodb::{Client, Database};
 
-pub use self::command::StoreError;
+pub use self::error::{Blocked, StoreError};
 pub use self::fold::{Batch, Event};
 pub use self::forget::Found;
 pub use self::forgotten::{Known, REFRESH};
@@ -59,13 +61,79 @@ const RACES: usize = 10;
 /// wait for MongoDB's journal rather than its CPU, and share that.
 pub const LARGE: usize = 200;
 
+/// What became of a batch while MongoDB was there.
+///
+/// ```text
+/// match store.apply(batch).await {
+///     Ok(Applied::Stored { waiting }) => acknowledge all events but those of `waiting`;
+///                                        hold these back and apply them again after a delay (they count no attempt)
+///     Ok(Applied::Refused(refusals))  => dead-letter these events; apply all others again, at once
+///     Err(StoreError::Outage(_))      => apply the whole batch again, after a delay
+///     Err(StoreError::Unstorable{..}) => apply the events one by one; the one that fails alone is a dead letter
+///     Err(StoreError::Blocked(_))     => never of `apply`: blocked collections are in `waiting`
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// All events are stored, durably, but for those that wait.
+    Stored {
+        /// Events of collections that MongoDB does not write to. They may be half stored; apply them again later.
+        waiting: Vec<Waiting>,
+    },
+    /// MongoDB refuses the documents of these events, whoever tries. *Nothing may be assumed of the others*: a refused
+    /// document may have stood for older events of its entity too.
+    Refused(Vec<Refusal>),
+}
+
 /// An event whose document MongoDB refuses: its own fault, whoever tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Index of the event in the batch.
     pub event: usize,
-    /// MongoDB's code and text.
+    /// MongoDB's text.
     pub error: String,
+}
+
+/// An event that waits for its collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Index of the event in the batch.
+    pub event: usize,
+    /// Why, and what a person can do; the same for all events of the collection.
+    pub blocked: Arc<Blocked>,
+}
+
+/// The collections that turned out to be blocked while a batch was applied.
+#[derive(Debug, Default)]
+pub(self) struct Obstacles(Mutex<BTreeMap<String, Arc<Blocked>>>);
+
+impl Obstacles {
+    /// Notes a blocked collection, so that the others go on without it: then there is no result.
+    fn note<T>(&self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match result {
+            Err(StoreError::Blocked(blocked)) => {
+                let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(blocked.collection.clone(), Arc::new(blocked));
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    fn is_in_the_way(&self, collection: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(collection)
+    }
+
+    /// The events of these collections, each once.
+    fn waiting(self, batch: &Batch) -> Vec<Waiting> {
+        let all = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let events = all.into_iter().flat_map(|(collection, blocked)| {
+            batch.events_of(&collection).iter().map(move |event| (*event, blocked.clone()))
+        });
+        let each: BTreeMap<usize, Arc<Blocked>> = events.collect();
+        each.into_iter().map(|(event, blocked)| Waiting { event, blocked }).collect()
+    }
 }
 
 /// `MONGO_URI` cannot be used. The driver's own text may quote a part of the address, which may be its password.
@@ -103,6 +171,8 @@ impl Store {
     /// When the URI cannot be used; the message says what to look at.
     pub async fn connect(uri: &str, fallback_db: &str) -> Result<Self, UnusableUri> {
         let mut options = ClientOptions::parse(uri).await.map_err(|_| UnusableUri)?;
+        // What is decided by a read must not be older than what was written before it, whatever the address asks for.
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.app_name.get_or_insert_with(|| "ld-connect-worker".to_owned());
         options.max_pool_size.get_or_insert(32);
         options.connect_timeout.get_or_insert(Duration::from_secs(5));
@@ -123,7 +193,7 @@ impl Store {
     /// # Errors
     /// When MongoDB is away.
     pub async fn index(&self, kind: worker_event::effect::Kind, prj: &str) -> Result<(), StoreError> {
-        self.indexes.ensure(&self.db, [(kind, prj)].into()).await
+        self.indexes.ensure(&self.db, [(kind, prj)].into(), &Obstacles::default()).await
     }
 
     /// Proves that a write is acknowledged by the majority and journalled.
@@ -131,52 +201,48 @@ impl Store {
     /// # Errors
     /// When it is not, within the time a command has.
     pub async fn probe(&self, who: &str) -> Result<(), StoreError> {
-        let now = statement::raw(&doc! { "$currentDate": { "at": true } })?;
-        let statement = statement::upsert(&doc! { "_id": who }, now)?;
-        let failures = command::update(&self.db, "ld_probe", &[statement]).await?;
-        failures.first().map_or(Ok(()), |failure| Err(StoreError::Outage(failure.error.clone())))
+        command::probe(&self.db, who).await
     }
 
-    /// Makes all effects of a batch true, durably: majority and journal.
-    ///
-    /// Returns the events whose documents MongoDB refuses; then *nothing may be assumed of the batch*,
-    /// because a refused document may have stood for older events of its entity too. Apply the rest again.
+    /// Makes all effects of a batch true, durably: majority and journal. See [`Applied`] for what to do next.
     ///
     /// # Errors
-    /// When MongoDB is away, or refuses a whole command. The batch may be half written; apply it again.
-    pub async fn apply(&self, mut batch: Batch) -> Result<Vec<Refusal>, StoreError> {
+    /// When MongoDB is away, or cannot hold a whole command. The batch may be half written; apply it again.
+    pub async fn apply(&self, mut batch: Batch) -> Result<Applied, StoreError> {
         batch.leave_out_deleted();
         let _turn = match batch.events() {
             LARGE.. => Some(self.turn.lock().await),
             _ => None,
         };
-        self.indexes.ensure(&self.db, batch.collections()).await?;
+        let obstacles = Obstacles::default();
+        self.indexes.ensure(&self.db, batch.collections(), &obstacles).await?;
         memory::remember(&self.db, &batch).await?;
-        let refusals = self.write_states(&batch).await?;
-        if refusals.is_empty() {
-            apply::settle(&self.db, &batch).await?;
+        let refusals = self.write_states(&batch, &obstacles).await?;
+        if !refusals.is_empty() {
+            return Ok(Applied::Refused(refusals));
         }
-        Ok(refusals)
+        apply::settle(&self.db, &batch, &obstacles).await?;
+        Ok(Applied::Stored { waiting: obstacles.waiting(&batch) })
     }
 
     /// Step 3: inserts and conditional upserts, one command a collection.
-    async fn write_states(&self, batch: &Batch) -> Result<Vec<Refusal>, StoreError> {
+    async fn write_states(&self, batch: &Batch, obstacles: &Obstacles) -> Result<Vec<Refusal>, StoreError> {
         let mut groups: HashMap<String, Vec<Write<'_>>> = HashMap::new();
         for state in batch.states.values() {
             groups.entry(state.kind.collection(&state.prj)).or_default().push(Write::State(state));
         }
         for link in batch.links.values() {
-            groups
-                .entry(worker_event::effect::Kind::UserStory.collection(&link.prj))
-                .or_default()
-                .push(Write::Link(link));
+            groups.entry(worker_event::effect::Kind::UserStory.collection(&link.prj)).or_default().push(Write::Link(link));
         }
+        groups.retain(|collection, _| !obstacles.is_in_the_way(collection));
         // Boxed, because the compiler cannot see that a closure over borrowed writes is `Send`.
-        let commands: Vec<_> =
-            groups.into_iter().map(|(collection, writes)| self.write(collection, writes).boxed()).collect();
-        let refusals: Vec<Vec<Refusal>> =
+        let commands: Vec<_> = groups
+            .into_iter()
+            .map(|(collection, writes)| async { obstacles.note(self.write(collection, writes).await) }.boxed())
+            .collect();
+        let refusals: Vec<Option<Vec<Refusal>>> =
             futures::stream::iter(commands).buffer_unordered(COMMANDS).try_collect().await?;
-        Ok(refusals.into_iter().flatten().collect())
+        Ok(refusals.into_iter().flatten().flatten().collect())
     }
 
     /// Writes until each is applied, known to be stale, or refused.
@@ -203,7 +269,13 @@ impl Store {
         if pending.is_empty() {
             return Ok(refusals);
         }
-        Err(StoreError::Outage(format!("{collection}: lost {RACES} races in a row for the same documents")))
+        // Races are lost to somebody who wrote what was found afterwards. Here nothing is ever found.
+        let cause = format!(
+            "{} of its documents meet E11000 {RACES} times in a row, but no document has their natural key; another \
+             one has their _id",
+            pending.len()
+        );
+        Err(command::blame(&self.db, collection, 0, cause).await)
     }
 
     /// Of writes that failed, those that have to be tried again: they met E11000, and not for being stale.
@@ -217,12 +289,12 @@ impl Store {
         let mut lost = Vec::new();
         for failure in failures {
             let Some(write) = writes.get(failure.index) else { continue };
-            if failure.is_duplicate_key() {
+            if failure.is_conflict(write.key_fields()) {
                 lost.push(*write);
-            } else if failure.is_statements_fault() {
-                refusals.push(Refusal { event: write.event(), error: failure.error });
+            } else if let Some(error) = failure.fault() {
+                refusals.push(Refusal { event: write.event(), error: error.to_owned() });
             } else {
-                return Err(StoreError::Outage(failure.error));
+                return Err(failure.into_error(&self.db, collection).await);
             }
         }
         self.drop_stale(collection, &mut lost).await?;

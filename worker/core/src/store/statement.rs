@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 use bson::raw::{CStr, cstr};
 use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocumentBuf, doc};
 
-use super::command::StoreError;
+use super::error::StoreError;
+use super::encode::{order, raw, unencodable};
 use super::fold::{Link, State};
 use worker_event::effect::{Key, Kind, Order};
 use worker_event::normalise::unenriched;
@@ -59,27 +60,6 @@ pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<Ra
     statement.append(cstr!("u"), update.into());
     statement.append(cstr!("upsert"), true);
     Ok(statement)
-}
-
-/// A document as bytes, in as much room as they take.
-pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    let mut bytes = raw(document)?.into_bytes();
-    bytes.shrink_to_fit();
-    RawDocumentBuf::from_bytes(bytes).map_err(unencodable)
-}
-
-/// A document as bytes.
-pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::try_from(document).map_err(unencodable)
-}
-
-fn unencodable(error: impl ToString) -> StoreError {
-    StoreError::Command { code: 0, error: error.to_string() }
-}
-
-/// An order as MongoDB compares it: field by field.
-pub(super) fn order(order: Order) -> Document {
-    doc! { "t": order.t, "s": order.s }
 }
 
 /// `_ld.… < o` or absent.

@@ -1,4 +1,5 @@
 use super::super::write::{Write, documents_of, registers};
+use super::super::encode::{order, raw};
 use super::*;
 
 const AT: Order = Order { t: 5, s: 7 };

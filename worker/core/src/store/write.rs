@@ -5,7 +5,7 @@ use std::slice;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
-use super::command::StoreError;
+use super::error::StoreError;
 use super::fold::{Link, State, entity_id};
 use super::memory::read_order;
 use super::statement::{LINK, STATE, document, join, link_upsert, state_upsert};
@@ -101,6 +101,11 @@ impl Write<'_> {
         let (kind, _) = self.key();
         let key: Option<Key> = kind.key_fields().iter().map(|field| found.get(field).cloned()).collect();
         Some(entity_id(kind, self.prj(), &key?))
+    }
+
+    /// The fields of the unique index that a second document would meet.
+    pub(super) fn key_fields(&self) -> &'static [&'static str] {
+        self.key().0.key_fields()
     }
 
     fn prj(&self) -> &str {

@@ -7,22 +7,22 @@ use sha2::{Digest as _, Sha256};
 use shared::envelope::Envelope;
 
 use super::json::{self, object};
-use super::leaf::Leaf;
+use super::bson_value::JsonValue;
 use super::notification;
 use super::number::Number;
 use crate::effect::{Effect, Kind, Normalised, Order, Reject};
 
 object!(Row {
-    timestamp: Leaf = "timestamp",
-    iteration: Leaf = "iteration",
-    date: Leaf = "date",
-    duration: Leaf = "duration",
-    activity: Leaf = "activity",
-    comment: Leaf = "comment",
-    epic: Leaf = "epic",
-    members: Leaf = "members",
-    member_hours: Leaf = "memberHours",
-    config_range: Leaf = "configRange",
+    timestamp: JsonValue = "timestamp",
+    iteration: JsonValue = "iteration",
+    date: JsonValue = "date",
+    duration: JsonValue = "duration",
+    activity: JsonValue = "activity",
+    comment: JsonValue = "comment",
+    epic: JsonValue = "epic",
+    members: JsonValue = "members",
+    member_hours: JsonValue = "memberHours",
+    config_range: JsonValue = "configRange",
 });
 
 /// The activities, in the order of `configRange`'s cells.

@@ -6,7 +6,7 @@ use bson::{Bson, Document, doc};
 use shared::envelope::Envelope;
 
 use super::json::{self, List, object};
-use super::leaf::Leaf;
+use super::bson_value::JsonValue;
 use super::notification;
 use super::number::count;
 use super::text;
@@ -21,17 +21,17 @@ object!(Push {
 });
 
 object!(Commit {
-    id: Leaf = "id",
-    url: Leaf = "url",
+    id: JsonValue = "id",
+    url: JsonValue = "url",
     author: Option<Author> = "author",
     timestamp: Stamp = "timestamp",
-    message: Leaf = "message",
+    message: JsonValue = "message",
 });
 
-object!(Author { username: Leaf = "username", name: Leaf = "name", email: Leaf = "email" });
+object!(Author { username: JsonValue = "username", name: JsonValue = "name", email: JsonValue = "email" });
 
 object!(Issues {
-    action: Leaf = "action",
+    action: JsonValue = "action",
     issue: Option<Issue> = "issue",
     repository: Option<Repository> = "repository",
     organization: Option<User> = "organization",
@@ -39,16 +39,16 @@ object!(Issues {
 });
 
 object!(Issue {
-    number: Leaf = "number",
-    title: Leaf = "title",
-    state: Leaf = "state",
-    body: Leaf = "body",
+    number: JsonValue = "number",
+    title: JsonValue = "title",
+    state: JsonValue = "state",
+    body: JsonValue = "body",
     user: Option<User> = "user",
     updated_at: Stamp = "updated_at",
 });
 
 object!(PullRequests {
-    action: Leaf = "action",
+    action: JsonValue = "action",
     pull_request: Option<PullRequest> = "pull_request",
     repository: Option<Repository> = "repository",
     organization: Option<User> = "organization",
@@ -56,12 +56,12 @@ object!(PullRequests {
 });
 
 object!(PullRequest {
-    number: Leaf = "number",
-    title: Leaf = "title",
+    number: JsonValue = "number",
+    title: JsonValue = "title",
     created_at: Stamp = "created_at",
     updated_at: Stamp = "updated_at",
     closed_at: Stamp = "closed_at",
-    merged: Leaf = "merged",
+    merged: JsonValue = "merged",
     merged_at: Stamp = "merged_at",
     merged_by: Option<User> = "merged_by",
     assignee: Option<User> = "assignee",
@@ -69,20 +69,20 @@ object!(PullRequest {
 });
 
 object!(Repository {
-    full_name: Leaf = "full_name",
+    full_name: JsonValue = "full_name",
     owner: Option<User> = "owner",
-    pushed_at: Leaf = "pushed_at",
+    pushed_at: JsonValue = "pushed_at",
 });
 
 object!(
     /// Anyone with a login: a person, a bot, an organisation.
     User {
-        id: Leaf = "id",
-        login: Leaf = "login",
-        name: Leaf = "name",
-        url: Leaf = "url",
-        kind: Leaf = "type",
-        site_admin: Leaf = "site_admin",
+        id: JsonValue = "id",
+        login: JsonValue = "login",
+        name: JsonValue = "name",
+        url: JsonValue = "url",
+        kind: JsonValue = "type",
+        site_admin: JsonValue = "site_admin",
     }
 );
 
@@ -137,13 +137,13 @@ fn push(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
 }
 
 fn commit_fields(envelope: &Envelope, context: &Context, commit: Commit) -> Result<Document, Reject> {
-    let sha = commit.id.key("commits[].id")?;
+    let sha = commit.id.text_key("commits[].id")?;
     let message = commit.message.text().unwrap_or_default();
     let (chars, words) = (count(message.chars().count()), count(text::words(message)));
     let (task_is_written, task_reference) = text::task(message);
     let author = commit.author.unwrap_or_default();
     // An empty user name is none: a login that nobody has would become a person on LD Eval's list.
-    let login = if author.username.text() == Some("") { Leaf::default() } else { author.username };
+    let login = if author.username.text() == Some("") { JsonValue::default() } else { author.username };
     Ok(doc! {
         "event": "commit",
         "prj": envelope.project.as_str(),
@@ -167,9 +167,9 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let event: Issues = json::read(&envelope.payload)?;
     let context = Context::of(event.repository.unwrap_or_default(), event.organization, event.sender);
     let issue = event.issue.unwrap_or_default();
-    let number = issue.number.key("issue.number")?;
+    let number = issue.number.integer_key("issue.number")?;
     let order = Order { t: issue.updated_at.millis().unwrap_or(envelope.received_at), s: sequence };
-    let key = vec![context.repo_name.clone(), number.clone()];
+    let key = vec![context.repository_key()?, number.clone()];
     let effect = if matches!(event.action.text(), Some("deleted" | "transferred")) {
         Effect::Gone { kind: Kind::GithubIssue, key, order }
     } else {
@@ -204,9 +204,9 @@ fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject
     };
     let context = Context::of(event.repository.unwrap_or_default(), event.organization, event.sender);
     let pull = event.pull_request.unwrap_or_default();
-    let number = pull.number.key("pull_request.number")?;
+    let number = pull.number.integer_key("pull_request.number")?;
     let order = Order { t: pull.updated_at.millis().unwrap_or(envelope.received_at), s: sequence };
-    let key = vec![context.repo_name.clone(), number.clone()];
+    let key = vec![context.repository_key()?, number.clone()];
     let effect = if closed {
         let login = |user: Option<User>| user.unwrap_or_default().login;
         let reviewers: Vec<Bson> = pull.requested_reviewers.0.into_iter().map(|user| user.login.into()).collect();
@@ -254,6 +254,11 @@ struct Context {
 }
 
 impl Context {
+    /// The repository's name as a part of a natural key.
+    fn repository_key(&self) -> Result<Bson, Reject> {
+        JsonValue(self.repo_name.clone()).text_key("repository.full_name")
+    }
+
     fn of(repository: Repository, organization: Option<User>, sender: Option<User>) -> Self {
         let owner = repository.owner.unwrap_or_default();
         let organization = organization.unwrap_or_default();
@@ -277,7 +282,7 @@ impl Context {
 /// Milliseconds of `repository.pushed_at`: unix seconds in a push, RFC 3339 elsewhere in GitHub's API.
 ///
 /// The earliest push decides, so an unknown time is the latest of all: it loses to every known one.
-fn pushed_at(value: &Leaf) -> i64 {
+fn pushed_at(value: &JsonValue) -> i64 {
     let known = match &value.0 {
         Bson::Int32(seconds) => Some(i64::from(*seconds) * 1000),
         Bson::Int64(seconds) => seconds.checked_mul(1000),
@@ -301,7 +306,7 @@ mod tests {
             (Bson::Int64(i64::MAX), i64::MAX),
             (Bson::Null, i64::MAX),
         ] {
-            assert_eq!(pushed_at(&Leaf(value.clone())), expected, "{value}");
+            assert_eq!(pushed_at(&JsonValue(value.clone())), expected, "{value}");
         }
     }
 }

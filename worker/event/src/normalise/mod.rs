@@ -1,7 +1,7 @@
 //! What an event means: from an [`Envelope`] to [`Effect`]s and notifications.
 //!
 //! Everything below this line is a function of the envelope and its place in the stream: no clock, no
-//! client, no log. Reading order: how their JSON is read (`json`, `leaf`, `time`, `number`,
+//! client, no log. Reading order: how their JSON is read (`json`, `bson_value`, `time`, `number`,
 //! `text`), then one file per source, which holds that source's shapes and maps them by hand to the
 //! documents of CONTRACT §3.
 //!
@@ -11,7 +11,7 @@
 //! or list that is something else, and what MongoDB cannot hold are refused.
 
 mod json;
-mod leaf;
+mod bson_value;
 mod number;
 mod repair;
 mod text;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use shared::envelope::Envelope;
 
 use super::json::{self, List, Words, object};
-use super::leaf::Leaf;
+use super::bson_value::JsonValue;
 use super::notification;
 use super::number::Number;
 use super::text;
@@ -17,7 +17,7 @@ use crate::effect::{Effect, Kind, MilestoneFields, Normalised, Order, Reject};
 object!(
     /// What surrounds every `data`.
     Event<Data> {
-        action: Leaf = "action",
+        action: JsonValue = "action",
         by: Option<User> = "by",
         date: Stamp = "date",
         data: Option<Data> = "data",
@@ -29,10 +29,10 @@ object!(
 macro_rules! item {
     ($name:ident { $($field:ident: $type:ty = $key:literal),* $(,)? }) => {
         object!($name {
-            id: Leaf = "id",
-            reference: Leaf = "ref",
+            id: JsonValue = "id",
+            reference: JsonValue = "ref",
             project: Option<Named> = "project",
-            subject: Leaf = "subject",
+            subject: JsonValue = "subject",
             status: Option<Status> = "status",
             created_date: Stamp = "created_date",
             modified_date: Stamp = "modified_date",
@@ -65,10 +65,10 @@ trait Item: DeserializeOwned + Default {
 
 /// What all four have.
 struct Common {
-    id: Leaf,
-    reference: Leaf,
+    id: JsonValue,
+    reference: JsonValue,
     project: Named,
-    subject: Leaf,
+    subject: JsonValue,
     status: Status,
     created_date: Stamp,
     modified_date: Stamp,
@@ -76,8 +76,8 @@ struct Common {
 }
 
 item!(Story {
-    is_closed: Leaf = "is_closed",
-    description: Leaf = "description",
+    is_closed: JsonValue = "is_closed",
+    description: JsonValue = "description",
     finish_date: Stamp = "finish_date",
     points: List<Points> = "points",
     custom_attributes: Words = "custom_attributes_values",
@@ -92,7 +92,7 @@ item!(Task {
 });
 
 item!(Issue {
-    description: Leaf = "description",
+    description: JsonValue = "description",
     severity: Option<Named> = "severity",
     priority: Option<Named> = "priority",
     kind: Option<Named> = "type",
@@ -103,9 +103,9 @@ item!(Issue {
 item!(Epic {});
 
 object!(Milestone {
-    id: Leaf = "id",
-    name: Leaf = "name",
-    closed: Leaf = "closed",
+    id: JsonValue = "id",
+    name: JsonValue = "name",
+    closed: JsonValue = "closed",
     created_date: Stamp = "created_date",
     modified_date: Stamp = "modified_date",
     estimated_start: Stamp = "estimated_start",
@@ -120,15 +120,15 @@ object!(RelatedStory {
 object!(
     /// A story as seen from what hangs on it.
     StoryOf {
-        id: Leaf = "id",
-        is_closed: Leaf = "is_closed",
+        id: JsonValue = "id",
+        is_closed: JsonValue = "is_closed",
     }
 );
 
-object!(User { username: Leaf = "username" });
-object!(Named { id: Leaf = "id", name: Leaf = "name" });
-object!(Status { name: Leaf = "name", is_closed: Leaf = "is_closed" });
-object!(Points { value: Leaf = "value" });
+object!(User { username: JsonValue = "username" });
+object!(Named { id: JsonValue = "id", name: JsonValue = "name" });
+object!(Status { name: JsonValue = "name", is_closed: JsonValue = "is_closed" });
+object!(Points { value: JsonValue = "value" });
 
 /// What one of Taiga's events means.
 pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
@@ -147,8 +147,8 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
 struct Occasion<'a> {
     envelope: &'a Envelope,
     sequence: i64,
-    action: Leaf,
-    by: Leaf,
+    action: JsonValue,
+    by: JsonValue,
     date: Stamp,
 }
 
@@ -194,7 +194,7 @@ fn item<I: Item>(
     let (occasion, mut item) = Occasion::read::<I>(envelope, sequence)?;
     let event_type = envelope.event.as_str();
     let common = item.take_common();
-    let id = common.id.key("data.id")?;
+    let id = common.id.integer_key("data.id")?;
     let order = occasion.order(common.modified_date);
     let key = vec![id.clone()];
     if occasion.is_delete() {
@@ -273,7 +273,7 @@ fn epic(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
 /// Stories and tasks show their milestone's fields, so both have changed.
 fn milestone(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let (occasion, data) = Occasion::read::<Milestone>(envelope, sequence)?;
-    let id = data.id.clone().key("data.id")?;
+    let id = data.id.clone().integer_key("data.id")?;
     let order = occasion.order(data.modified_date);
     let effect = if occasion.is_delete() {
         Effect::MilestoneGone { id, order }
@@ -286,9 +286,9 @@ fn milestone(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
 /// The only place where Taiga says which epic a story belongs to; LD Eval sees it as the story's change.
 fn related_story(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let (occasion, data) = Occasion::read::<RelatedStory>(envelope, sequence)?;
-    let story = data.user_story.unwrap_or_default().id.key("data.user_story.id")?;
+    let story = data.user_story.unwrap_or_default().id.integer_key("data.user_story.id")?;
     let linked = data.epic.unwrap_or_default();
-    let epic = linked.id.key("data.epic.id")?;
+    let epic = linked.id.integer_key("data.epic.id")?;
     // A link has no time of its own.
     let order = occasion.order(Stamp::Unknown);
     let effect = if occasion.is_delete() {
