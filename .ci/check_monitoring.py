@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks config_files/prometheus and config_files/grafana: promtool loads the rules, makes each alert's condition
-true, and understands every expression of the dashboard. A missing promtool is fetched from Debian's package
-(nothing is installed); where that is not possible either, it says what was left out and parses the files.
+"""Checks deploy/monitoring: promtool loads the rules, makes each alert's condition true, and parses every expression of the
+dashboard; amtool loads Alertmanager's configuration. A missing tool is taken out of Debian's package (nothing is
+installed); where that is not possible either, this says what it left out and parses the files.
 """
 
 import json
@@ -14,11 +14,11 @@ import tempfile
 
 root = pathlib.Path(__file__).resolve().parent.parent
 target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
-prometheus, grafana = root / "config_files" / "prometheus", root / "config_files" / "grafana"
+prometheus, grafana = (root / "deploy" / "monitoring" / part for part in ("prometheus", "grafana"))
 
 
-def fetched(program):
-    """`promtool` or `prometheus`: the one on PATH, or that of Debian's package, unpacked under target/."""
+def fetched(program, package="prometheus"):
+    """A program on PATH, or the one of Debian's package, unpacked under target/."""
     kept = target / program
     found = shutil.which(program) or (kept.exists() and str(kept))
     if found or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
@@ -27,13 +27,13 @@ def fetched(program):
         quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         if os.geteuid() == 0:
             subprocess.run(["apt-get", "update"], **quiet)
-        if subprocess.run(["apt-get", "download", "prometheus"], **quiet).returncode:
+        if subprocess.run(["apt-get", "download", package], **quiet).returncode:
             return None
-        package = next(pathlib.Path(folder).glob("prometheus*.deb"), None)
-        if not package or subprocess.run(["dpkg-deb", "-x", package, folder], **quiet).returncode:
+        file = next(pathlib.Path(folder).glob(f"{package}_*.deb"), None)
+        if not file or subprocess.run(["dpkg-deb", "-x", file, folder], **quiet).returncode:
             return None
-        for both in ("promtool", "prometheus"):
-            shutil.copy(pathlib.Path(folder) / "usr" / "bin" / both, target / both)
+        for each in (pathlib.Path(folder) / "usr" / "bin").iterdir():
+            shutil.copy(each, target / each.name)
     return str(kept)
 
 
@@ -69,6 +69,12 @@ def main():
     unsaid = [alert for alert in alerts if f"`{alert}`" not in operations]
     assert not unsaid, f"docs/operations.md does not list {unsaid}"
 
+    amtool = fetched("amtool", "prometheus-alertmanager")
+    if amtool:
+        run(amtool, "check-config", "../alertmanager/alertmanager.yml")
+    else:
+        print("left out: amtool (apt-get install prometheus-alertmanager)")
+
     tool = fetched("promtool")
     if tool:
         run(tool, "check", "config", "prometheus.yml")
@@ -88,7 +94,7 @@ def main():
         except ImportError:
             print("left out: the YAML files (pip install pyyaml)")
         else:
-            for file in sorted((root / "config_files").glob("**/*.yml")):
+            for file in sorted((root / "deploy" / "monitoring").glob("**/*.yml")):
                 yaml.safe_load(file.read_text())
         print(f"read the dashboard and the names of {len(alerts)} alerts, each of which has a test")
 

@@ -1,4 +1,4 @@
-//! The process put together: build binds and connects, spawn hands the tasks over.
+//! The process: `build` binds and connects, `spawn` starts the tasks.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,31 +7,30 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use shared::admin::{self, AdminServer};
-use shared::credentials::{self, DefaultKeys};
-use shared::ids::Source;
+use shared::credentials::{self, CredentialsError, DefaultKeys, MissingSecret};
+use shared::facts::FactPublisher;
 use shared::lifecycle::{Health, Lifecycle};
 use shared::nats::ConnectError;
 use shared::publish::Publisher;
-use shared::status::Herald;
+use shared::source::Source;
 use shared::topology::Topology;
 
 use crate::config::Settings;
-use crate::limits::Memory;
-use crate::probe::Probe;
 use crate::publish::{Gate, Signals};
-use crate::server::Server;
-use crate::tls::{Tls, TlsError};
+use crate::readiness::ReadinessCheck;
+use crate::server::{Certificate, Server, TlsError};
+use crate::webhook::memory::Memory;
 use crate::webhook::{Webhooks, router};
 
-/// Why the process cannot start. An unreachable NATS is not among the reasons: it is waited for.
+/// Why the process cannot start. An unreachable NATS is not among the reasons: the client keeps trying.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The signing secrets are half set.
-    #[error("{0}")]
-    Secrets(String),
-    /// The teachers' file is broken.
+    #[error(transparent)]
+    Secrets(#[from] MissingSecret),
+    /// The credentials file is broken.
     #[error("the teachers' file is broken: {0}")]
-    Credentials(#[from] credentials::Problem),
+    Credentials(#[from] CredentialsError),
     /// Certificate and key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -48,45 +47,46 @@ pub enum StartError {
 pub struct App {
     server: Server,
     admin: AdminServer,
-    probe: Probe,
+    readiness: ReadinessCheck,
     watcher: credentials::Watcher,
-    herald: Arc<Herald>,
-    /// The herald's own, so that no fact travels in a batch with events.
-    facts: Publisher,
-    tls: Option<Tls>,
+    facts: Arc<FactPublisher>,
+    /// The facts' own, so that none is in a batch with events.
+    fact_publisher: Publisher,
+    tls: Option<Certificate>,
 }
 
 impl App {
-    /// Reads the teachers' file, sets up NATS and binds both addresses.
+    /// Reads the credentials file, sets up NATS and binds both addresses.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn build(settings: &Settings, metrics: PrometheusHandle, health: Health) -> Result<Self, StartError> {
-        let defaults = DefaultKeys::new(&settings.signatures).map_err(StartError::Secrets)?;
+        let defaults = DefaultKeys::new(&settings.signatures)?;
         let (courses, watcher) = credentials::open(&settings.credentials.credentials_file)?;
         warn_of_missing_secrets(&defaults);
-        let tls = Tls::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
+        let tls = Certificate::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
         let client = shared::nats::connect(&settings.nats, "ingress").await?;
         let topology = Topology::new(settings.nats.nats_prefix.as_deref(), settings.streams);
         let signals = Arc::new(Signals::default());
-        let (probe, readiness) = Probe::new(client.clone(), topology.clone(), signals.clone(), courses.clone());
-        let facts = Publisher::new(client.clone());
+        let (readiness, ready) =
+            ReadinessCheck::new(client.clone(), topology.clone(), signals.clone(), courses.clone());
+        let fact_publisher = Publisher::new(client.clone());
         let gate = Gate::new(Publisher::new(client), settings.max_requests, signals);
         let memory = Memory::new(settings.max_body_memory_mib);
         let webhooks = Arc::new(Webhooks::new(gate, topology, defaults, courses, memory));
-        let herald = webhooks.herald();
-        let admin = admin::bind(settings.admin_addr, health, readiness, metrics, crate::description::router()).await?;
+        let facts = webhooks.facts();
+        let admin = admin::bind(settings.admin_addr, health, ready, metrics, crate::openapi::router()).await?;
         let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
         let server = Server::new(listener, router(webhooks), settings.max_connections as usize)
-            .with_tls(tls.as_ref().map(Tls::config));
+            .with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
-        Ok(Self { server, admin, probe, watcher, herald, facts, tls })
+        Ok(Self { server, admin, readiness, watcher, facts, fact_publisher, tls })
     }
 
-    /// Where webhooks are received.
+    /// The bound address of the webhooks.
     ///
     /// # Errors
-    /// When the system does not know.
+    /// That of the system call.
     pub fn addr(&self) -> io::Result<SocketAddr> {
         self.server.addr()
     }
@@ -96,33 +96,31 @@ impl App {
         let (soft, hard) = (life.soft(), life.hard());
         life.spawn("webhooks", self.server.run(soft.clone(), hard));
         life.spawn("admin", self.admin.run(soft.clone()));
-        life.spawn("probe", well(self.probe.run(soft.clone())));
+        life.spawn("readiness", infallible(self.readiness.run(soft.clone())));
         if let Some(tls) = self.tls {
-            life.spawn("certificate", well(tls.watch(soft.clone())));
+            life.spawn("certificate", infallible(tls.watch(soft.clone())));
         }
-        life.spawn("credentials", well(self.watcher.run(soft.clone())));
-        life.spawn("herald", well(async move { self.herald.run(self.facts, soft).await }));
+        life.spawn("credentials", infallible(self.watcher.run(soft.clone())));
+        life.spawn("facts", infallible(async move { self.facts.run(self.fact_publisher, soft).await }));
     }
 }
 
-async fn well(task: impl Future<Output = ()>) -> Result<(), Infallible> {
+async fn infallible(task: impl Future<Output = ()>) -> Result<(), Infallible> {
     task.await;
     Ok(())
 }
 
-/// Says once what will be refused, or accepted unsigned, for lack of a secret.
+/// Logs once what will be refused, or accepted unsigned, for lack of a secret.
 fn warn_of_missing_secrets(defaults: &DefaultKeys) {
     for source in Source::ALL.into_iter().filter(|source| defaults.of(*source).is_none()) {
-        match source {
-            Source::Excel => tracing::warn!(
-                "EXCEL_SECRET is not set: sheets are accepted unsigned, so anybody who knows a project's id can write them"
-            ),
-            Source::Github => {
-                tracing::warn!("GITHUB_SECRET is not set: only teams whose course has a github_secret can send")
-            }
-            Source::Taiga => {
-                tracing::warn!("TAIGA_SECRET is not set: only teams whose course has a taiga_secret can send")
-            }
+        let (title, secret) = (source.description().title, &source.description().secret);
+        if source.description().may_be_unsigned {
+            tracing::warn!(
+                "{} is not set: {title} is accepted unsigned, so anybody who knows a project's id can write for it",
+                secret.variable
+            );
+        } else {
+            tracing::warn!("{} is not set: only teams whose course has a {} can send", secret.variable, secret.field);
         }
     }
 }

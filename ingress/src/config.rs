@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs, TraceArgs};
 
-/// Where operators find this process when nothing else is said (CONTRACT §6).
+/// The default of `ADMIN_ADDR`.
 pub const DEFAULT_ADMIN_ADDR: &str = "127.0.0.1:5080";
 
-/// All settings.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
     /// Address on which webhooks are received; port 0 takes a free one, which is logged.
@@ -27,31 +26,24 @@ pub struct Settings {
     /// How many connections may be open; further ones are answered 503. Keep below the limit of open files.
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "880", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_connections: u32,
-    /// How many webhooks may be on their way into JetStream at once; further ones wait briefly, then get 503.
+    /// How many webhooks may be in flight to JetStream; further ones wait briefly, then get 503.
     #[arg(long, env = "MAX_REQUESTS", default_value = "512", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_requests: u32,
     /// How many MiB all bodies together may take; further ones wait briefly, then get 503.
     #[arg(long, env = "MAX_BODY_MEMORY_MIB", default_value = "128", value_parser = clap::value_parser!(u32).range(64..=65_536))]
     pub max_body_memory_mib: u32,
-    /// How to reach NATS.
     #[command(flatten)]
     pub nats: NatsArgs,
-    /// Limits of the streams.
     #[command(flatten)]
     pub streams: StreamArgs,
-    /// The senders' secrets.
     #[command(flatten)]
     pub signatures: SignatureArgs,
-    /// The teachers' file.
     #[command(flatten)]
     pub credentials: CredentialsArgs,
-    /// How the process speaks.
     #[command(flatten)]
     pub logs: LogArgs,
-    /// Where traces go.
     #[command(flatten)]
     pub traces: TraceArgs,
-    /// How the process stops.
     #[command(flatten)]
     pub shutdown: ShutdownArgs,
 }

@@ -4,28 +4,17 @@
 //! MongoDB, and the sender's bytes are never changed.
 
 // The process.
+pub mod cli;
 pub mod app;
-pub mod commands;
 pub mod config;
 
-// Connections and what they may cost.
-pub mod limits;
-pub mod pulse;
+// The path of a request.
 pub mod server;
-pub mod tls;
-
-// One request, in the order in which it is checked.
 pub mod webhook;
-pub mod framing;
-pub mod target;
-pub mod body;
-pub mod signature;
-pub mod inspect;
-pub mod form;
 pub mod publish;
+pub mod limits;
 
-// What is told to senders and to operators.
-pub mod error;
-pub mod description;
-pub mod meters;
-pub mod probe;
+// For operators.
+pub mod metrics;
+pub mod readiness;
+pub mod openapi;

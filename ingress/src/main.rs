@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use ingress::commands::{Cli, Command, completions, config_check, healthcheck, run};
+use clap::CommandFactory as _;
+use ingress::cli::{Cli, Command, completions, config_check, healthcheck, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,6 +15,6 @@ fn main() -> ExitCode {
         Some(Command::Run(settings)) => run::run(&settings),
         Some(Command::Healthcheck(options)) => healthcheck::run(&options),
         Some(Command::Config(config_check::Config::Check(options))) => config_check::run(options),
-        Some(Command::Completions(options)) => completions::run(&options),
+        Some(Command::Completions(options)) => completions::run(&options, Cli::command()),
     }
 }

@@ -1,26 +1,25 @@
-//! Into JetStream, within the deadline.
+//! Publishes into JetStream, within the deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use shared::publish::{Outgoing, PublishError, Published, Publisher};
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::error::Refusal;
-use crate::limits::CROWD_PATIENCE;
+use crate::limits::BACKPRESSURE_TIMEOUT;
 
-/// How long until a message is tried again whose stream is missing? It is being created meanwhile.
-const NO_STREAM_PAUSE: Duration = Duration::from_millis(250);
+/// Interval of retries while the stream is missing; meanwhile it is being created.
+const NO_STREAM_RETRY: Duration = Duration::from_millis(250);
 
-/// How often is an outage told in the log?
-const TELL_EVERY: Duration = Duration::from_secs(30);
+/// How often an outage is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Whatever makes a message durable: [`Publisher`], or a test's double.
+/// Makes a message durable: [`Publisher`], or a test's double.
 pub trait Publish: Send + Sync + 'static {
-    /// Returns when the message is stored, or is known or feared not to be.
+    /// Returns when the message is stored, refused, or not acknowledged in time.
     fn publish(&self, message: Outgoing) -> impl Future<Output = Result<Published, PublishError>> + Send;
 }
 
@@ -30,10 +29,19 @@ impl Publish for Publisher {
     }
 }
 
-/// What the readiness probe is told about real messages, and the other way round.
+/// Why a message is not known to be stored; the log says more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStored {
+    /// No slot was free in time.
+    Overloaded,
+    /// JetStream is down, full or slow.
+    Unavailable,
+}
+
+/// What publishing and the readiness check report to each other.
 #[derive(Debug, Default)]
 pub struct Signals {
-    /// Wakes the probe, which creates missing streams.
+    /// Wakes the readiness check, which creates missing streams.
     pub stream_missing: Notify,
     last_stored: AtomicI64,
     last_failed: AtomicI64,
@@ -57,57 +65,57 @@ impl Signals {
     }
 }
 
-/// The way into JetStream: bounded in number, in time and in log lines.
+/// Publishes with bounds: messages in flight, time, log lines.
 #[derive(Debug)]
 pub struct Gate<P> {
     publisher: P,
     slots: Semaphore,
     signals: Arc<Signals>,
-    told: Throttle,
+    outages: Throttle,
 }
 
 impl<P: Publish> Gate<P> {
     /// A gate for `slots` messages at once.
     #[must_use]
     pub fn new(publisher: P, slots: u32, signals: Arc<Signals>) -> Self {
-        Self { publisher, slots: Semaphore::new(slots as usize), signals, told: Throttle::new(TELL_EVERY) }
+        Self { publisher, slots: Semaphore::new(slots as usize), signals, outages: Throttle::new(LOG_INTERVAL) }
     }
 
     /// Publishes one message by `deadline`: waiting for a slot, sending and the acknowledgement all count.
     ///
     /// # Errors
-    /// [`Refusal::Crowded`] without a slot, [`Refusal::Unavailable`] for everything else.
-    pub async fn pass(&self, message: Outgoing, deadline: Instant) -> Result<Published, Refusal> {
-        let patience = deadline.min(Instant::now() + CROWD_PATIENCE);
-        let Ok(Ok(_slot)) = timeout_at(patience, self.slots.acquire()).await else {
-            return Err(Refusal::Crowded);
+    /// See [`NotStored`].
+    pub async fn pass(&self, message: Outgoing, deadline: Instant) -> Result<Published, NotStored> {
+        let slot_deadline = deadline.min(Instant::now() + BACKPRESSURE_TIMEOUT);
+        let Ok(Ok(_slot)) = timeout_at(slot_deadline, self.slots.acquire()).await else {
+            return Err(NotStored::Overloaded);
         };
         let result = timeout_at(deadline, self.publish(message)).await.unwrap_or(Err(PublishError::Timeout));
         match result {
             Ok(published) => {
                 self.signals.stored();
-                if self.told.reset() {
+                if self.outages.reset() {
                     tracing::info!("webhooks are being stored again");
                 }
                 Ok(published)
             }
             Err(error) => {
                 self.signals.failed();
-                if let Some(more) = self.told.open() {
+                if let Some(more) = self.outages.open() {
                     tracing::warn!(%error, more, "webhooks cannot be stored and are answered 503; see /readyz");
                 }
-                Err(Refusal::Unavailable)
+                Err(NotStored::Unavailable)
             }
         }
     }
 
-    /// Providers do not send again by themselves, so a missing stream is waited for.
+    /// Providers do not redeliver by themselves, so a missing stream is retried until the deadline.
     async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
         loop {
             match self.publisher.publish(message.clone()).await {
                 Err(PublishError::NoStream) => {
                     self.signals.stream_missing.notify_one();
-                    sleep(NO_STREAM_PAUSE).await;
+                    sleep(NO_STREAM_RETRY).await;
                 }
                 result => return result,
             }
@@ -146,14 +154,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_missing_stream_is_waited_for_and_any_other_failure_is_told_at_once() {
+    async fn a_missing_stream_is_retried_and_any_other_error_is_final() {
         let start = Instant::now();
         let gate_ = gate(3, PublishError::NoStream);
         assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Ok(Published::Stored));
-        assert_eq!(start.elapsed(), 3 * NO_STREAM_PAUSE);
+        assert_eq!(start.elapsed(), 3 * NO_STREAM_RETRY);
         let refused = PublishError::Refused { code: 10077, description: "maximum bytes exceeded".into() };
         let gate_ = gate(1, refused);
-        assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Err(Refusal::Unavailable));
+        assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
         assert!(gate_.signals.failing_since(Duration::from_secs(10)));
     }
 
@@ -168,7 +176,7 @@ mod tests {
             (answer, start.elapsed())
         };
         let (first, second) = futures::future::join(first, waited).await;
-        assert_eq!((first, start.elapsed()), (Err(Refusal::Unavailable), PUBLISH_DEADLINE));
-        assert_eq!(second, (Err(Refusal::Crowded), CROWD_PATIENCE));
+        assert_eq!((first, start.elapsed()), (Err(NotStored::Unavailable), PUBLISH_DEADLINE));
+        assert_eq!(second, (Err(NotStored::Overloaded), BACKPRESSURE_TIMEOUT));
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Health;
 
-/// Whether the process can do its work, and what it knows about that.
+/// Whether the process can do its work.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     /// Empty when ready. Each entry says what is wrong, with what, and what to do.
@@ -63,7 +63,7 @@ pub async fn bind(
     metrics: PrometheusHandle,
     more: Router,
 ) -> Result<AdminServer, std::io::Error> {
-    let listener = crate::admin::listen(addr, "ADMIN_ADDR").await?;
+    let listener = listen(addr, "ADMIN_ADDR").await?;
     tracing::info!(listen.role = "admin", listen.addr = %listener.local_addr()?, "listening");
     let router = Router::new()
         .route("/healthz", get(healthz))

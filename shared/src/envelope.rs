@@ -30,15 +30,16 @@ use std::io::Read as _;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use crate::ids::{InvalidName, Project, QualityModel, Source};
+use crate::ids::{InvalidName, Project, QualityModel};
+use crate::source::Source;
 
-/// How large a payload may be before it travels compressed (CONTRACT §2).
+/// A larger payload travels compressed, in bytes.
 pub const COMPRESS_OVER: usize = 256 * 1024;
 
-/// How large a payload may be at all: GitHub's own cap (CONTRACT §1).
+/// The largest payload of any source, in bytes; a body may be limited further (see [`Source::description`]).
 pub const MAX_PAYLOAD: usize = 25 * 1024 * 1024;
 
-/// Which version of this format is written. A reader refuses others, so that none is misread.
+/// The version that is written. A reader refuses others, so that none is misread.
 const VERSION: &str = "1";
 
 /// Header names. `traceparent` is the W3C's, `Content-Encoding` is HTTP's, the rest are ours.
@@ -74,15 +75,15 @@ pub mod header {
 /// One webhook delivery: what the headers say, and the sender's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// Who sent it.
+    /// The sender's kind.
     pub source: Source,
-    /// Whose it is.
+    /// The project that it belongs to.
     pub project: Project,
     /// The kind of event, as in the subject: `push`, `userstory`, …
     pub event: String,
-    /// Identity of the delivery (CONTRACT §1): the same for a redelivery or a resend.
+    /// Identity of the delivery: the same for a redelivery or a resend.
     pub delivery: String,
-    /// The quality model LD Eval is told.
+    /// The quality model of the URL, which LD Eval is notified with.
     pub quality_model: Option<QualityModel>,
     /// When ingress had the whole request, in milliseconds since 1970.
     pub received_at: i64,
@@ -90,7 +91,7 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// The first stream sequence, on a message that was sent again.
     pub origin_sequence: Option<u64>,
-    /// Nobody sent it: `worker backfill` made it of what the provider's API says.
+    /// No webhook: `worker backfill` made it of what the provider's API says.
     pub backfill: bool,
     /// The JSON exactly as it was signed, never compressed here.
     pub payload: Bytes,

@@ -112,7 +112,7 @@ fn a_header_that_every_envelope_has_must_be_there() {
         let error = decode_with(name, None).unwrap_err();
         assert!(matches!(error, DecodeError::Missing(missing) if missing == name), "{name}: {error}");
     }
-    // The server may have dropped it, and nobody needs it any more.
+    // The server may drop it, and no reader needs it.
     assert_eq!(decode_with(header::MSG_ID, None).unwrap(), example());
 }
 

@@ -6,56 +6,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Who sent a webhook. Closed: a new source is a new endpoint of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// A GitHub repository or organisation hook.
-    Github,
-    /// A Taiga project's webhook.
-    Taiga,
-    /// The Google Sheets add-on; `excel` is its historical name in every path and collection.
-    Excel,
-}
-
-impl Source {
-    /// All of them, in the order in which documents and tables list them.
-    pub const ALL: [Self; 3] = [Self::Github, Self::Taiga, Self::Excel];
-
-    /// The word used in paths, subjects, collections, headers and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-            Self::Taiga => "taiga",
-            Self::Excel => "excel",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Source {
-    type Err = InvalidName;
-
-    fn from_str(s: &str) -> Result<Self, InvalidName> {
-        Self::ALL
-            .into_iter()
-            .find(|source| source.as_str() == s)
-            .ok_or(InvalidName { what: "source", allowed: "github, taiga or excel" })
-    }
-}
-
 /// A name outside its alphabet. The text says what is allowed and never repeats the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {allowed}")]
 pub struct InvalidName {
     what: &'static str,
     allowed: &'static str,
+}
+
+impl InvalidName {
+    pub(crate) const fn new(what: &'static str, allowed: &'static str) -> Self {
+        Self { what, allowed }
+    }
 }
 
 /// What a project id and a quality model may be made of: safe in a subject, a collection and a file name.

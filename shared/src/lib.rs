@@ -1,22 +1,37 @@
 //! The vocabulary that ingress and worker share: what an event is called, how it travels, how a
-//! process is configured, watched and stopped.
+//! process is configured, observed and stopped.
 //!
 //! The arrow points one way: `ingress → shared ← worker`. Nothing here knows about webhooks' HTTP
-//! answers or about MongoDB.
+//! answers or about MongoDB. Within the crate, a module imports only modules above it in this list.
 
+#![warn(missing_docs)]
+
+// Leaves.
 pub mod ids;
 pub mod time;
+pub mod hash;
+pub mod secret;
+pub mod redact;
+pub mod throttle;
+pub mod retry;
+pub mod source;
+
+// A process.
+pub mod config;
+pub mod telemetry;
+#[cfg(feature = "trace")]
+pub mod trace;
+pub mod lifecycle;
+pub mod admin;
+pub mod healthcheck;
+
+// The queue.
 pub mod envelope;
 pub mod topology;
 pub mod nats;
 pub mod publish;
-pub mod config;
+pub mod facts;
+
+// Files that people edit.
 pub mod credentials;
-pub mod retry;
-pub mod healthcheck;
-pub mod lifecycle;
-pub mod admin;
-pub mod status;
-pub mod telemetry;
-pub mod trace;
-pub mod report;
+pub mod config_report;

@@ -1,5 +1,5 @@
-//! How a process lives: named tasks that must not die, a soft stop that finishes what is in flight, a
-//! hard stop when that takes too long.
+//! Named tasks that must not end, a soft stop that finishes what is in flight, and a hard stop when that takes too
+//! long.
 //!
 //! `SIGTERM` or `SIGINT` is the soft stop; a second one, or the end of the grace time, is the hard one.
 //! A task that ends before the soft stop is a failure: the process stops with exit code 1, and until it
@@ -15,10 +15,10 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// After the hard stop, how long tasks may take to notice it before they are dropped. Part of the grace
-/// time (of a short one: half of it), at the end of which whoever runs us may send `SIGKILL`.
+/// time (of a short one: half of it), after which an orchestrator may send `SIGKILL`.
 const HARD_GRACE: Duration = Duration::from_secs(2);
 
-/// Whether a task of the process has died; shared with the admin server.
+/// Whether a task of the process has ended; shared with the admin server.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Option<String>>>);
 
@@ -34,14 +34,9 @@ impl Health {
     }
 }
 
-/// Asks the kernel not to back the heap with pages of 2 MiB: measured with large batches, they cost the worker 30 MB
-/// and make nothing faster. A kernel that refuses leaves things as they are.
-fn keep_pages_small() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
-        tracing::debug!(%error, "the kernel keeps large pages on; the process takes more memory");
-    }
-}
+/// A task's error, which is only logged.
+type TaskError = Box<dyn Display + Send>;
+type TaskResult = Result<(), TaskError>;
 
 /// The tasks of one process and its two stop signals.
 #[derive(Debug)]
@@ -51,19 +46,18 @@ pub struct Lifecycle {
     grace: Duration,
     stop: StopSignals,
     health: Health,
-    tasks: JoinSet<Result<(), String>>,
+    tasks: JoinSet<TaskResult>,
     names: Vec<(Id, &'static str)>,
 }
 
 impl Lifecycle {
     /// A process that gives its tasks `grace` to stop. From now on signals do not end it by themselves;
-    /// one that comes before [`run`](Self::run) is not forgotten.
+    /// one that comes before [`run`](Self::run) counts.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
-        keep_pages_small();
         Self {
             soft: CancellationToken::new(),
             hard: CancellationToken::new(),
@@ -99,13 +93,13 @@ impl Lifecycle {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display + Send + 'static,
     {
-        let handle = self.tasks.spawn(async move { task.await.map_err(|error| error.to_string()) });
+        let handle = self.tasks.spawn(async move { task.await.map_err(|error| Box::new(error) as TaskError) });
         self.names.push((handle.id(), name));
     }
 
-    /// Runs until a signal or a dead task, then stops everything.
+    /// Runs until a signal or until a task ends, then stops everything.
     ///
-    /// Exit code 0 after a signal when every task ended in time and well, 1 otherwise.
+    /// Exit code 0 after a signal when every task ended in time and without an error, 1 otherwise.
     pub async fn run(self) -> ExitCode {
         let Self { soft, hard, grace, mut stop, health, mut tasks, names } = self;
         let name = |id: Id| names.iter().find(|(known, _)| *known == id).map_or("?", |(_, name)| name);
@@ -114,12 +108,12 @@ impl Lifecycle {
             () = soft.cancelled() => false,
             ended = tasks.join_next_with_id() => {
                 let why = match ended {
-                    Some(Ok((id, Ok(())))) => format!("task {} ended although nothing asked it to", name(id)),
+                    Some(Ok((id, Ok(())))) => format!("task {} ended without a stop", name(id)),
                     Some(Ok((id, Err(error)))) => format!("task {} failed: {error}", name(id)),
                     Some(Err(error)) => format!("task {} panicked", name(error.id())),
                     None => "the process has no tasks".to_owned(),
                 };
-                tracing::error!(reason = %why, "stopping: a task of this process has died, restart it");
+                tracing::error!(reason = %why, "stopping: a task of this process has ended, restart it");
                 health.fail(why);
                 true
             }
@@ -127,12 +121,12 @@ impl Lifecycle {
         soft.cancel();
         let hard_grace = HARD_GRACE.min(grace / 2);
         let in_time = tokio::select! {
-            well = join_all(&mut tasks) => Some(well),
+            all_ok = join_all(&mut tasks) => Some(all_ok),
             () = tokio::time::sleep(grace.saturating_sub(hard_grace)) => None,
             () = stop.next() => None,
         };
         match in_time {
-            Some(well) => failed |= !well,
+            Some(all_ok) => failed |= !all_ok,
             None => {
                 tracing::warn!(grace_s = grace.as_secs(), "stopping hard: handing back what is still in flight");
                 hard.cancel();
@@ -143,23 +137,23 @@ impl Lifecycle {
     }
 }
 
-/// Waits for every task; whether all ended well.
-async fn join_all(tasks: &mut JoinSet<Result<(), String>>) -> bool {
-    let mut well = true;
+/// Waits for every task; whether all ended without an error.
+async fn join_all(tasks: &mut JoinSet<TaskResult>) -> bool {
+    let mut all_ok = true;
     while let Some(ended) = tasks.join_next().await {
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(%error, "a task failed while stopping");
-                well = false;
+                all_ok = false;
             }
             Err(error) => {
-                tracing::error!(%error, "a task died while stopping");
-                well = false;
+                tracing::error!(%error, "a task panicked while stopping");
+                all_ok = false;
             }
         }
     }
-    well
+    all_ok
 }
 
 /// SIGTERM and SIGINT, kept until they are asked for.
@@ -213,7 +207,7 @@ mod tests {
         life.spawn("flight", async move {
             soft.cancelled().await;
             tokio::task::yield_now().await;
-            done.send(()).map_err(|()| "nobody waits")
+            done.send(()).map_err(|()| "the receiver is gone")
         });
         stop.cancel();
         assert_eq!(format!("{:?}", life.run().await), format!("{:?}", ExitCode::SUCCESS));

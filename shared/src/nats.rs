@@ -1,4 +1,4 @@
-//! The connection to NATS: made at once or later, kept for ever, quiet about outages.
+//! The connection to NATS: made at once or later, renewed without end, throttled in its log lines.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 
 use crate::config::NatsArgs;
 use crate::retry::Policy;
-use crate::telemetry::Throttle;
+use crate::throttle::Throttle;
 
 /// Reconnects are spread so that a restarted server is not hit by every process in the same instant.
 const RECONNECT: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(2));
 
-/// How often it is told that no server can be reached.
-const TELL_EVERY: Duration = Duration::from_secs(30);
+/// How often an outage is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why no client could be made. An unreachable server is not among the reasons: the client keeps trying.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// `NATS_URL` cannot be read.
     #[error("NATS_URL is not a list of nats:// or tls:// addresses: {0}")]
-    Url(String),
+    Url(#[from] UrlError),
     /// `NATS_CREDS` cannot be read.
     #[error("NATS_CREDS: cannot read {path}: {error}")]
     Creds {
@@ -37,12 +37,12 @@ pub enum ConnectError {
     /// The client refused its options.
     #[error("cannot set up the NATS client: {0}")]
     Setup(#[from] async_nats::ConnectError),
-    /// A server is there, and does not let us in.
+    /// A server answers, and refuses the login.
     #[error(
         "NATS does not let us in ({0}): check user and password in NATS_URL (or NATS_CREDS), as nats-server has them"
     )]
     Refused(String),
-    /// No server is there, or none that we understand.
+    /// No server answers.
     #[error("NATS does not answer ({0}): check NATS_URL, and that nats-server is up")]
     Away(String),
 }
@@ -58,10 +58,10 @@ pub async fn connect(args: &NatsArgs, name: &str) -> Result<Client, ConnectError
     Ok(options.retry_on_initial_connect().connect(addrs).await?)
 }
 
-/// Connects as [`connect`] does, but says at once when that is not possible now: for a person who waits.
+/// Connects as [`connect`] does, but fails when no server answers now: for commands.
 ///
 /// # Errors
-/// When no server of the list lets us in, and when the settings cannot work; see [`ConnectError`].
+/// When no server of the list takes the connection, and when the settings cannot work; see [`ConnectError`].
 pub async fn connect_now(args: &NatsArgs, name: &str) -> Result<Client, ConnectError> {
     let (addrs, options) = options(args, name).await?;
     options.connect(addrs).await.map_err(|error| match error.kind() {
@@ -74,7 +74,7 @@ pub async fn connect_now(args: &NatsArgs, name: &str) -> Result<Client, ConnectE
 
 /// What `connect` and `connect_now` have in common.
 async fn options(args: &NatsArgs, name: &str) -> Result<(Vec<ServerAddr>, ConnectOptions), ConnectError> {
-    let (addrs, login) = addresses(&args.nats_url).map_err(ConnectError::Url)?;
+    let (addrs, login) = addresses(&args.nats_url)?;
     let mut options = ConnectOptions::new()
         .name(name)
         .custom_inbox_prefix(inbox(name))
@@ -85,7 +85,7 @@ async fn options(args: &NatsArgs, name: &str) -> Result<(Vec<ServerAddr>, Connec
         .request_timeout(Some(Duration::from_secs(5)))
         .reconnect_delay_callback(|attempt| RECONNECT.delay_for(u32::try_from(attempt).unwrap_or(u32::MAX)))
         .event_callback({
-            let failing = Arc::new(Throttle::new(TELL_EVERY));
+            let failing = Arc::new(Throttle::new(LOG_INTERVAL));
             move |event| log_event(failing.clone(), event)
         });
     options = match login {
@@ -108,7 +108,7 @@ async fn options(args: &NatsArgs, name: &str) -> Result<(Vec<ServerAddr>, Connec
     Ok((addrs, options))
 }
 
-/// Who we say we are.
+/// User and password, or a token.
 #[derive(PartialEq, Eq)]
 enum Login {
     Password { user: String, password: String },
@@ -120,17 +120,17 @@ enum Login {
 ///
 /// # Errors
 /// Says what cannot be read; never repeats a password.
-fn addresses(urls: &str) -> Result<(Vec<ServerAddr>, Option<Login>), String> {
+fn addresses(urls: &str) -> Result<(Vec<ServerAddr>, Option<Login>), UrlError> {
     let mut addrs = Vec::new();
     let mut login = None;
     for (at, url) in urls.split(',').map(str::trim).enumerate() {
         let (scheme, rest) = url.split_once("://").map_or(("nats", url), |(scheme, rest)| (scheme, rest));
         let (named, host) = rest.rsplit_once('@').map_or((None, rest), |(named, host)| (Some(named), host));
         if host.is_empty() {
-            return Err(format!("address {} names no host", at + 1));
+            return Err(UrlError::NoHost(at + 1));
         }
         let addr = format!("{scheme}://{host}").parse::<ServerAddr>();
-        addrs.push(addr.map_err(|error| format!("address {}: {error}", at + 1))?);
+        addrs.push(addr.map_err(|error| UrlError::Address { number: at + 1, error: error.to_string() })?);
         let Some(named) = named else { continue };
         let this = match named.split_once(':') {
             Some((user, password)) => Login::Password { user: decode(user)?, password: decode(password)? },
@@ -138,7 +138,7 @@ fn addresses(urls: &str) -> Result<(Vec<ServerAddr>, Option<Login>), String> {
         };
         match &login {
             Some(other) if *other != this => {
-                return Err(format!("address {} names another user or password than one before it", at + 1));
+                return Err(UrlError::OtherLogin(at + 1));
             }
             _ => login = Some(this),
         }
@@ -146,21 +146,43 @@ fn addresses(urls: &str) -> Result<(Vec<ServerAddr>, Option<Login>), String> {
     Ok((addrs, login))
 }
 
-fn decode(text: &str) -> Result<String, String> {
+fn decode(text: &str) -> Result<String, UrlError> {
     let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| "its user or password is not UTF-8 when percent-decoded".to_owned())
+    decoded.map(Into::into).map_err(|_| UrlError::LoginNotUtf8)
 }
 
-/// Looks whether `NATS_URL` can be read, without connecting.
+/// What is wrong with `NATS_URL`. Never repeats a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Nothing where the host should be.
+    #[error("address {0} names no host")]
+    NoHost(usize),
+    /// The client cannot read it.
+    #[error("address {number}: {error}")]
+    Address {
+        /// Which address of the list, from 1.
+        number: usize,
+        /// What the client says.
+        error: String,
+    },
+    /// All servers get the same login.
+    #[error("address {0} names another user or password than one before it")]
+    OtherLogin(usize),
+    /// A user or password is no text.
+    #[error("its user or password is not UTF-8 when percent-decoded")]
+    LoginNotUtf8,
+}
+
+/// Checks that `NATS_URL` can be read, without connecting.
 ///
 /// # Errors
 /// Says what cannot be read; never repeats a password.
-pub fn check_url(urls: &str) -> Result<(), String> {
+pub fn check_url(urls: &str) -> Result<(), UrlError> {
     addresses(urls).map(drop)
 }
 
-/// Where answers come to: apart for ingress and worker, so that the server can keep either from reading what is
-/// delivered to the other. Both are below the usual `_INBOX.>`.
+/// Prefix of the subjects for replies: one each for ingress and worker, so that the server's permissions can keep
+/// either from reading the other's. Both are below the usual `_INBOX.>`.
 fn inbox(name: &str) -> &'static str {
     if name.starts_with("ingress") { "_INBOX.ingress" } else { "_INBOX.worker" }
 }
@@ -199,10 +221,10 @@ async fn log_event(failing: Arc<Throttle>, event: Event) {
 mod tests {
     use super::*;
 
-    /// Hosts with ports, and who logs in with what.
+    /// Hosts with ports, and the login.
     type Read = (Vec<String>, Option<(String, String)>);
 
-    fn read(urls: &str) -> Result<Read, String> {
+    fn read(urls: &str) -> Result<Read, UrlError> {
         addresses(urls).map(|(addrs, login)| {
             let login = login.map(|login| match login {
                 Login::Password { user, password } => (user, password),
@@ -224,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_address_is_told_without_its_password() {
+    fn what_is_wrong_with_an_address_is_said_without_its_password() {
         for urls in ["nats://u:hush@a,nats://u:hush2@b", "http://u:hush@a", "nats://u:hush@", "nats://u:%ffhush@a", ""]
         {
-            let error = read(urls).expect_err(urls);
+            let error = read(urls).expect_err(urls).to_string();
             assert!(!error.contains("hush"), "{error}");
         }
     }

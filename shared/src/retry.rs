@@ -1,4 +1,4 @@
-//! How long to wait before trying again. The only module that knows the `backoff` crate (its advisory
+//! Backoff: how long to wait before a retry. The only module that knows the `backoff` crate (its advisory
 //! says unmaintained; the reason it stays is in `deny.toml`).
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use backoff::backoff::Backoff as _;
 
 /// A checked retry policy: growing delays with jitter, without an end.
 ///
-/// Whoever retries decides when to stop; an outage of a dependency has no number of attempts.
+/// The caller decides when to stop; an outage of a dependency has no number of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     first: Duration,
@@ -17,7 +17,7 @@ pub struct Policy {
 
 impl Policy {
     /// A policy whose delays start around `first`, double, and stay around `most`; each is spread by ±50 %
-    /// so that several processes do not knock at the same instant.
+    /// so that several processes do not retry at the same instant.
     #[must_use]
     pub const fn new(first: Duration, most: Duration) -> Self {
         Self { first, most }

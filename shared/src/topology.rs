@@ -1,20 +1,20 @@
-//! Streams, subjects and consumers: the only file that knows their names and limits (CONTRACT §2).
+//! Streams, subjects and consumers: the only file that knows their names and limits.
 //!
 //! | stream | subjects | holds |
 //! |---|---|---|
 //! | `LD_EVENTS` | `ld.events.<source>.<prj>.<event>` | webhooks as they came, for replay |
-//! | `LD_NOTIFY` | `ld.notify.<prj>.<key>` | what LD Eval has still to be told, one message a key |
-//! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups still to be made, one message a key |
+//! | `LD_NOTIFY` | `ld.notify.<prj>.<key>` | notifications that LD Eval has not accepted yet, one message a key |
+//! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups that have not been made yet, one message a key |
 //! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | what could not be processed |
-//! | `LD_PROBE` | `ld.probe.<who>` | the last readiness probe of each process |
-//! | `LD_STATUS` | `ld.status.<…>` | for the status page, the newest fact a subject ([`crate::status`]) |
+//! | `LD_PROBE` | `ld.probe.<process>` | the last readiness check of each process |
+//! | `LD_STATUS` | `ld.status.<…>` | for the status page, the newest fact a subject (see `facts`) |
 //!
 //! With `NATS_PREFIX=staging` every stream is `staging_LD_…` and every subject `staging.ld.…`, so that
 //! several installations (or tests) share a server.
 //!
 //! **No acknowledged event is dropped to make room.** `LD_EVENTS` refuses new messages at its ceiling
 //! instead of discarding old ones; the worker makes room by removing the oldest events that are already
-//! processed. So a full stream means a backlog that nobody works off, and ingress answers 503.
+//! processed. The stream fills up only while no worker is processing it; then ingress answers 503.
 
 use std::time::Duration;
 
@@ -24,20 +24,22 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{Context, ErrorCode};
 
 use crate::config::StreamArgs;
-use crate::ids::{Project, Source};
+use crate::ids::Project;
+use crate::source::Source;
 
-/// How long the server remembers a `Nats-Msg-Id` (CONTRACT §2).
+/// How long the server remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 
-/// How long a message may be in flight without a sign of life before another worker gets it.
+/// How long a message may be in flight, without an acknowledgement or a sign of progress, before it is redelivered.
 pub const ACK_WAIT: Duration = Duration::from_secs(20);
 
 /// What stands in a dead letter's subject for a source or project that its headers do not name.
 pub const UNKNOWN: &str = "unknown";
-/// How much the facts for the status page may take; each is some 200 bytes.
+
+/// Ceiling of the facts for the status page; each has some 200 bytes.
 const STATUS_MAX_BYTES: i64 = 8 * 1024 * 1024;
 
-/// How long such a fact is of interest.
+/// How long such a fact is kept.
 const STATUS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How many messages all workers together may have in flight.
@@ -48,13 +50,13 @@ const MAX_ACK_PENDING: i64 = 50_000;
 pub enum StreamName {
     /// Webhooks as they came.
     Events,
-    /// What LD Eval has still to be told.
+    /// Notifications that LD Eval has not accepted yet.
     Notify,
-    /// Look-ups still to be made.
+    /// Look-ups that have not been made yet.
     Enrich,
     /// What could not be processed.
     Dead,
-    /// Readiness probes.
+    /// Readiness checks.
     Probe,
     /// Facts for the status page.
     Status,
@@ -123,7 +125,7 @@ impl Topology {
         self.prefix.as_ref().map_or_else(|| root.to_owned(), |prefix| format!("{prefix}.{root}"))
     }
 
-    /// Where a webhook is published.
+    /// The subject of a webhook.
     #[must_use]
     pub fn event_subject(&self, source: Source, project: &Project, event: &str) -> String {
         format!("{}.{source}.{project}.{event}", self.root(StreamName::Events))
@@ -137,7 +139,7 @@ impl Topology {
         format!("{}.{source}.{project}.{}", self.root(StreamName::Events), event.unwrap_or("*"))
     }
 
-    /// Where a notification waits; `key` is a hash of what makes two notifications the same.
+    /// The subject of a notification; `key` is a hash of what makes two notifications the same.
     #[must_use]
     pub fn notify_subject(&self, project: &Project, key: &str) -> String {
         format!("{}.{project}.{key}", self.root(StreamName::Notify))
@@ -149,7 +151,7 @@ impl Topology {
         format!("{}.{project}.*", self.root(StreamName::Notify))
     }
 
-    /// Where a look-up waits; `key` is a hash of what makes two look-ups the same.
+    /// The subject of a look-up; `key` is a hash of what makes two look-ups the same.
     #[must_use]
     pub fn enrich_subject(&self, source: Source, project: &Project, key: &str) -> String {
         format!("{}.{source}.{project}.{key}", self.root(StreamName::Enrich))
@@ -167,7 +169,7 @@ impl Topology {
         format!("{}.>", self.root(stream))
     }
 
-    /// Where a dead letter is kept.
+    /// The subject of a dead letter.
     #[must_use]
     pub fn dead_subject(&self, reason: &str, source: &str, project: &str) -> String {
         format!("{}.{reason}.{source}.{project}", self.root(StreamName::Dead))
@@ -180,19 +182,19 @@ impl Topology {
         format!("{}.{reason}.*.{project}", self.root(StreamName::Dead))
     }
 
-    /// The subjects of dead letters that do not say whose they are: notifications, and what ingress did not write.
+    /// The subjects of dead letters without a project: notifications, and messages that ingress did not write.
     #[must_use]
     pub fn dead_filter_unknown(&self) -> String {
         format!("{}.*.*.{UNKNOWN}", self.root(StreamName::Dead))
     }
 
-    /// Where a process proves that it can publish.
+    /// The subject on which a process proves that it can publish.
     #[must_use]
-    pub fn probe_subject(&self, who: &str) -> String {
-        format!("{}.{who}", self.root(StreamName::Probe))
+    pub fn probe_subject(&self, process: &str) -> String {
+        format!("{}.{process}", self.root(StreamName::Probe))
     }
 
-    /// Where it is told that a webhook was refused; without a project, of one that nobody here knows.
+    /// The fact that a webhook was refused; without a project, of one that is not known here.
     #[must_use]
     pub fn refused_subject(&self, source: Source, project: Option<&Project>) -> String {
         let root = self.root(StreamName::Status);
@@ -202,19 +204,19 @@ impl Topology {
         }
     }
 
-    /// Where it is told what was refused of a project, whatever its source.
+    /// The facts that webhooks of a project were refused, of any source.
     #[must_use]
     pub fn refused_filter(&self, project: &Project) -> String {
         format!("{}.refused.*.{project}", self.root(StreamName::Status))
     }
 
-    /// Where it is told that LD Eval took (or did not take) a notification.
+    /// The fact that LD Eval accepted (or did not accept) a notification.
     #[must_use]
-    pub fn told_subject(&self, taken: bool) -> String {
-        format!("{}.{}", self.root(StreamName::Status), if taken { "told" } else { "untold" })
+    pub fn notification_subject(&self, accepted: bool) -> String {
+        format!("{}.{}", self.root(StreamName::Status), if accepted { "told" } else { "untold" })
     }
 
-    /// Where it is told what is left of a token; `id` is a hash of it.
+    /// The fact how much of a token's rate limit is left; `id` is a hash of the token.
     #[must_use]
     pub fn token_subject(&self, provider: &str, id: &str) -> String {
         format!("{}.token.{provider}.{id}", self.root(StreamName::Status))
@@ -244,14 +246,14 @@ impl Topology {
         format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name, consumer.name)
     }
 
-    /// What a subject says after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.
+    /// The tokens of a subject after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.
     #[must_use]
     pub fn words<'s>(&self, stream: StreamName, subject: &'s str) -> Vec<&'s str> {
         let rest = subject.strip_prefix(&self.root(stream)).and_then(|rest| rest.strip_prefix('.'));
         rest.map_or_else(Vec::new, |rest| rest.split('.').collect())
     }
 
-    /// What each stream must be like.
+    /// The configuration that a stream must have.
     fn config(&self, stream: StreamName, atomic: bool) -> Config {
         let base = Config {
             name: self.stream(stream),
@@ -278,7 +280,7 @@ impl Topology {
             },
             // One message a subject, and the older one goes: a newer notification replaces an unsent one.
             StreamName::Notify | StreamName::Enrich => Config {
-                description: Some("Work still to be done, one message a key".into()),
+                description: Some("Work that has not been done yet, one message a key".into()),
                 retention: RetentionPolicy::WorkQueue,
                 max_messages_per_subject: 1,
                 discard: DiscardPolicy::Old,
@@ -288,13 +290,13 @@ impl Topology {
                 Config { description: Some("What could not be processed; see `worker dead-letters`".into()), ..base }
             }
             StreamName::Probe => Config {
-                description: Some("The last readiness probe of each process".into()),
+                description: Some("The last readiness check of each process".into()),
                 max_messages_per_subject: 1,
                 max_age: Duration::from_secs(3600),
                 discard: DiscardPolicy::Old,
                 ..base
             },
-            // Whoever is refused can cause a message here, so what it may hold has an end.
+            // An unauthenticated client can cause a message here, so the stream is bounded.
             StreamName::Status => Config {
                 description: Some("For the status page, the newest fact a subject".into()),
                 max_messages_per_subject: 1,
@@ -335,7 +337,7 @@ impl Topology {
                         tracing::info!(stream.name = %name, "created a stream");
                         return Ok(());
                     }
-                    // Another process was faster with other limits: look at what it made.
+                    // Another process was faster, perhaps with other limits.
                     Err(error) if is_taken(&error.kind()) => jetstream
                         .get_stream(&name)
                         .await
@@ -369,7 +371,7 @@ impl Topology {
     /// The durable consumer that workers share, created when it is missing.
     ///
     /// # Errors
-    /// When the stream or the server is away.
+    /// When the stream is missing or the server does not answer.
     pub async fn consumer(&self, jetstream: &Context, stream: StreamName) -> Result<PullConsumer, EnsureError> {
         let name = self.stream(stream);
         let durable = self.durable(stream);

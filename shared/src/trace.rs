@@ -1,8 +1,11 @@
-//! Traces: a delivery's way through all processes, told to an OpenTelemetry collector where there is one.
+//! Traces: a delivery's way through all processes, exported to an OpenTelemetry collector where there is one.
 //!
 //! The W3C trace context of a request (`traceparent`) travels in the headers of everything that comes of it.
-//! Without a collector it is handed on as it came and nothing else happens; with one, each step is a span, and
-//! what is handed on names that span. This module alone knows OpenTelemetry.
+//! Without a collector it is handed on unchanged and nothing else happens; with one, each step is a span, and
+//! what is handed on names that span. No other module knows OpenTelemetry.
+//!
+//! This is not `tracing-opentelemetry`, because a span of `tracing` cannot begin in the past, which the time that a
+//! message waited in the queue does ([`record`]), and because our spans must not depend on `LOG_LEVEL`.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -18,8 +21,8 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 use crate::config::TraceArgs;
 
-/// How long the last spans may take when a process stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long exporting the last spans may take when a process stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
@@ -27,55 +30,63 @@ tokio::task_local! {
     static CURRENT: Option<String>;
 }
 
-/// Tells spans until it is finished.
+/// Exports spans until it is finished.
 #[derive(Debug)]
-#[must_use = "the last spans are told by `finish`"]
+#[must_use = "the last spans are exported by `finish`"]
 pub struct Exporter(Option<SdkTracerProvider>);
 
 impl Exporter {
-    /// Starts telling spans, where the settings name a collector. It may be away: then they are dropped.
+    /// Starts exporting spans, where the settings name a collector. While it does not answer they are dropped.
     ///
     /// # Errors
     /// When the settings cannot work; the text names them.
-    pub fn start(args: &TraceArgs, service: &'static str) -> Result<Self, String> {
+    pub fn start(args: &TraceArgs, service: &'static str) -> Result<Self, TraceError> {
         let Some(endpoint) = args.endpoint() else { return Ok(Self(None)) };
-        // The HTTP client insists on a TLS provider, also for plain HTTP. Who comes second finds one.
+        // The HTTP client needs a TLS provider, also for plain HTTP. One may be installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
         let exporter = SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&endpoint)
             .build()
-            .map_err(|error| format!("OTEL_EXPORTER_OTLP_ENDPOINT: {endpoint} cannot be told traces: {error}"))?;
+            .map_err(|error| TraceError { endpoint: endpoint.clone(), error: error.to_string() })?;
         let name = args.otel_service_name.clone().unwrap_or_else(|| service.to_owned());
         let resource = Resource::builder().with_service_name(name).build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
-        // A second exporter of one process tells nothing more.
+        // A second exporter of one process exports nothing.
         drop(TRACER.set(provider.tracer("ld-connect")));
-        tracing::info!(trace.endpoint = %endpoint, "telling traces");
+        tracing::info!(trace.endpoint = %endpoint, "exporting traces");
         Ok(Self(Some(provider)))
     }
 
-    /// Tells what was not told yet, for a moment at most.
+    /// Exports the last spans, for two seconds at most.
     pub async fn finish(self) {
         let Some(provider) = self.0 else { return };
-        // It waits for its thread; not on one of ours.
-        drop(tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FAREWELL)).await);
+        // It blocks until its thread ends.
+        drop(tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)).await);
     }
 }
 
-/// Whether spans are told to anybody.
+/// The settings of traces cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot be sent to {endpoint}: {error}")]
+pub struct TraceError {
+    endpoint: String,
+    error: String,
+}
+
+/// Whether spans are exported.
 #[must_use]
-pub fn is_told() -> bool {
+pub fn is_exporting() -> bool {
     TRACER.get().is_some()
 }
 
-/// What kind of step it is, as collectors draw it.
+/// What kind of step a span is, in OpenTelemetry's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum StepKind {
     /// A request to us.
     Server,
-    /// A request of ours.
+    /// A request that we make.
     Client,
     /// Into a queue.
     Producer,
@@ -92,30 +103,30 @@ pub struct Span {
 
 /// Begins a step that comes of `parent` (a `traceparent`), or is a delivery's first.
 #[must_use]
-pub fn begin(name: &'static str, kind: Kind, parent: Option<&str>) -> Span {
+pub fn begin(name: &'static str, kind: StepKind, parent: Option<&str>) -> Span {
     begun(name, kind, parent, None)
 }
 
-/// Tells a step of the past that ends now; nothing where it comes of nothing.
-pub fn past(name: &'static str, since: SystemTime, parent: Option<&str>, about: &[(&'static str, &str)]) {
-    if parent.is_none() || !is_told() {
+/// Exports a step that began in the past and ends now; nothing where it has no parent.
+pub fn record(name: &'static str, since: SystemTime, parent: Option<&str>, attributes: &[(&'static str, &str)]) {
+    if parent.is_none() || !is_exporting() {
         return;
     }
-    let mut span = begun(name, Kind::Consumer, parent, Some(since));
-    for (key, value) in about {
+    let mut span = begun(name, StepKind::Consumer, parent, Some(since));
+    for (key, value) in attributes {
         span.set(key, (*value).to_owned());
     }
 }
 
-fn begun(name: &'static str, kind: Kind, parent: Option<&str>, since: Option<SystemTime>) -> Span {
+fn begun(name: &'static str, kind: StepKind, parent: Option<&str>, since: Option<SystemTime>) -> Span {
     let span = TRACER.get().map(|tracer| {
         let context =
             parent.and_then(parse).map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
         let mut builder = tracer.span_builder(name).with_kind(match kind {
-            Kind::Server => SpanKind::Server,
-            Kind::Client => SpanKind::Client,
-            Kind::Producer => SpanKind::Producer,
-            Kind::Consumer => SpanKind::Consumer,
+            StepKind::Server => SpanKind::Server,
+            StepKind::Client => SpanKind::Client,
+            StepKind::Producer => SpanKind::Producer,
+            StepKind::Consumer => SpanKind::Consumer,
         });
         if let Some(since) = since {
             builder = builder.with_start_time(since);
@@ -126,7 +137,7 @@ fn begun(name: &'static str, kind: Kind, parent: Option<&str>, since: Option<Sys
 }
 
 impl Span {
-    /// What is handed on: this step, or without a collector whatever it came of.
+    /// What is handed on: this step, or without a collector its parent.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
         let Some(span) = &self.span else { return self.parent.clone() };
@@ -135,14 +146,14 @@ impl Span {
         context.is_valid().then(|| format!("00-{trace}-{id}-{flags:02x}"))
     }
 
-    /// Says something about it.
+    /// Sets an attribute.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new(key, value));
         }
     }
 
-    /// It did not end well.
+    /// It ended with an error.
     pub fn failed(&mut self, why: &str) {
         if let Some(span) = &mut self.span {
             span.set_status(Status::error(why.to_owned()));
@@ -188,8 +199,8 @@ mod tests {
 
     #[test]
     fn without_a_collector_a_trace_context_is_handed_on_as_it_came() {
-        assert_eq!(begin("x", Kind::Server, Some(PARENT)).traceparent().as_deref(), Some(PARENT));
-        assert_eq!(begin("x", Kind::Server, None).traceparent(), None);
+        assert_eq!(begin("x", StepKind::Server, Some(PARENT)).traceparent().as_deref(), Some(PARENT));
+        assert_eq!(begin("x", StepKind::Server, None).traceparent(), None);
     }
 
     #[test]
@@ -215,19 +226,5 @@ mod tests {
     async fn a_request_carries_the_context_it_is_made_within() {
         assert_eq!(current(), None);
         assert_eq!(within(Some(PARENT.into()), async { current() }).await.as_deref(), Some(PARENT));
-    }
-
-    #[test]
-    fn the_endpoint_is_where_the_standard_variables_say() {
-        let args = |base: Option<&str>, whole: Option<&str>| TraceArgs {
-            otel_exporter_otlp_endpoint: base.map(str::to_owned),
-            otel_exporter_otlp_traces_endpoint: whole.map(str::to_owned),
-            ..TraceArgs::default()
-        };
-        assert_eq!(args(None, None).endpoint(), None);
-        assert_eq!(args(Some("http://c:4318/"), None).endpoint().as_deref(), Some("http://c:4318/v1/traces"));
-        assert_eq!(args(Some("http://c:4318"), Some("http://t/x")).endpoint().as_deref(), Some("http://t/x"));
-        let off = TraceArgs { otel_sdk_disabled: true, ..args(Some("http://c:4318"), None) };
-        assert_eq!(off.endpoint(), None);
     }
 }

@@ -42,7 +42,7 @@ pub async fn run(options: Options) -> ExitCode {
     let traces = match Exporter::start(&options.config.traces, "ld-connect-worker") {
         Ok(traces) => traces,
         Err(error) => {
-            tracing::error!(error, "the worker cannot start");
+            tracing::error!(%error, "the worker cannot start");
             return ExitCode::FAILURE;
         }
     };

@@ -1,4 +1,4 @@
-//! Follows the teachers' file: a good edit is in force within seconds, a broken one changes nothing.
+//! Follows the credentials file: a good edit is in force within seconds, a broken one changes nothing.
 
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Courses;
-use super::parse::{Problem, parse};
+use super::course::Courses;
+use super::file::parse;
+use super::problem::{CredentialsError, Mistake};
 
-/// How often the file is looked at. CONTRACT §5 allows 5 s, and a state counts when it is seen twice.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the file's metadata is read. An edit must be in force within 5 s, and a broken one counts when it is
+/// seen twice.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How large the file may be: a thousand courses fit, a wrong path to a disk image does not.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -25,7 +27,7 @@ struct Snapshot {
     problem: Option<Arc<str>>,
 }
 
-/// For whoever needs the settings: cheap to ask, always whole.
+/// The settings in force: cheap to read, always whole.
 #[derive(Debug, Clone)]
 pub struct Handle(watch::Receiver<Snapshot>);
 
@@ -42,7 +44,7 @@ impl Handle {
         self.0.borrow().problem.clone()
     }
 
-    /// Resolves after the next change of settings or problem; never when nobody follows the file any more.
+    /// Resolves after the next change of settings or problem; never after the [`Watcher`] is gone.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -61,28 +63,28 @@ impl Handle {
 pub struct Watcher {
     path: PathBuf,
     sender: watch::Sender<Snapshot>,
-    settled: Look,
-    pending: Option<Look>,
+    settled: FileState,
+    pending: Option<FileState>,
 }
 
-/// What one look at the file found, as far as it tells two states of the file apart.
+/// The metadata in which two states of the file differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Look {
+enum FileState {
     Absent,
     /// Device, inode, length, modification and change time: a write by rename changes the inode.
     Present([u64; 7]),
     Unreadable(ErrorKind),
 }
 
-fn look(path: &Path) -> Look {
+fn file_state(path: &Path) -> FileState {
     match std::fs::metadata(path) {
         Ok(meta) => {
             let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()].map(i64::cast_unsigned);
             let [m, mn, c, cn] = times;
-            Look::Present([meta.dev(), meta.ino(), meta.len(), m, mn, c, cn])
+            FileState::Present([meta.dev(), meta.ino(), meta.len(), m, mn, c, cn])
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Look::Absent,
-        Err(error) => Look::Unreadable(error.kind()),
+        Err(error) if error.kind() == ErrorKind::NotFound => FileState::Absent,
+        Err(error) => FileState::Unreadable(error.kind()),
     }
 }
 
@@ -90,8 +92,8 @@ fn look(path: &Path) -> Look {
 ///
 /// # Errors
 /// When the file is there but cannot be read or understood; the text says where and why.
-pub fn open(path: &Path) -> Result<(Handle, Watcher), Problem> {
-    let settled = look(path);
+pub fn open(path: &Path) -> Result<(Handle, Watcher), CredentialsError> {
+    let settled = file_state(path);
     let courses = load(path)?;
     describe();
     metrics::gauge!("ldconnect_credentials_file_ok").set(1.0);
@@ -107,21 +109,21 @@ fn describe() {
 }
 
 /// Reads and parses; an absent file is no courses.
-fn load(path: &Path) -> Result<Courses, Problem> {
+fn load(path: &Path) -> Result<Courses, CredentialsError> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     match read {
-        Ok(_) if bytes.len() as u64 > MAX_BYTES => Err(Problem::of_file(path, "it is larger than 4 MiB")),
+        Ok(_) if bytes.len() as u64 > MAX_BYTES => Err(CredentialsError::of_file(path, Mistake::TooLarge)),
         Ok(_) => parse(path, &bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Courses::default()),
-        Err(error) => Err(Problem::of_file(path, format!("it cannot be read: {error}"))),
+        Err(error) => Err(CredentialsError::of_file(path, Mistake::Unreadable(error.to_string()))),
     }
 }
 
 impl Watcher {
     /// Follows the file until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -131,17 +133,17 @@ impl Watcher {
         }
     }
 
-    /// One look. A good edit counts at once; a broken or vanished file only when it is still the same at the
-    /// next look, because an editor may be between truncating and writing, or deleting and renaming.
+    /// One poll. A good edit counts at once; a broken or vanished file only when it is still the same at the
+    /// next poll, because an editor may be between truncating and writing, or deleting and renaming.
     fn step(&mut self) {
-        let now = look(&self.path);
+        let now = file_state(&self.path);
         if now == self.settled {
             self.pending = None;
             return;
         }
         let seen_twice = self.pending.as_ref() == Some(&now);
         match load(&self.path) {
-            Ok(courses) if now != Look::Absent || seen_twice => {
+            Ok(courses) if now != FileState::Absent || seen_twice => {
                 self.settle(now);
                 self.accept(courses);
             }
@@ -153,8 +155,8 @@ impl Watcher {
         }
     }
 
-    fn settle(&mut self, look: Look) {
-        self.settled = look;
+    fn settle(&mut self, state: FileState) {
+        self.settled = state;
         self.pending = None;
     }
 
@@ -166,11 +168,11 @@ impl Watcher {
     }
 
     /// Keeps the last good settings; says so once for each distinct problem.
-    fn refuse(&self, problem: &Problem) {
+    fn refuse(&self, problem: &CredentialsError) {
         let text = problem.to_string();
         metrics::gauge!("ldconnect_credentials_file_ok").set(0.0);
         if self.sender.borrow().problem.as_deref() != Some(text.as_str()) {
-            tracing::error!(error = %text, "the teachers' file is broken; the last good one stays in force until it is mended");
+            tracing::error!(error = %text, "the teachers' file is broken; the last good one stays in force until it is fixed");
             self.sender.send_modify(|snapshot| snapshot.problem = Some(text.into()));
         }
     }
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_edit_is_in_force_at_the_next_look_however_it_is_written() {
+    fn a_good_edit_is_in_force_at_the_next_poll_however_it_is_written() {
         let file = Scratch::new("edit");
         file.write(r#"{"a": {"teams": ["T1"]}}"#);
         let (handle, mut watcher) = open(&file.0).unwrap();
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_edit_keeps_the_last_good_one_and_shows_until_it_is_mended() {
+    fn a_broken_edit_keeps_the_last_good_one_and_shows_until_it_is_fixed() {
         let file = Scratch::new("broken");
         file.write(r#"{"a": {"teams": ["T1"]}}"#);
         let (handle, mut watcher) = open(&file.0).unwrap();

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use shared::config_report::{self, Report, secret};
 use shared::credentials::{Courses, Handle};
-use shared::report::{self, Report, secret};
 
 use worker_core::config::Config as Settings;
 use worker_core::store::UnusableUri;
@@ -98,9 +98,9 @@ fn describe(report: &mut Report, settings: &Settings, courses: &Courses) {
 
 fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
     let (enrich, work) = (&settings.enrich, &settings.work);
-    let mut all = report::nats(&settings.nats, &settings.streams);
+    let mut all = config_report::nats(&settings.nats, &settings.streams);
     all.extend([
-        ("MONGO_URI", report::without_password(&settings.mongo.mongo_uri)),
+        ("MONGO_URI", shared::redact::without_login(settings.mongo.mongo_uri.expose())),
         ("MONGO_DB", settings.mongo.mongo_db.clone()),
         ("EVAL_HOST", settings.eval.eval_host.clone()),
         ("EVAL_PORT", settings.eval.eval_port.to_string()),
@@ -115,7 +115,7 @@ fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
         ("WORKER_BATCH", work.batches.worker_batch.to_string()),
         ("ADMIN_ADDR", work.admin_addr.to_string()),
     ]);
-    all.extend(report::process(&settings.logs, &settings.shutdown));
+    all.extend(config_report::process(&settings.logs, &settings.shutdown));
     all
 }
 

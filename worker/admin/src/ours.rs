@@ -2,7 +2,8 @@
 
 use clap::Args;
 use reqwest::Url;
-use shared::ids::{Project, QualityModel, Source};
+use shared::ids::{Project, QualityModel};
+use shared::source::Source;
 
 /// Where the internet finds ingress.
 #[derive(Debug, Clone, Args)]

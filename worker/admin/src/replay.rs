@@ -14,11 +14,12 @@ use async_nats::jetstream::message::Info;
 use async_nats::jetstream::stream::Stream;
 use clap::Args;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use shared::config::{CredentialsArgs, LogArgs};
 use shared::credentials;
-use shared::ids::{Project, Source};
+use shared::hash::sha256_hex;
+use shared::ids::Project;
 use shared::publish::Publisher;
+use shared::source::Source;
 use shared::topology::{ACK_WAIT, StreamName, Topology};
 
 use crate::terminal::{
@@ -127,8 +128,8 @@ impl Question {
             self.prj,
             self.event
         );
-        let digest: String = Sha256::digest(question).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        format!("ld-replay-{digest}")
+        let digest = sha256_hex(question);
+        format!("ld-replay-{}", &digest[..12])
     }
 }
 

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 
 use crate::store::Store;
 use clap::Args;
-use shared::config::{CredentialsArgs, LogArgs, NatsArgs, Secret, ShutdownArgs, StreamArgs, TraceArgs};
+use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, StreamArgs, TraceArgs};
+use shared::secret::Secret;
 use worker_providers::config::EnrichArgs;
 
 /// The settings of `worker run`.

@@ -3,7 +3,7 @@
 use metrics::{
     counter, describe_counter as count, describe_gauge as gauge, describe_histogram as histogram, gauge as level,
 };
-use shared::ids::Source;
+use shared::source::Source;
 use shared::topology::{StreamName, Topology};
 
 use worker_event::reason::Reason;

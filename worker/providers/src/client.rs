@@ -6,7 +6,7 @@ use reqwest::header::HeaderMap;
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use shared::envelope::header::TRACEPARENT;
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::trace;
 
 use crate::ProviderError;

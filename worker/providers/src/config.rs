@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use reqwest::Url;
-use shared::config::Secret;
+use shared::secret::Secret;
 
 /// How GitHub and Taiga are reached. A course in the credentials file may have a token and an account of its own.
 #[derive(Debug, Clone, Args)]

@@ -156,7 +156,7 @@ impl RequestPermit<'_> {
         if let Some(remaining) = remaining {
             metrics::gauge!("ldconnect_enrich_token_remaining", &labels).set(remaining as f64);
         }
-        reporter.budget(provider, &self.credential, remaining, wait);
+        reporter.token_budget(provider, &self.credential, remaining, wait);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::facts::{FactPublisher, NotificationAccepted, NotificationFailed, TokenBudget};
 use shared::publish::Publisher;
-use shared::status::{Budget, Herald, Told, Untold};
 use shared::time::now_ms;
 use shared::topology::Topology;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +13,13 @@ use crate::tokens::CredentialId;
 
 /// Queues facts for publishing. Cheap to clone; never waits.
 #[derive(Debug, Clone, Default)]
-pub struct Reporter(Option<Arc<(Herald, Topology)>>);
+pub struct Reporter(Option<Arc<(FactPublisher, Topology)>>);
 
 impl Reporter {
     /// Publishes nothing until [`run`](Self::run) is called.
     #[must_use]
     pub fn new(topology: Topology) -> Self {
-        Self(Some(Arc::new((Herald::default(), topology))))
+        Self(Some(Arc::new((FactPublisher::default(), topology))))
     }
 
     /// Publishes nothing: for commands and tests.
@@ -36,25 +36,25 @@ impl Reporter {
     }
 
     /// LD Eval accepted a notification.
-    pub fn told(&self, prj: &str, event_type: &str) {
-        let Some((herald, topology)) = self.0.as_deref() else { return };
+    pub fn notification_accepted(&self, prj: &str, event_type: &str) {
+        let Some((facts, topology)) = self.0.as_deref() else { return };
         let (prj, event_type) = (prj.to_owned(), event_type.to_owned());
-        herald.note(topology.told_subject(true), &Told { at: now_ms(), prj, event_type });
+        facts.note(topology.notification_subject(true), &NotificationAccepted { at: now_ms(), prj, event_type });
     }
 
     /// LD Eval did not accept a notification.
-    pub fn untold(&self, error: &str) {
-        let Some((herald, topology)) = self.0.as_deref() else { return };
-        herald.note(topology.told_subject(false), &Untold { at: now_ms(), error: error.to_owned() });
+    pub fn notification_failed(&self, error: &str) {
+        let Some((facts, topology)) = self.0.as_deref() else { return };
+        facts.note(topology.notification_subject(false), &NotificationFailed { at: now_ms(), error: error.to_owned() });
     }
 
     /// How many requests a token has left, and for how long it must not be used.
-    pub fn budget(&self, provider: &str, credential: &CredentialId, remaining: Option<u64>, wait: Option<Duration>) {
-        let Some((herald, topology)) = self.0.as_deref() else { return };
+    pub fn token_budget(&self, provider: &str, credential: &CredentialId, remaining: Option<u64>, wait: Option<Duration>) {
+        let Some((facts, topology)) = self.0.as_deref() else { return };
         let at = now_ms();
         let until = wait.map(|wait| at.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
         let (provider, label) = (provider.to_owned(), credential.label.clone());
         let subject = topology.token_subject(&provider, &credential.id);
-        herald.note(subject, &Budget { at, provider, label, remaining, stopped_until: until });
+        facts.note(subject, &TokenBudget { at, provider, label, remaining, stopped_until: until });
     }
 }

@@ -12,7 +12,7 @@ use bson::{Bson, Document};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::{Number, json};
-use shared::config::Secret;
+use shared::secret::Secret;
 use shared::time::now_ms;
 use tokio::time::Instant;
 

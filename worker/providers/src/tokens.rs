@@ -3,9 +3,11 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-use shared::config::Secret;
 use shared::credentials::{Courses, Handle};
-use shared::ids::{Project, Source};
+use shared::hash::short_hex;
+use shared::ids::Project;
+use shared::secret::Secret;
+use shared::source::Source;
 
 use crate::config::EnrichArgs;
 
@@ -24,7 +26,7 @@ pub struct CredentialId {
 impl CredentialId {
     fn new(label: &str, parts: &[&str]) -> Self {
         let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
-        let id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let id = short_hex(hash.finalize());
         Self { label: label.to_owned(), id }
     }
 }
@@ -166,7 +168,7 @@ mod tests {
     }
 
     fn tokens(file: &str, args: &[&str]) -> Result<Tokens, String> {
-        let courses = Courses::parse(Path::new("f.json"), file.as_bytes()).unwrap();
+        let courses = shared::credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap();
         let settings = Settings::try_parse_from(["x"].iter().chain(args)).unwrap();
         Tokens::new(Handle::fixed(courses), &settings.enrich)
     }

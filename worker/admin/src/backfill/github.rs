@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use shared::ids::Source;
+use shared::source::Source;
 
 use super::{Common, Feed, text};
 use crate::remote::{Halt, Hub, name};

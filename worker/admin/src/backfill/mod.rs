@@ -18,8 +18,10 @@ use jiff::civil::Date;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shared::envelope::Envelope;
-use shared::ids::{Project, QualityModel, Source};
+use shared::hash::short_hex;
+use shared::ids::{Project, QualityModel};
 use shared::publish::{Outgoing, Publisher};
+use shared::source::Source;
 use shared::time::now_ms;
 use shared::topology::StreamName;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +180,7 @@ impl<'c> Feed<'c> {
         let model = quality_model.as_ref().map_or("", QualityModel::as_str);
         let hash =
             [event, model, &payload].iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
-        let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash = short_hex(hash.finalize());
         Envelope {
             source: self.source,
             project: prj.clone(),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use shared::ids::Source;
+use shared::source::Source;
 use shared::time::{now_ms, parse_instant, rfc3339};
 
 use super::{Common, Feed, text};

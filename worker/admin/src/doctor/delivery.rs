@@ -6,9 +6,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{StatusCode, Url};
 use sha1::Sha1;
 use sha2::Sha256;
-use shared::config::{Secret, SignatureArgs};
+use shared::config::SignatureArgs;
 use shared::credentials::Courses;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::secret::Secret;
+use shared::source::Source;
 
 use super::checks::Checks;
 
@@ -44,7 +46,7 @@ pub async fn check(
         }
     }
     let own = |prj: &Project| courses.course_of(prj)?.signing_keys(Source::Github).map(|keys| keys.current.clone());
-    let default = defaults.github_secret.clone();
+    let default = defaults.of(Source::Github).current.clone();
     let all: Vec<(String, Option<Secret>)> = match prj {
         Some(prj) => vec![(prj.to_string(), own(prj).or(default))],
         None => {

@@ -9,7 +9,6 @@ use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
 use shared::ids::Project;
-use shared::report;
 use shared::topology::{StreamName, Topology};
 
 use super::PATIENCE;
@@ -50,7 +49,7 @@ impl Streams {
 
 /// Whether NATS answers and the streams are there; `None` when nothing more can be asked of it.
 pub async fn nats(checks: &mut Checks, settings: &Config) -> Option<Streams> {
-    let address = report::without_passwords(&settings.nats.nats_url);
+    let address = shared::redact::without_passwords(&settings.nats.nats_url);
     let to_do = "start nats-server, or mend NATS_URL and how we show ourselves to it (NATS_CREDS, NATS_CA)";
     let connected = tokio::time::timeout(PATIENCE, shared::nats::connect_now(&settings.nats, "worker-doctor")).await;
     let client = match connected {
@@ -97,7 +96,7 @@ fn stream_is_well(checks: &mut Checks, full_name: &str, name: StreamName, stream
 /// Whether MongoDB takes writes, is recent enough, and has the unique indexes.
 pub async fn mongodb(checks: &mut Checks, settings: &Config, prj: Option<&Project>) {
     const NAME: &str = "MongoDB";
-    let address = report::without_password(&settings.mongo.mongo_uri);
+    let address = shared::redact::without_login(settings.mongo.mongo_uri.expose());
     let to_do = "start mongod, or mend MONGO_URI and the rights of its user";
     let store = match Store::connect(settings.mongo.mongo_uri.expose(), &settings.mongo.mongo_db).await {
         Ok(store) => store,

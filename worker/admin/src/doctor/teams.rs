@@ -7,8 +7,9 @@ use async_nats::jetstream::message::StreamMessage;
 use futures::TryStreamExt as _;
 use shared::credentials::Courses;
 use shared::envelope::header;
-use shared::ids::{Project, Source};
-use shared::status::Refused;
+use shared::facts::WebhookRefused;
+use shared::ids::Project;
+use shared::source::Source;
 use shared::topology::StreamName;
 
 use super::checks::Checks;
@@ -44,7 +45,7 @@ pub async fn check(checks: &mut Checks, streams: &Streams, courses: &Courses, pr
             };
             let since = accepted.as_ref().map_or(i64::MIN, |(at, _)| *at);
             heard.extend(accepted.map(|(_, event)| format!("{source} {event}")));
-            if let Some(Refused { at, reason, .. }) = refused.filter(|refused| refused.at > since) {
+            if let Some(WebhookRefused { at, reason, .. }) = refused.filter(|refused| refused.at > since) {
                 let ago = humantime::format_duration(ago(i128::from(at) * 1_000_000));
                 checks.bad(
                     "team",
@@ -101,7 +102,7 @@ async fn last_accepted(streams: &Streams, team: &Project, source: Source) -> Res
 }
 
 /// What ingress last refused of a team and source.
-async fn last_refused(streams: &Streams, team: &Project, source: Source) -> Result<Option<Refused>, String> {
+async fn last_refused(streams: &Streams, team: &Project, source: Source) -> Result<Option<WebhookRefused>, String> {
     let facts = streams.get(StreamName::Status).await?;
     let subject = streams.topology.refused_subject(source, Some(team));
     match facts.get_last_raw_message_by_subject(&subject).await {

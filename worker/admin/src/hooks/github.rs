@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use shared::config::SignatureArgs;
-use shared::ids::Source;
+use shared::source::Source;
 
 use super::{Common, GithubPlace, Hook, Which, Wish, removed};
 use crate::ours::is_ours;

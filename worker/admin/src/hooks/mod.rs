@@ -11,9 +11,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use reqwest::Url;
 use serde_json::json;
-use shared::config::{Secret, SignatureArgs};
+use shared::config::SignatureArgs;
 use shared::credentials::DefaultKeys;
-use shared::ids::{Project, QualityModel, Source};
+use shared::ids::{Project, QualityModel};
+use shared::secret::Secret;
+use shared::source::Source;
 
 use super::ours::{UrlArgs, address, project_of};
 use super::remote::{Halt, Remote, RemoteArgs, name};
@@ -256,7 +258,7 @@ impl Wish {
         secrets: &SignatureArgs,
     ) -> Result<(String, Secret), String> {
         let courses = remote.courses.courses();
-        let default = DefaultKeys::new(secrets)?;
+        let default = DefaultKeys::new(secrets).map_err(|error| error.to_string())?;
         let own = courses.course_of(&self.prj).and_then(|course| course.signing_keys(source));
         let keys = own.or_else(|| default.of(source)).ok_or_else(|| {
             let name = source.as_str();

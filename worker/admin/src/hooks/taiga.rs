@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use shared::config::SignatureArgs;
-use shared::ids::Source;
+use shared::source::Source;
 
 use super::{Common, Hook, TaigaPlace, Which, Wish, removed};
 use crate::ours::{is_ours, project_of};

@@ -1,7 +1,7 @@
 //! A document of the Python service as the contract's: pure functions, one per kind.
 
 use bson::{Bson, Document, doc};
-use sha2::{Digest as _, Sha256};
+use shared::hash::sha256_hex;
 
 use worker_core::store::MILESTONE_FIELDS;
 use worker_event::effect::{Kind, MilestoneFields};
@@ -100,7 +100,7 @@ pub(super) fn github_issue(prj: &str, mut old: Document) -> Option<(Vec<Bson>, O
 pub(super) fn row(prj: &str, mut old: Document) -> Result<(Bson, Document), bson::error::Error> {
     old.remove("_id");
     let bytes = old.to_vec()?;
-    let id = Bson::String(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect());
+    let id = Bson::String(sha256_hex(&bytes));
     let hours: Vec<String> =
         old.keys().filter(|name| name.starts_with("hours_") || *name == "total_hours").cloned().collect();
     for name in hours {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
-use shared::ids::Source;
+use shared::source::Source;
 use shared::time::parse_instant;
 
 use super::{Common, Tally};

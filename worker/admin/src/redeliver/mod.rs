@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 
 use super::ours::{UrlArgs, is_ours, looks_ours};
 use super::remote::{Halt, RemoteArgs};

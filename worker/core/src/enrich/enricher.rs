@@ -76,7 +76,7 @@ impl Enricher {
         };
         let source = lookup.source().as_str();
         let origin = Origin::of(message.headers.as_ref());
-        let mut span = trace::begin("look up", trace::Kind::Client, origin.traceparent.as_deref());
+        let mut span = trace::begin("look up", trace::StepKind::Client, origin.traceparent.as_deref());
         span.set("source", source);
         span.set("delivery.id", origin.id().to_owned());
         // Requests and notifications are children of this span.

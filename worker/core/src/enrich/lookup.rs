@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bson::Bson;
 use serde::{Deserialize, Serialize};
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 
 use worker_event::effect::{Effect, Kind, Notification};
 

@@ -1,8 +1,8 @@
 //! Queues look-ups durably.
 
 use async_nats::HeaderMap;
-use sha2::{Digest as _, Sha256};
 use shared::envelope::header;
+use shared::hash::short_sha256;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::topology::Topology;
 
@@ -19,7 +19,7 @@ pub async fn queue(publisher: &Publisher, topology: &Topology, lookups: Lookups)
     let outgoing = lookups.into_messages().into_iter().filter_map(|(lookup, origin)| {
         // A struct of strings and numbers always is JSON.
         let payload = serde_json::to_vec(&lookup).ok()?;
-        let key: String = Sha256::digest(&payload).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let key = short_sha256(&payload);
         let (source, prj) = (lookup.source(), &lookup.requester().prj);
         let mut headers = HeaderMap::new();
         // The subject of a dead letter is made of these.

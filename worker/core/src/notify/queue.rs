@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use futures::TryStreamExt as _;
-use sha2::{Digest as _, Sha256};
 use shared::envelope::header;
+use shared::hash::short_sha256;
 use shared::ids::Project;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::topology::{StreamName, Topology};
@@ -56,7 +56,7 @@ impl NotificationQueue {
             if !projects.contains_key(&project) {
                 projects.insert(project.clone(), self.keys(&project).await);
             }
-            let mut key: String = Sha256::digest(&payload).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            let mut key = short_sha256(&payload);
             if let Some(keys) = projects.get_mut(&project) {
                 if keys.len() >= WAITING_MAX && !keys.contains(&key) {
                     key = format!("any-{}", notification.event_type);

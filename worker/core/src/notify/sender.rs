@@ -12,7 +12,7 @@ use async_nats::jetstream::Message;
 use reqwest::StatusCode;
 use shared::envelope::header::TRACEPARENT;
 use shared::retry::{Delays, Policy};
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::topology::StreamName;
 use shared::trace;
 use tokio::sync::{Mutex, Notify};
@@ -180,7 +180,7 @@ impl Sender {
                 self.recovered();
                 tracing::debug!(delivery.id = origin.id(), attempt = messages.delivered(0), "told LD Eval");
                 if let Ok(Notification { prj, event_type, .. }) = &parsed {
-                    self.reporter.told(prj, event_type);
+                    self.reporter.notification_accepted(prj, event_type);
                 }
                 let now = shared::time::now_ms() as f64 / 1000.0;
                 metrics::gauge!("ldconnect_notify_last_accepted_timestamp_seconds").set(now);
@@ -205,7 +205,7 @@ impl Sender {
     }
 
     fn log_trouble(&self, project: &str, error: &str) {
-        self.reporter.untold(error);
+        self.reporter.notification_failed(error);
         if let Some(held_back) = self.outages.open() {
             tracing::warn!(%error, project, held_back, url = %self.url, "LD Eval does not take notifications; they wait in LD_NOTIFY, check EVAL_HOST and EVAL_PORT");
         }
@@ -218,7 +218,7 @@ impl Sender {
     }
 
     async fn send(&self, message: &Message, origin: &Origin) -> EvalReply {
-        let mut span = trace::begin("notify LD Eval", trace::Kind::Client, origin.traceparent.as_deref());
+        let mut span = trace::begin("notify LD Eval", trace::StepKind::Client, origin.traceparent.as_deref());
         span.set("delivery.id", origin.id().to_owned());
         let mut request = self
             .http

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context as JetStream;
 use shared::publish::Publisher;
-use shared::telemetry::Throttle;
+use shared::throttle::Throttle;
 use shared::topology::{EnsureError, Topology};
 use worker_providers::Tokens;
 

@@ -183,7 +183,7 @@ impl Events {
 
 /// A span from the pull of the event's batch to its settlement, and a log line.
 fn trace_settlement(messages: &InFlight, index: usize, settlement: &Settlement) {
-    if !trace::is_told() && !tracing::enabled!(tracing::Level::DEBUG) {
+    if !trace::is_exporting() && !tracing::enabled!(tracing::Level::DEBUG) {
         return;
     }
     let outcome = match settlement {
@@ -197,5 +197,5 @@ fn trace_settlement(messages: &InFlight, index: usize, settlement: &Settlement) 
     let delivery = text(header::DELIVERY).unwrap_or("unknown");
     tracing::debug!(delivery.id = delivery, subject = message.subject.as_str(), outcome, "settled an event");
     let attributes = [("delivery.id", delivery), ("subject", message.subject.as_str()), ("outcome", outcome)];
-    trace::past("store", messages.began, text(header::TRACEPARENT), &attributes);
+    trace::record("store", messages.began, text(header::TRACEPARENT), &attributes);
 }

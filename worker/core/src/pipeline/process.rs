@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use futures::FutureExt as _;
 use shared::envelope::Envelope;
-use shared::ids::Source;
 use shared::publish::PublishError;
+use shared::source::Source;
 
 use super::Pipeline;
 use super::settle::{InFlight, Settlement};

@@ -8,7 +8,8 @@ use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, Message};
 use futures::StreamExt as _;
 use shared::envelope::header;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 use shared::topology::{StreamName, Topology};
 
 /// How many hours the picture has.

@@ -3,7 +3,7 @@
 //! On a narrow screen each row of a table becomes a card, whose lines take their names from `data-name`. Because
 //! that takes the table's meaning away in some browsers, roles say it again.
 
-use shared::ids::Source;
+use shared::source::Source;
 
 use super::activity::{HOUR, HOURS};
 use super::language::Language;
@@ -322,20 +322,22 @@ fn escape(text: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use shared::credentials::Courses;
-    use shared::status::Untold;
+    use shared::facts::NotificationFailed;
 
     use super::super::model::Seen;
     use super::*;
 
     fn written(seen: Seen, language: Language) -> String {
         let file = br#"{"<b>amep": {"teams": ["A"]}}"#;
-        page(&Status::of(seen, &Courses::parse(Path::new("f.json"), file).unwrap(), 1_795_455_723_511), language)
+        page(
+            &Status::of(seen, &shared::credentials::parse(Path::new("f.json"), file).unwrap(), 1_795_455_723_511),
+            language,
+        )
     }
 
     #[test]
     fn nothing_that_others_wrote_is_taken_for_markup() {
-        let untold = Some(Untold { at: 1, error: r#"<script>alert("x")</script>"#.into() });
+        let untold = Some(NotificationFailed { at: 1, error: r#"<script>alert("x")</script>"#.into() });
         let seen = Seen {
             untold,
             notifications: 1,

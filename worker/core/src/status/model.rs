@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use shared::credentials::Courses;
-use shared::ids::{Project, Source};
-use shared::status::{Budget, Refused, Told, Untold};
+use shared::facts::{NotificationAccepted, NotificationFailed, TokenBudget, WebhookRefused};
+use shared::ids::Project;
+use shared::source::Source;
 
 use super::activity::{HOURS, Heard};
 use crate::problem::{Part, Problem};
@@ -147,7 +148,7 @@ pub struct Row {
     /// When the last event was accepted, in milliseconds since 1970, as far as the event stream goes back.
     pub last_accepted: Option<i64>,
     /// The last refusal.
-    pub last_refused: Option<Refused>,
+    pub last_refused: Option<WebhookRefused>,
     /// Events in each of the last 24 hours, the present one last.
     pub hours: [u32; HOURS],
     /// Dead letters.
@@ -168,15 +169,15 @@ pub struct Seen {
     /// Events not counted yet.
     pub behind: u64,
     /// Refusals of teams.
-    pub refused: BTreeMap<(Source, Project), Refused>,
+    pub refused: BTreeMap<(Source, Project), WebhookRefused>,
     /// Refusals of projects that the ingress did not know.
-    pub strangers: BTreeMap<Source, Refused>,
+    pub strangers: BTreeMap<Source, WebhookRefused>,
     /// LD Eval's last yes.
-    pub told: Option<Told>,
+    pub told: Option<NotificationAccepted>,
     /// LD Eval's last no.
-    pub untold: Option<Untold>,
+    pub untold: Option<NotificationFailed>,
     /// What is left of which token.
-    pub tokens: Vec<Budget>,
+    pub tokens: Vec<TokenBudget>,
     /// Events not settled.
     pub events: u64,
     /// When the oldest of them came.
@@ -215,11 +216,11 @@ pub struct Status {
     /// Dead letters by reason.
     pub dead: BTreeMap<String, u64>,
     /// When LD Eval was last told.
-    pub last_told: Option<Told>,
+    pub last_told: Option<NotificationAccepted>,
     /// When it last did not take a notification.
-    pub last_untold: Option<Untold>,
+    pub last_untold: Option<NotificationFailed>,
     /// What is left of which token.
-    pub tokens: Vec<Budget>,
+    pub tokens: Vec<TokenBudget>,
     /// Bytes of the event stream.
     pub stream_bytes: u64,
     /// Its ceiling, if it has one.
@@ -352,7 +353,7 @@ fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
         findings.push(Finding::TeachersFile { error: error.clone() });
     }
     for row in rows {
-        let Some(Refused { at, prj: said, reason }) = row.last_refused.clone() else { continue };
+        let Some(WebhookRefused { at, prj: said, reason }) = row.last_refused.clone() else { continue };
         let source = row.source;
         match &row.prj {
             _ if now - at > REFUSAL_AGE => {}
@@ -369,7 +370,7 @@ fn findings(seen: &Seen, rows: &[Row], now: i64) -> Vec<Finding> {
 }
 
 /// An edited token is another; of each course's the one used last.
-fn newest(mut tokens: Vec<Budget>, now: i64) -> Vec<Budget> {
+fn newest(mut tokens: Vec<TokenBudget>, now: i64) -> Vec<TokenBudget> {
     tokens.retain(|token| now - token.at < TOKEN_AGE);
     tokens.sort_by(|a, b| (&a.provider, &a.label, b.at).cmp(&(&b.provider, &b.label, a.at)));
     tokens.dedup_by(|a, b| (&a.provider, &a.label) == (&b.provider, &b.label));
@@ -390,11 +391,11 @@ mod tests {
 
     fn status(seen: Seen) -> Status {
         let file = br#"{"amep": {"teams": ["A", "B"]}}"#;
-        Status::of(seen, &Courses::parse(Path::new("f.json"), file).unwrap(), NOW)
+        Status::of(seen, &shared::credentials::parse(Path::new("f.json"), file).unwrap(), NOW)
     }
 
-    fn refused(at: i64, prj: &str, reason: &str) -> Refused {
-        Refused { at, prj: Some(team(prj)), reason: reason.into() }
+    fn refused(at: i64, prj: &str, reason: &str) -> WebhookRefused {
+        WebhookRefused { at, prj: Some(team(prj)), reason: reason.into() }
     }
 
     #[test]
@@ -409,7 +410,7 @@ mod tests {
         let seen = Seen {
             problems: vec![Problem::mongo("no answer within 4 s")],
             teachers_file: Some("line 3".into()),
-            untold: Some(Untold { at: NOW - 1, error: "503".into() }),
+            untold: Some(NotificationFailed { at: NOW - 1, error: "503".into() }),
             notifications: 4,
             events: 2,
             events_since: Some(NOW - 2 * PATIENCE),
@@ -467,7 +468,7 @@ mod tests {
 
     #[test]
     fn of_a_courses_tokens_the_one_used_last_is_shown_and_none_that_nobody_uses() {
-        let token = |label: &str, at, left| Budget {
+        let token = |label: &str, at, left| TokenBudget {
             at,
             provider: "github".into(),
             label: label.into(),
@@ -482,8 +483,8 @@ mod tests {
     #[test]
     fn ld_eval_is_away_only_while_something_waits_for_it() {
         let seen = |told, untold, notifications| Seen {
-            told: Some(Told { at: told, prj: "A".into(), event_type: "push".into() }),
-            untold: Some(Untold { at: untold, error: "503".into() }),
+            told: Some(NotificationAccepted { at: told, prj: "A".into(), event_type: "push".into() }),
+            untold: Some(NotificationFailed { at: untold, error: "503".into() }),
             notifications,
             ..Seen::default()
         };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use shared::ids::Source;
+use shared::source::Source;
 
 use super::language::Language::{self, Ca, En, Es};
 use super::model::Finding;

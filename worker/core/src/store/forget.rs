@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 use mongodb::options::WriteConcern;
-use shared::ids::{Project, Source};
+use shared::ids::Project;
+use shared::source::Source;
 
 use super::command::{self, outage, patiently};
 use super::error::StoreError;

@@ -1,10 +1,8 @@
 //! Google Sheets: one row of a team's activity log (CONTRACT §3, sheets).
 
-use std::fmt::Write as _;
-
 use bson::{Bson, Document, doc};
-use sha2::{Digest as _, Sha256};
 use shared::envelope::Envelope;
+use shared::hash::sha256_hex;
 
 use super::json::{self, object};
 use super::bson_value::JsonValue;
@@ -129,12 +127,4 @@ fn duration(sent: Bson) -> Bson {
         [cell] => Number::of_cell(cell).map_or(sent, Bson::from),
         _ => sent,
     }
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

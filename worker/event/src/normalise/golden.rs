@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::envelope::Envelope;
-use shared::ids::{Project, QualityModel, Source};
+use shared::ids::{Project, QualityModel};
+use shared::source::Source;
 
 use super::{MEASURE_FROM, normalise};
 use crate::effect::{Effect, Normalised, Order, Reject};

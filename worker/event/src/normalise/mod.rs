@@ -28,7 +28,7 @@ mod mutations;
 
 use bson::{Bson, Document};
 use shared::envelope::Envelope;
-use shared::ids::Source;
+use shared::source::Source;
 
 pub use self::github::unenriched;
 use crate::effect::{Effect, Normalised, Notification, Reject};

@@ -12,9 +12,8 @@
 
 pub mod people;
 
+use shared::hash::short_sha256;
 use std::collections::{HashMap, HashSet};
-
-use sha2::{Digest as _, Sha256};
 
 use crate::effect::{Effect, Normalised};
 
@@ -68,7 +67,7 @@ impl Rules {
 #[must_use]
 pub fn hash(prj: &str, name: &str) -> String {
     let text = format!("{prj}/{}", name.trim().to_lowercase());
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    short_sha256(text)
 }
 
 #[cfg(test)]

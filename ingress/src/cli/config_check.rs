@@ -1,0 +1,141 @@
+//! `ingress config check`: what is in effect and what is wrong with it, without NATS.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use shared::config::{SignatureArgs, SigningSecrets};
+use shared::config_report::{self, Report};
+use shared::credentials::{Courses, DefaultKeys};
+use shared::source::Source;
+
+use crate::config::Settings;
+use crate::server::Certificate;
+
+/// Commands about the settings.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Prints the effective settings and every problem; exit code 0 when there is none, else 1.
+    Check(Options),
+}
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The teachers' file to check, instead of the one in effect.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Prints settings (secrets as set or unset), notes and problems.
+#[must_use]
+pub fn run(options: Options) -> ExitCode {
+    let mut settings = options.settings;
+    if let Some(file) = options.file {
+        settings.credentials.credentials_file = file;
+    }
+    report(&settings).print()
+}
+
+fn report(settings: &Settings) -> Report {
+    let mut report = Report { settings: effective(settings), ..Report::default() };
+    let keys = DefaultKeys::new(&settings.signatures);
+    let keys = keys.map_err(|error| report.problems.push(error.to_string())).unwrap_or_default();
+    if let Err(error) = Certificate::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref()) {
+        report.problems.push(error.to_string());
+    }
+    report.notes.extend(shared_secrets(&settings.signatures));
+    report.check_nats(&settings.nats);
+    if let Some(courses) = report.check_file(&settings.credentials.credentials_file) {
+        describe(&mut report, &courses.courses(), &keys);
+    }
+    report
+}
+
+/// Whose webhooks are accepted, and with which secrets.
+fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys) {
+    for course in courses.iter() {
+        let own: Vec<_> = Source::ALL
+            .into_iter()
+            .filter(|source| course.signing_keys(*source).is_some())
+            .map(Source::as_str)
+            .collect();
+        let own = if own.is_empty() { "none".to_owned() } else { own.join(", ") };
+        let (name, teams) = (&course.name, course.teams.len());
+        report.notes.push(format!("course {name:?}: {teams} teams, own signing secrets: {own}"));
+    }
+    for source in Source::ALL.into_iter().filter(|source| keys.of(*source).is_none()) {
+        let (title, variable) = (source.description().title, source.description().secret.variable);
+        let effect = if source.description().may_be_unsigned { "accepted unsigned" } else { "refused" };
+        report.notes.push(format!(
+            "{variable} is unset: webhooks of {title} are {effect}, except from teams whose course has a secret"
+        ));
+    }
+}
+
+/// One source's signed bytes must not be acceptable to another.
+fn shared_secrets(keys: &SignatureArgs) -> Vec<String> {
+    let secret = |(source, of): (Source, &SigningSecrets)| {
+        Some((source.description().secret.variable, of.current.as_ref()?.expose().to_owned()))
+    };
+    let set: Vec<_> = keys.0.iter().filter_map(secret).collect();
+    let pairs = set.iter().enumerate().flat_map(|(at, one)| set[at + 1..].iter().map(move |other| (one, other)));
+    pairs
+        .filter(|(one, other)| one.1 == other.1)
+        .map(|(one, other)| format!("{} and {} are the same: give each source a secret of its own", one.0, other.0))
+        .collect()
+}
+
+fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut all = vec![
+        ("BIND_ADDR", settings.bind_addr.to_string()),
+        ("TLS_CERT", config_report::path(&settings.tls_cert)),
+        ("TLS_KEY", config_report::path(&settings.tls_key)),
+        ("ADMIN_ADDR", settings.admin_addr.to_string()),
+        ("MAX_CONNECTIONS", settings.max_connections.to_string()),
+        ("MAX_REQUESTS", settings.max_requests.to_string()),
+        ("MAX_BODY_MEMORY_MIB", settings.max_body_memory_mib.to_string()),
+    ];
+    all.extend(config_report::nats(&settings.nats, &settings.streams));
+    all.extend(config_report::signatures(&settings.signatures));
+    all.push(("CREDENTIALS_FILE", settings.credentials.credentials_file.display().to_string()));
+    all.extend(config_report::process(&settings.logs, &settings.shutdown));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn check(args: &[&str]) -> Report {
+        let args = ["ingress", "--credentials-file", "/nowhere/c.json"].iter().chain(args);
+        report(&Cli::try_parse_from(args).unwrap().settings)
+    }
+
+    #[test]
+    fn secrets_and_passwords_are_not_printed() {
+        let text = check(&["--github-secret", "hush", "--nats-url", "nats://u:hush@a:1, b:2"]).text();
+        assert!(!text.contains("hush"), "{text}");
+        assert!(text.contains("GITHUB_SECRET=set\n") && text.contains("TAIGA_SECRET=unset\n"), "{text}");
+        assert!(text.contains("NATS_URL=nats://…@a:1,b:2\n"), "{text}");
+        assert!(text.contains("note: EXCEL_SECRET is unset") && !text.contains("problem"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_that_two_sources_share_is_reported() {
+        let told = |args: &[&str]| check(args).text().contains("GITHUB_SECRET and EXCEL_SECRET are the same");
+        assert!(told(&["--github-secret", "hush", "--taiga-secret", "other", "--excel-secret", "hush"]));
+        assert!(!told(&["--github-secret", "hush", "--taiga-secret", "other"]));
+    }
+
+    #[test]
+    fn every_problem_is_reported() {
+        let report =
+            check(&["--excel-secret-previous", "x", "--nats-url", "http://x", "--nats-creds", "/nowhere/n.creds"]);
+        assert_eq!(report.problems.len(), 3, "{:?}", report.problems);
+    }
+}

@@ -1,0 +1,188 @@
+//! Metrics. Handles of the hot path are made once; labels are bounded.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use shared::ids::Project;
+use shared::source::{PerSource, Source};
+
+const REQUESTS: &str = "ldconnect_ingest_requests_total";
+const BODY_BYTES: &str = "ldconnect_ingest_body_bytes_total";
+const PREVIOUS: &str = "ldconnect_ingest_previous_secret_total";
+const PUBLISH_SECONDS: &str = "ldconnect_ingest_publish_seconds";
+const LAST_ACCEPTED: &str = "ldconnect_ingest_last_accepted_timestamp_seconds";
+const LAST_REJECTED: &str = "ldconnect_ingest_last_rejected_timestamp_seconds";
+const CONNECTIONS: &str = "ldconnect_ingest_connections";
+const CONNECTIONS_REFUSED: &str = "ldconnect_ingest_connections_turned_away_total";
+
+/// How many projects have time series of their own. Names come from unauthenticated clients.
+const MAX_PROJECTS: usize = 2_000;
+
+/// The handles.
+#[derive(Debug)]
+pub struct Meters {
+    sources: PerSource<SourceMeters>,
+    /// From a complete body to JetStream's acknowledgement.
+    pub publish_seconds: Histogram,
+    projects: Mutex<HashMap<(Source, Project), LastSeen>>,
+}
+
+#[derive(Debug)]
+struct SourceMeters {
+    accepted: Counter,
+    duplicate: Counter,
+    ignored: Counter,
+    body_bytes: Counter,
+    previous: Counter,
+}
+
+#[derive(Debug)]
+struct LastSeen {
+    accepted: Gauge,
+    rejected: Option<Gauge>,
+}
+
+impl Meters {
+    /// Registers everything with the recorder that is installed now.
+    #[must_use]
+    pub fn new() -> Self {
+        describe_counter!(
+            REQUESTS,
+            "Webhooks by source, outcome (accepted, duplicate, ignored, rejected, failed) and reason"
+        );
+        describe_counter!(BODY_BYTES, "Bytes of bodies that were read to be checked");
+        describe_counter!(
+            PREVIOUS,
+            "Webhooks signed with the predecessor of a secret: that many senders' settings are still old"
+        );
+        describe_histogram!(PUBLISH_SECONDS, "From a complete body to JetStream's acknowledgement");
+        describe_gauge!(LAST_ACCEPTED, "When a webhook of this project was last accepted, in Unix time");
+        describe_gauge!(LAST_REJECTED, "When a webhook of this known project was last refused, in Unix time");
+        describe_gauge!(CONNECTIONS, "Open connections");
+        describe_counter!(CONNECTIONS_REFUSED, "Connections answered 503 or dropped because too many were open");
+        counter!(CONNECTIONS_REFUSED).increment(0);
+        Self {
+            sources: PerSource::new(SourceMeters::new),
+            publish_seconds: histogram!(PUBLISH_SECONDS),
+            projects: Mutex::default(),
+        }
+    }
+
+    /// A body was read.
+    pub fn body(&self, source: Source, bytes: usize) {
+        self.sources.of(source).body_bytes.increment(bytes as u64);
+    }
+
+    /// A signature was right, but made with a predecessor.
+    pub fn previous_secret(&self, source: Source) {
+        self.sources.of(source).previous.increment(1);
+    }
+
+    /// A webhook is in JetStream. `known` when its project may have time series of its own.
+    pub fn accepted(&self, source: Source, project: &Project, duplicate: bool, known: bool) {
+        let of = self.sources.of(source);
+        if duplicate { &of.duplicate } else { &of.accepted }.increment(1);
+        if !known {
+            return;
+        }
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        // Cloning an id is counting a reference.
+        let key = (source, project.clone());
+        if let Some(last) = projects.get(&key) {
+            last.accepted.set(now());
+        } else if projects.len() < MAX_PROJECTS {
+            let accepted = last_seen(LAST_ACCEPTED, source, project);
+            accepted.set(now());
+            projects.insert(key, LastSeen { accepted, rejected: None });
+        }
+    }
+
+    /// An event of a kind that is not stored.
+    pub fn ignored(&self, source: Source) {
+        self.sources.of(source).ignored.increment(1);
+    }
+
+    /// A webhook was refused, or failed; `source` when its path named one.
+    pub fn refused(&self, source: Option<Source>, failed: bool, reason: &'static str) {
+        let outcome = if failed { "failed" } else { "rejected" };
+        let source = source.map_or("none", Source::as_str);
+        counter!(REQUESTS, "source" => source, "outcome" => outcome, "reason" => reason).increment(1);
+    }
+
+    /// A webhook for a project was refused. Only a team of the credentials file (`team`) or a project that has been
+    /// accepted before gets a time series: a client can invent others. Returns whether it has one.
+    pub fn last_rejected(&self, source: Source, project: &Project, team: bool) -> bool {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (source, project.clone());
+        if team && !projects.contains_key(&key) && projects.len() < MAX_PROJECTS {
+            let accepted = last_seen(LAST_ACCEPTED, source, project);
+            projects.insert(key.clone(), LastSeen { accepted, rejected: None });
+        }
+        let known = projects.get_mut(&key);
+        known.is_some_and(|last| {
+            last.rejected.get_or_insert_with(|| last_seen(LAST_REJECTED, source, project)).set(now());
+            true
+        })
+    }
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SourceMeters {
+    fn new(source: Source) -> Self {
+        let name = source.as_str();
+        let outcome =
+            |outcome: &'static str| counter!(REQUESTS, "source" => name, "outcome" => outcome, "reason" => "");
+        Self {
+            accepted: outcome("accepted"),
+            duplicate: outcome("duplicate"),
+            ignored: outcome("ignored"),
+            body_bytes: counter!(BODY_BYTES, "source" => name),
+            previous: counter!(PREVIOUS, "source" => name),
+        }
+    }
+}
+
+/// The gauge of open connections.
+pub fn connections() -> Gauge {
+    gauge!(CONNECTIONS)
+}
+
+/// A connection over the limit was refused.
+pub fn connection_refused() {
+    counter!(CONNECTIONS_REFUSED).increment(1);
+}
+
+fn last_seen(name: &'static str, source: Source, project: &Project) -> Gauge {
+    gauge!(name, "source" => source.as_str(), "prj" => project.to_string())
+}
+
+fn now() -> f64 {
+    shared::time::now_ms() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invented_projects_cannot_fill_the_memory() {
+        let meters = Meters::new();
+        let count = |meters: &Meters| meters.projects.lock().unwrap().len();
+        assert!(!meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false));
+        assert_eq!(count(&meters), 0);
+        meters.accepted(Source::Excel, &Project::new("unsigned").unwrap(), false, false);
+        assert_eq!(count(&meters), 0);
+        for i in 0..MAX_PROJECTS + 10 {
+            meters.accepted(Source::Github, &Project::new(&format!("p{i}")).unwrap(), false, true);
+        }
+        assert_eq!(count(&meters), MAX_PROJECTS);
+    }
+}

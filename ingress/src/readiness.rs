@@ -1,0 +1,262 @@
+//! Readiness: a message is really published at intervals, because "connected" stays true through a full disk. Missing
+//! streams are created on the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::{Client, HeaderMap};
+use serde_json::json;
+use shared::admin::Readiness;
+use shared::credentials::Handle;
+use shared::publish::{Outgoing, PublishError, Publisher};
+use shared::retry::{Delays, Policy};
+use shared::throttle::Throttle;
+use shared::topology::{EnsureError, StreamName, Topology};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::PUBLISH_DEADLINE;
+use crate::publish::Signals;
+
+/// How often a message is published.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long one check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a success counts.
+const SUCCESS_TTL: Duration = Duration::from_secs(6);
+
+/// How long a failed webhook counts, when none was stored since.
+const FAILURE_TTL: Duration = Duration::from_secs(10);
+
+/// How often an outage is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Delays between attempts to create the streams, spread so that several processes do not try together.
+const ENSURE_RETRY: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(10));
+
+/// Free bytes of the events stream: one more webhook of ordinary size must fit.
+const MIN_FREE: u64 = 64 * 1024;
+
+/// The task that checks.
+#[derive(Debug)]
+pub struct ReadinessCheck {
+    topology: Topology,
+    jetstream: Context,
+    /// Its own, so that its messages are not in a batch with events: a batch is of one stream.
+    publisher: Publisher,
+    signals: Arc<Signals>,
+    courses: Handle,
+    readiness: watch::Sender<Readiness>,
+    last_success: Option<Instant>,
+    /// Since when every check has succeeded.
+    healthy_since: Option<Instant>,
+    streams: Streams,
+    outages: Throttle,
+}
+
+/// Whether the streams are known to exist.
+#[derive(Debug)]
+struct Streams {
+    exist: bool,
+    retry: Delays,
+    not_before: Instant,
+}
+
+/// Bytes of the events stream; a ceiling of zero or less is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fill {
+    bytes: u64,
+    ceiling: i64,
+}
+
+/// Why no webhook can be stored now.
+#[derive(Debug, thiserror::Error)]
+enum NotReady {
+    #[error("the streams are missing and will be created soon")]
+    NoStreams,
+    #[error("{0}; is JetStream on, and is this user allowed to?")]
+    Ensure(EnsureError),
+    #[error("NATS does not answer: is NATS_URL right and the server up?")]
+    NoAnswer,
+    #[error("a probe was not acknowledged within {} s: NATS is down, frozen or overloaded", CHECK_TIMEOUT.as_secs())]
+    NotAcknowledged,
+    #[error("stream {name} cannot be read: {error}")]
+    Unreadable { name: String, error: String },
+    #[error(transparent)]
+    Publish(PublishError),
+}
+
+impl Fill {
+    fn is_full(self) -> bool {
+        u64::try_from(self.ceiling)
+            .is_ok_and(|ceiling| ceiling > 0 && self.bytes + MIN_FREE.min(ceiling / 20) >= ceiling)
+    }
+}
+
+impl ReadinessCheck {
+    /// The check, and its results for `/readyz`.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        topology: Topology,
+        signals: Arc<Signals>,
+        courses: Handle,
+    ) -> (Self, watch::Receiver<Readiness>) {
+        let (readiness, receiver) = watch::channel(Readiness::not_yet("starting: JetStream has not been tried yet"));
+        let check = Self {
+            topology,
+            jetstream: shared::nats::jetstream(client.clone()),
+            publisher: Publisher::new(client),
+            signals,
+            courses,
+            readiness,
+            last_success: None,
+            healthy_since: None,
+            streams: Streams { exist: false, retry: ENSURE_RETRY.delays(), not_before: Instant::now() },
+            outages: Throttle::new(LOG_INTERVAL),
+        };
+        (check, receiver)
+    }
+
+    /// Checks until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let signals = self.signals.clone();
+        while stop.run_until_cancelled(self.step()).await.is_some() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(CHECK_INTERVAL) => {}
+                () = signals.stream_missing.notified() => self.streams.exist = false,
+            }
+        }
+    }
+
+    async fn step(&mut self) {
+        let result = match self.ensure().await {
+            Ok(()) => self.publish().await,
+            Err(problem) => Err(problem),
+        };
+        match &result {
+            Ok(_) => {
+                let now = Instant::now();
+                self.last_success = Some(now);
+                self.healthy_since.get_or_insert(now);
+                if self.outages.reset() {
+                    tracing::info!("JetStream takes webhooks again");
+                }
+            }
+            Err(problem) => {
+                self.healthy_since = None;
+                if let Some(more) = self.outages.open() {
+                    tracing::warn!(%problem, more, "JetStream does not take webhooks");
+                }
+            }
+        }
+        self.report(result);
+    }
+
+    /// Creates the streams when they are not known to exist.
+    async fn ensure(&mut self) -> Result<(), NotReady> {
+        if self.streams.exist {
+            return Ok(());
+        }
+        if Instant::now() < self.streams.not_before {
+            return Err(NotReady::NoStreams);
+        }
+        match timeout(CHECK_TIMEOUT, self.topology.ensure(&self.jetstream)).await {
+            Ok(Ok(())) => {
+                self.streams.exist = true;
+                self.streams.retry.reset();
+                Ok(())
+            }
+            failed => {
+                self.streams.not_before = Instant::now() + self.streams.retry.next_delay();
+                Err(failed
+                    .map_or(NotReady::NoAnswer, |result| result.err().map_or(NotReady::NoAnswer, NotReady::Ensure)))
+            }
+        }
+    }
+
+    /// Publishes a message, and reads how full the events stream is.
+    async fn publish(&mut self) -> Result<Fill, NotReady> {
+        let message = Outgoing {
+            subject: self.topology.probe_subject("ingress"),
+            headers: HeaderMap::new(),
+            payload: shared::time::rfc3339(shared::time::now_ms()).into(),
+        };
+        let name = self.topology.stream(StreamName::Events);
+        let tried =
+            async { futures::future::join(self.publisher.publish(message), self.jetstream.get_stream(&name)).await };
+        let Ok((published, stream)) = timeout(CHECK_TIMEOUT, tried).await else {
+            return Err(NotReady::NotAcknowledged);
+        };
+        let stream = stream.map_err(|error| {
+            self.streams.exist = false;
+            NotReady::Unreadable { name: name.clone(), error: error.to_string() }
+        })?;
+        published.map_err(|error| {
+            self.streams.exist = false;
+            NotReady::Publish(error)
+        })?;
+        let info = stream.cached_info();
+        Ok(Fill { bytes: info.state.bytes, ceiling: info.config.max_bytes })
+    }
+
+    fn report(&self, result: Result<Fill, NotReady>) {
+        let fresh = self.last_success.is_some_and(|at| at.elapsed() < SUCCESS_TTL);
+        let mut readiness = Readiness::default();
+        readiness
+            .facts
+            .insert("last_probe_ms_ago".into(), json!(self.last_success.map(|at| at.elapsed().as_millis() as u64)));
+        let file = self.courses.problem();
+        readiness.facts.insert("credentials_file".into(), json!(file.as_deref().unwrap_or("ok")));
+        match result {
+            Ok(fill) => {
+                let ceiling = (fill.ceiling > 0).then_some(fill.ceiling);
+                readiness.facts.insert("events_bytes".into(), json!(fill.bytes));
+                readiness.facts.insert("events_max_bytes".into(), json!(ceiling));
+                if fill.is_full() {
+                    readiness.problems.push(format!(
+                        "the events stream is full ({} of {} bytes): let the worker catch up or raise LD_EVENTS_MAX_BYTES",
+                        fill.bytes, fill.ceiling
+                    ));
+                }
+            }
+            // A single slow answer is not an outage; a missing stream is.
+            Err(problem) if fresh && self.streams.exist => {
+                drop(readiness.facts.insert("last_problem".into(), json!(problem.to_string())))
+            }
+            Err(problem) => readiness.problems.push(problem.to_string()),
+        }
+        // A webhook that came before the recovery may fail until its deadline; that outage is over.
+        let healthy_for = self.healthy_since.map_or(Duration::ZERO, |since| since.elapsed());
+        if self.signals.failing_since(FAILURE_TTL.min(healthy_for.saturating_sub(PUBLISH_DEADLINE))) {
+            readiness.problems.push("the last webhook could not be stored; see the log".to_owned());
+        }
+        metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(readiness.problems.is_empty())));
+        self.readiness.send_replace(readiness);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_room_for_one_more_webhook_is_full() {
+        for (bytes, ceiling, full) in [
+            (0, -1, false),
+            (u64::MAX / 2, 0, false),
+            (0, 1000, false),
+            (949, 1000, false),
+            (950, 1000, true),
+            (10 << 30, 10 << 30, true),
+            ((10 << 30) - 100_000, 10 << 30, false),
+        ] {
+            assert_eq!(Fill { bytes, ceiling }.is_full(), full, "{bytes} of {ceiling}");
+        }
+    }
+}

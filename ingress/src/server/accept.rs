@@ -1,0 +1,231 @@
+//! The accept loop: connections, their number, their time limits and their end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use shared::throttle::Throttle;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{ConnectionTimer, TimedStream};
+use crate::limits::{BACKPRESSURE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_AGE, MAX_HEAD_BYTES, MAX_HEADERS, READ_BUFFER};
+use crate::metrics;
+
+/// Connections over the limit that wait for a slot, and get 503 without one. Further ones are closed.
+const OVERFLOW_SLOTS: usize = 64;
+
+/// How often a connection's timer is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause after a failed accept, usually for want of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// How often a failing accept is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The answer to a connection over the limit.
+const SERVICE_UNAVAILABLE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
+    connection: close\r\ncontent-length: 57\r\n\r\n{\"error\":\"Too many connections at once, try again later\"}";
+
+/// The webhook server, bound and not yet running.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Server {
+    #[must_use]
+    pub fn new(listener: TcpListener, router: Router, max_connections: usize) -> Self {
+        Self { listener, router, max_connections, tls: None }
+    }
+
+    /// The same, with TLS if there is a certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The bound address.
+    ///
+    /// # Errors
+    /// That of the system call.
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `soft`, then stops accepting and finishes what is in flight; at `hard` it drops the rest.
+    ///
+    /// # Errors
+    /// Never: a failing accept is retried. [`shared::lifecycle`] needs the type.
+    pub async fn run(self, soft: CancellationToken, hard: CancellationToken) -> Result<(), Infallible> {
+        let tasks = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(self.max_connections));
+        let overflow_slots = Arc::new(Semaphore::new(OVERFLOW_SLOTS));
+        let failures = Throttle::new(LOG_INTERVAL);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = soft.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    if let Some(more) = failures.open() {
+                        tracing::warn!(%error, more, "cannot accept a connection; raise the limit of open files or lower MAX_CONNECTIONS");
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let (router, tls, soft, hard) = (self.router.clone(), self.tls.clone(), soft.clone(), hard.clone());
+            if let Ok(slot) = slots.clone().try_acquire_owned() {
+                tasks.spawn(begin(stream, tls, router, slot, soft, hard));
+            } else if let Ok(overflow_slot) = overflow_slots.clone().try_acquire_owned() {
+                let slots = slots.clone();
+                tasks.spawn(async move {
+                    match timeout(BACKPRESSURE_TIMEOUT, slots.acquire_owned()).await {
+                        Ok(Ok(slot)) => {
+                            drop(overflow_slot);
+                            begin(stream, tls, router, slot, soft, hard).await;
+                        }
+                        // Over TLS an answer would need a handshake.
+                        Ok(Err(_)) | Err(_) if tls.is_some() => metrics::connection_refused(),
+                        Ok(Err(_)) | Err(_) => refuse(stream).await,
+                    }
+                });
+            } else {
+                metrics::connection_refused();
+            }
+        }
+        // From here on the operating system refuses connections.
+        drop(self.listener);
+        tasks.close();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = hard.cancelled() => {}
+        }
+        Ok(())
+    }
+}
+
+/// One connection, from its TLS handshake, if there is one.
+async fn begin(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    _slot: OwnedSemaphorePermit,
+    soft: CancellationToken,
+    hard: CancellationToken,
+) {
+    let open = metrics::connections();
+    open.increment(1.0);
+    // An answer is one small packet. A socket on which this fails is about to fail anyway.
+    drop(stream.set_nodelay(true));
+    match tls {
+        None => serve(stream, router, soft, hard).await,
+        Some(tls) => {
+            let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+            // A failed handshake is the client's error, as a request that is not HTTP is.
+            if let Some(Ok(Ok(stream))) = soft.run_until_cancelled(handshake).await {
+                serve(stream, router, soft, hard).await;
+            }
+        }
+    }
+    open.decrement(1.0);
+}
+
+/// Serves the requests of a connection.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    soft: CancellationToken,
+    hard: CancellationToken,
+) {
+    let timer = Arc::new(ConnectionTimer::new());
+    let io = TokioIo::new(TimedStream::new(stream, timer.clone()));
+    let inner = TowerToHyperService::new(router);
+    let of_requests = timer.clone();
+    let service = service_fn(move |request| {
+        of_requests.request_started();
+        let (timer, answer) = (of_requests.clone(), inner.call(request));
+        async move {
+            let response = answer.await;
+            timer.request_answered();
+            response
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // `ConnectionTimer` tells a slow head from an idle connection; hyper's timer does not.
+        .header_read_timeout(None)
+        // A client may close its side of the connection before it reads the answer.
+        .half_close(true)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(READ_BUFFER)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let mut stopping = pin!(soft.cancelled());
+    let mut dropped = pin!(hard.cancelled());
+    let mut ticks = interval(CHECK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            // The client closed the connection, or did not send HTTP.
+            _ = connection.as_mut() => break,
+            () = &mut stopping, if !closing => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = &mut dropped => break,
+            _ = ticks.tick() => {
+                if timer.is_overdue() {
+                    break;
+                }
+                if !closing && timer.age() > MAX_AGE {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// Answers 503 without reading the request.
+async fn refuse(mut stream: TcpStream) {
+    metrics::connection_refused();
+    let response = async {
+        stream.write_all(SERVICE_UNAVAILABLE).await?;
+        stream.shutdown().await?;
+        // Closing with unread bytes would reset the connection before the answer is read.
+        let mut sink = [0; 4096];
+        while stream.read(&mut sink).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    drop(timeout(BACKPRESSURE_TIMEOUT, response).await);
+}
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

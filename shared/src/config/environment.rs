@@ -1,0 +1,114 @@
+//! What the environment says of a setting.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::dotenv::{self, DotenvError};
+use crate::source::Source;
+
+/// Why the environment cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// `.env` cannot be used.
+    #[error(transparent)]
+    Dotenv(#[from] DotenvError),
+    /// One of our variables is not text.
+    #[error("{0} is not UTF-8: set it anew, as UTF-8 text")]
+    NotUtf8(String),
+    /// The file that `NAME_FILE` names cannot be read.
+    #[error("{name}_FILE: cannot read {}: {error}; create the file or unset the variable", path.display())]
+    File {
+        /// `NAME`.
+        name: String,
+        /// What `NAME_FILE` says.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// The process's variables and those of `.env`.
+pub(super) struct Environment {
+    process: HashMap<String, OsString>,
+    dotenv: HashMap<String, String>,
+}
+
+impl Environment {
+    /// Reads both.
+    pub(super) fn read() -> Result<Self, EnvironmentError> {
+        // None of our variables has a name that is not UTF-8.
+        let process = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Ok(Self { process: process.collect(), dotenv: dotenv::read()? })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(process: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Self {
+        Self {
+            process: process.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            dotenv: dotenv.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        }
+    }
+
+    /// What it says of a setting; an empty value says nothing.
+    pub(super) fn value(&self, name: &str) -> Result<Option<String>, EnvironmentError> {
+        for name in std::iter::once(name).chain(older_names(name).iter().copied()) {
+            let file_name = format!("{name}_FILE");
+            for (value, file) in [
+                (self.of_process(name)?, self.of_process(&file_name)?),
+                (self.dotenv.get(name).map(String::as_str), self.dotenv.get(&file_name).map(String::as_str)),
+            ] {
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    return Ok(Some(value.to_owned()));
+                }
+                if let Some(path) = file.filter(|path| !path.is_empty())
+                    && let Some(value) = content(name, path.into())?
+                {
+                    return Ok(Some(value));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn of_process(&self, name: &str) -> Result<Option<&str>, EnvironmentError> {
+        let value = self.process.get(name);
+        value.map(|value| value.to_str().ok_or_else(|| EnvironmentError::NotUtf8(name.to_owned()))).transpose()
+    }
+}
+
+/// Older names of a variable, still read.
+fn older_names(name: &str) -> &'static [&'static str] {
+    let mut secrets = Source::ALL.into_iter().map(|source| &source.description().secret);
+    secrets.find(|secret| secret.variable == name).map_or(&[], |secret| secret.older_variables)
+}
+
+/// The text of the file that `NAME_FILE` names, unless it is empty.
+fn content(name: &str, path: PathBuf) -> Result<Option<String>, EnvironmentError> {
+    match std::fs::read_to_string(&path) {
+        // Editors and `echo` end a file with a newline that is not part of a secret.
+        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|text| !text.is_empty())),
+        Err(error) => Err(EnvironmentError::File { name: name.to_owned(), path, error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_of_ours_that_is_not_utf_8_is_named_and_another_is_of_no_interest() {
+        let mut environment = Environment::of(&[], &[]);
+        let broken = OsString::from_vec(b"s3cret\xff".to_vec());
+        environment.process.insert("GITHUB_SECRET".to_owned(), broken.clone());
+        environment.process.insert("TAIGA_SECRET_FILE".to_owned(), broken.clone());
+        environment.process.insert("OTHER".to_owned(), broken);
+        for name in ["GITHUB_SECRET", "TAIGA_SECRET"] {
+            let error = environment.value(name).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains("is not UTF-8") && !error.contains("s3cret"), "{error}");
+        }
+        assert_eq!(environment.value("EXCEL_SECRET").unwrap(), None);
+    }
+}

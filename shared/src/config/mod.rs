@@ -1,0 +1,25 @@
+//! Settings: flags, environment, files. The only module that reads the environment.
+//!
+//! Precedence of a setting `NAME`, highest first: the flag `--name`, the variable `NAME`, the file that
+//! `NAME_FILE` names, the same two in `.env` of the working folder, the default. An empty variable is unset.
+
+// What there is to set, one concern a file.
+mod nats;
+mod logs;
+mod traces;
+mod signatures;
+mod process;
+
+// How it is read.
+mod dotenv;
+mod environment;
+mod command_line;
+
+pub use command_line::{parse, parse_or};
+pub use dotenv::DotenvError;
+pub use environment::EnvironmentError;
+pub use logs::{LogArgs, LogFormat, LogLevel};
+pub use nats::{NatsArgs, StreamArgs};
+pub use process::{CredentialsArgs, ShutdownArgs};
+pub use signatures::{SignatureArgs, SigningSecrets};
+pub use traces::TraceArgs;

@@ -1,0 +1,408 @@
+//! Durable publishing: a message counts as published when JetStream has acknowledged it.
+//!
+//! A message is sent singly, at once, while few are in flight. Behind many, messages wait. Those that wait are sent
+//! as one **atomic batch** once a batch of their number is faster; from which number on that is, is measured
+//! (`pace`). No message waits for a batch to fill.
+//!
+//! A batch shares its fsyncs: with `sync_interval: always` it costs a handful whatever its size, and a single message
+//! costs one. It is all or nothing. When the server refuses one (a duplicate `Nats-Msg-Id` refuses it whole), its
+//! messages are published singly, each with its own result. Servers before 2.12 and streams without `allow_atomic`
+//! get every message singly.
+
+mod pace;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::client::{Request, RequestErrorKind};
+use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
+use futures::future::join_all;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use self::pace::Pace;
+use crate::envelope::header;
+
+/// The largest batch; the server's own limit is 1,000.
+const MAX_BATCH: usize = 500;
+
+/// A batch is closed when it holds this many bytes; the server keeps it in memory until its commit.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long to wait for an acknowledgement. A caller with a shorter deadline applies it around the call.
+const ACK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A message to be published.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The subject.
+    pub subject: String,
+    /// With `Nats-Msg-Id` among them, if duplicates are to be dropped.
+    pub headers: HeaderMap,
+    /// The bytes.
+    pub payload: Bytes,
+}
+
+/// A successful publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// Stored now.
+    Stored,
+    /// The stream already had a message with this `Nats-Msg-Id`.
+    Duplicate,
+}
+
+/// Why a message is not known to be stored. It may be, when the acknowledgement was lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No stream listens on the subject (or JetStream is off): it was deleted, or not yet created.
+    #[error("no stream listens on the subject: JetStream is off or the stream was deleted")]
+    NoStream,
+    /// JetStream refused the message.
+    #[error("JetStream refused the message: {description} ({code})")]
+    Refused {
+        /// JetStream's error code, such as 10077 (maximum bytes exceeded).
+        code: u64,
+        /// Its text.
+        description: String,
+    },
+    /// The payload exceeds the server's `max_payload`.
+    #[error("the message exceeds the NATS server's max_payload: raise it to 32MB as in nats/nats-server.conf")]
+    TooLarge,
+    /// Neither stored nor refused within the time.
+    #[error("no acknowledgement within {} s: NATS is down, frozen or overloaded", ACK_TIMEOUT.as_secs())]
+    Timeout,
+    /// The client is closed or the answer is not one of JetStream's.
+    #[error("the connection to NATS failed: {0}")]
+    Connection(String),
+}
+
+/// Publishes from any number of tasks over one connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    client: Client,
+    queue: Arc<Mutex<Queue>>,
+    batches: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    singles_in_flight: usize,
+    batch_in_flight: bool,
+    /// Batches started so far. A single publish that overlapped a batch is not used as a latency sample.
+    batches_started: u64,
+    pace: Pace,
+}
+
+/// What is sent next.
+#[derive(Debug)]
+enum Dispatch {
+    Single(Job),
+    Batch(Vec<Job>),
+}
+
+#[derive(Debug)]
+struct Job {
+    message: Outgoing,
+    answer: oneshot::Sender<Result<Published, PublishError>>,
+}
+
+impl Publisher {
+    /// A publisher over a client. JetStream's timeout settings do not matter here.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, queue: Arc::default(), batches: Arc::default() }
+    }
+
+    /// Publishes one message, singly or in a batch.
+    ///
+    /// A batch is of one stream: the server refuses one whose messages go to two. Use a publisher for each stream.
+    ///
+    /// # Errors
+    /// When the message is not known to be stored; see [`PublishError`].
+    pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+        let (answer, answered) = oneshot::channel();
+        lock(&self.queue).waiting.push_back(Job { message, answer });
+        self.send_waiting();
+        answered.await.unwrap_or_else(|_| Err(PublishError::Connection("the publishing task ended".into())))
+    }
+
+    /// Publishes several messages of one stream in as few batches as possible; all are stored on success.
+    ///
+    /// # Errors
+    /// The first error; some of the messages may be stored all the same.
+    pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Result<(), PublishError> {
+        let mut messages = VecDeque::from(messages);
+        while !messages.is_empty() {
+            let group = take_group(&mut messages, |message| message);
+            for result in self.send(group).await {
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all that may be in flight now.
+    fn send_waiting(&self) {
+        // Evaluated only when it matters: the client reads the server's version with a regular expression.
+        let batches = || self.client.is_server_compatible(2, 12, 0);
+        loop {
+            let Some(next) = lock(&self.queue).next(batches) else { return };
+            // A task of its own: one caller may give up, the others of its batch must get their results.
+            tokio::spawn(self.clone().run(next));
+        }
+    }
+
+    async fn run(self, next: Dispatch) {
+        let slot = Slot { publisher: &self, batch: matches!(next, Dispatch::Batch(_)) };
+        match next {
+            Dispatch::Single(Job { message, answer }) => {
+                let sample = Sample::start(&self.queue);
+                let result = self.single(message).await;
+                if result.is_ok() {
+                    sample.finish(&mut lock(&self.queue), 1);
+                }
+                // Free the slot before the result is delivered, so that the next message does not wait for it.
+                drop(slot);
+                drop(answer.send(result));
+            }
+            Dispatch::Batch(group) => {
+                let (messages, answers): (Vec<_>, Vec<_>) =
+                    group.into_iter().map(|job| (job.message, job.answer)).unzip();
+                let results = self.send_batch(messages).await;
+                drop(slot);
+                for (answer, result) in answers.into_iter().zip(results) {
+                    drop(answer.send(result));
+                }
+            }
+        }
+    }
+
+    /// Publishes a group, as a batch when that is faster; a result for each message, in order.
+    async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, PublishError>> {
+        let batched = lock(&self.queue).pace.batch_is_faster(messages.len(), Instant::now());
+        if batched && self.client.is_server_compatible(2, 12, 0) {
+            return self.send_batch(messages).await;
+        }
+        let (sample, count) = (Sample::start(&self.queue), messages.len());
+        let results = self.singly(messages).await;
+        if results.iter().all(Result::is_ok) {
+            sample.finish(&mut lock(&self.queue), count);
+        }
+        results
+    }
+
+    /// Publishes a batch; singly when the server refuses it.
+    async fn send_batch(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, PublishError>> {
+        let begin = Instant::now();
+        match self.batch(&messages).await {
+            Ok(()) => {
+                let now = Instant::now();
+                lock(&self.queue).pace.batch_took(messages.len(), now.duration_since(begin), now);
+                vec![Ok(Published::Stored); messages.len()]
+            }
+            // Refused as a whole, and nothing is stored: each message gets its own result.
+            Err(PublishError::Refused { code, description }) => {
+                tracing::debug!(code, description, size = messages.len(), "batch refused, publishing singly");
+                self.singly(messages).await
+            }
+            Err(error) => vec![Err(error); messages.len()],
+        }
+    }
+
+    async fn singly(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, PublishError>> {
+        join_all(messages.into_iter().map(|message| self.single(message))).await
+    }
+
+    async fn batch(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        // An inbox is unique in the cluster; the last token alone is, too, and fits the 64 characters allowed.
+        let inbox = self.client.new_inbox();
+        let id = format!("{}-{number}", inbox.rsplit('.').next().unwrap_or(&inbox));
+        let last = messages.len() - 1;
+        for (i, message) in messages.iter().enumerate() {
+            let mut headers = message.headers.clone();
+            headers.insert("Nats-Batch-Id", id.as_str());
+            headers.insert("Nats-Batch-Sequence", (i + 1).to_string().as_str());
+            let (subject, payload) = (message.subject.clone(), message.payload.clone());
+            if i < last {
+                let sent = self.client.publish_with_headers(subject, headers, payload).await;
+                sent.map_err(|error| PublishError::Connection(error.to_string()))?;
+            } else {
+                headers.insert("Nats-Batch-Commit", "1");
+                return self.request(subject, headers, payload).await.map(drop);
+            }
+        }
+        Ok(())
+    }
+
+    async fn single(&self, message: Outgoing) -> Result<Published, PublishError> {
+        let Outgoing { subject, headers, payload } = message;
+        let ack = self.request(subject, headers, payload).await?;
+        Ok(if ack.duplicate { Published::Duplicate } else { Published::Stored })
+    }
+
+    async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Ack, PublishError> {
+        let request = Request::new().headers(headers).payload(payload).timeout(Some(ACK_TIMEOUT));
+        let reply = self.client.send_request(subject, request).await.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => PublishError::NoStream,
+            RequestErrorKind::TimedOut => PublishError::Timeout,
+            RequestErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
+            _ => PublishError::Connection(error.to_string()),
+        })?;
+        let ack: Ack = serde_json::from_slice(&reply.payload)
+            .map_err(|error| PublishError::Connection(format!("the acknowledgement cannot be read: {error}")))?;
+        match ack.error {
+            None => Ok(ack),
+            Some(error) => {
+                Err(PublishError::Refused { code: error.err_code, description: error.description.unwrap_or_default() })
+            }
+        }
+    }
+}
+
+/// JetStream's answer to a publish.
+#[derive(Debug, Deserialize)]
+struct Ack {
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<AckError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AckError {
+    #[serde(default)]
+    err_code: u64,
+    description: Option<String>,
+}
+
+impl Queue {
+    /// What to send next, if a slot is free.
+    fn next(&mut self, batches: impl Fn() -> bool) -> Option<Dispatch> {
+        // Its caller has given up, and ingress has answered 503; publishing now would only add a duplicate.
+        while self.waiting.front().is_some_and(|job| job.answer.is_closed()) {
+            self.waiting.pop_front();
+        }
+        // One batch in flight: behind it the next one fills, and a larger batch costs less a message.
+        if self.batch_in_flight {
+            return None;
+        }
+        if self.pace.batch_is_faster(self.waiting.len(), Instant::now()) && batches() {
+            self.waiting.retain(|job| !job.answer.is_closed());
+            let group = take_group(&mut self.waiting, |job| &job.message);
+            self.batch_in_flight = !group.is_empty();
+            self.batches_started += u64::from(self.batch_in_flight);
+            return self.batch_in_flight.then_some(Dispatch::Batch(group));
+        }
+        let job = if self.singles_in_flight < self.pace.singles_at_once(Instant::now()) {
+            self.waiting.pop_front()?
+        } else {
+            return None;
+        };
+        self.singles_in_flight += 1;
+        Some(Dispatch::Single(job))
+    }
+}
+
+/// A measurement of messages that are sent singly.
+struct Sample {
+    started: Instant,
+    singles_in_flight: usize,
+    beside_a_batch: bool,
+    batches_started: u64,
+}
+
+impl Sample {
+    fn start(queue: &Mutex<Queue>) -> Self {
+        let queue = lock(queue);
+        Self {
+            started: Instant::now(),
+            singles_in_flight: queue.singles_in_flight,
+            beside_a_batch: queue.batch_in_flight,
+            batches_started: queue.batches_started,
+        }
+    }
+
+    /// So many messages were acknowledged.
+    fn finish(&self, queue: &mut Queue, messages: usize) {
+        if !self.beside_a_batch && self.batches_started == queue.batches_started {
+            let now = Instant::now();
+            let in_flight = self.singles_in_flight.max(messages);
+            queue.pace.singles_took(messages, now.duration_since(self.started), in_flight, now);
+        }
+    }
+}
+
+/// A place among those in flight. Dropping it, also in a panic, sends what waits for it.
+struct Slot<'a> {
+    publisher: &'a Publisher,
+    batch: bool,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        {
+            let mut queue = lock(&self.publisher.queue);
+            if self.batch {
+                queue.batch_in_flight = false;
+            } else {
+                queue.singles_in_flight -= 1;
+            }
+        }
+        self.publisher.send_waiting();
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes one batch from the front: bounded in number and bytes, each message id once.
+fn take_group<T>(waiting: &mut VecDeque<T>, message: impl Fn(&T) -> &Outgoing) -> Vec<T> {
+    let mut ids = HashSet::new();
+    let mut bytes = 0;
+    let mut group = Vec::new();
+    while let Some(next) = waiting.front().map(&message) {
+        bytes += next.payload.len();
+        // A second one of the same id would refuse the batch: it waits for the next, and is a duplicate there.
+        let repeated = next.headers.get(header::MSG_ID).is_some_and(|id| !ids.insert(id.as_str().to_owned()));
+        if !group.is_empty() && (repeated || bytes > MAX_BATCH_BYTES || group.len() == MAX_BATCH) {
+            break;
+        }
+        group.extend(waiting.pop_front());
+    }
+    group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, bytes: usize) -> Outgoing {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::MSG_ID, id);
+        Outgoing { subject: "s".into(), headers, payload: vec![0; bytes].into() }
+    }
+
+    fn sizes(messages: Vec<Outgoing>) -> Vec<usize> {
+        let mut waiting = VecDeque::from(messages);
+        std::iter::from_fn(|| Some(take_group(&mut waiting, |m| m).len()).filter(|n| *n > 0)).collect()
+    }
+
+    #[test]
+    fn a_message_id_is_at_most_once_in_a_batch() {
+        assert_eq!(sizes(vec![message("a", 1), message("b", 1), message("a", 1), message("c", 1)]), [2, 2]);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_number_and_bytes_but_one_message_always_goes() {
+        let many = (0..1_100).map(|i| message(&i.to_string(), 1)).collect();
+        assert_eq!(sizes(many), [500, 500, 100]);
+        let large = (0..3).map(|i| message(&i.to_string(), MAX_BATCH_BYTES + 1)).collect();
+        assert_eq!(sizes(large), [1, 1, 1]);
+    }
+}

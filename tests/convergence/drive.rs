@@ -1,0 +1,208 @@
+//! Several workers' stores on one MongoDB, and who of them runs when.
+//!
+//! The stores have clients of their own and know nothing of each other. We poll them: while turns are
+//! prescribed, one alone proceeds and the others stand wherever they are, in the middle of their steps;
+//! after that all run at once. A worker that dies is a future that is dropped.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use bson::{Document, doc};
+use futures::TryStreamExt as _;
+use harness::eventually::eventually;
+use harness::servers::{self, mongo};
+use mongodb::Database;
+use worker_core::store::{self, Store};
+use worker_event::effect::Kind;
+
+use crate::history::{Batch, Event, Turn, WORKERS};
+use crate::model::world;
+use crate::{check, payload};
+
+/// How long a command of a worker that died may go on in MongoDB.
+const DYING: Duration = Duration::from_secs(20);
+
+/// Three workers, and a client that only looks.
+pub(crate) struct Bench {
+    stores: Vec<Store>,
+    db: Database,
+    /// The first one's project; see [`prj`](Self::prj).
+    name: String,
+}
+
+/// What came of letting batches arrive.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// What is otherwise than the reference has it, one line each.
+    pub(crate) differences: Vec<String>,
+    /// Of each turn, whether its worker had nothing left to do at the end of it.
+    pub(crate) ended: Vec<bool>,
+}
+
+/// Something that a worker does.
+type Job<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
+
+impl Bench {
+    /// Connects to a database of the test's own.
+    pub(crate) async fn start(name: &str) -> anyhow::Result<Self> {
+        let uri = &servers::shared().await?.mongo_uri;
+        let database = format!("convergence_{name}_{}", std::process::id());
+        let mut stores = Vec::new();
+        for worker in 0..WORKERS {
+            stores.push(Store::connect(&with_app_name(uri, &app_name(name, worker)), &database).await?);
+        }
+        // MONGO_URI may name another database than ours.
+        let database = stores.first().context("there are workers")?.database().name().to_owned();
+        let db = mongo::connect(uri).await?.database(&database);
+        Ok(Self { stores, db, name: name.to_owned() })
+    }
+
+    /// A project's id; nobody else has it, not even another run in the same database.
+    fn prj(&self, name: &str) -> String {
+        format!("{}-{name}-{}", self.name, std::process::id())
+    }
+
+    /// Lets batches arrive.
+    pub(crate) async fn arrive(&self, batches: &[Batch], turns: &[Turn]) -> anyhow::Result<Arrival> {
+        let prj = self.prj("arrives");
+        self.clear(&prj).await?;
+        let worker = |worker: usize| -> Job<'_> {
+            let (own, prj) = (batches.iter().filter(move |batch| batch.worker == worker), &prj);
+            Box::pin(async move {
+                for batch in own {
+                    self.work(batch, prj).await?;
+                }
+                Ok(())
+            })
+        };
+        let ended = interleave((0..WORKERS).map(worker).collect(), turns).await?;
+        let mut events: Vec<Event> = batches.iter().flat_map(|batch| batch.events.clone()).collect();
+        events.sort_by_key(|event| event.sequence);
+        events.dedup_by_key(|event| event.sequence);
+        let differences = check::differences(&self.db, &prj, &world(&events, &prj)).await?;
+        Ok(Arrival { differences, ended })
+    }
+
+    /// Lets one worker replay events in the order of the stream, and says what is otherwise than it should be.
+    pub(crate) async fn replay(&self, events: &[Event], size: usize) -> anyhow::Result<Vec<String>> {
+        let prj = self.prj("replayed");
+        self.clear(&prj).await?;
+        for events in events.chunks(size) {
+            self.apply(0, events, &prj).await?;
+        }
+        check::differences(&self.db, &prj, &world(events, &prj)).await
+    }
+
+    /// One batch, with the deaths and repetitions that are prescribed for it.
+    async fn work(&self, batch: &Batch, prj: &str) -> anyhow::Result<()> {
+        let survived = match batch.dies_after {
+            // The future is dropped wherever it stands.
+            Some(polls) => proceed(&mut Box::pin(self.apply(batch.worker, &batch.events, prj)), polls).await?,
+            None => false,
+        };
+        if !survived {
+            if batch.dies_after.is_some() {
+                self.until_dead(batch.worker).await?;
+            }
+            self.apply(batch.worker, &batch.events, prj).await?;
+        }
+        if batch.again {
+            self.apply(batch.worker, &batch.events, prj).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, worker: usize, events: &[Event], prj: &str) -> anyhow::Result<()> {
+        let store = self.stores.get(worker).context("nobody has this number")?;
+        let batch = store::Batch::of(events.iter().map(|event| payload::normalised(event, prj)))?;
+        let refusals = store.apply(batch).await?;
+        ensure!(refusals.is_empty(), "MongoDB refused {refusals:?}");
+        Ok(())
+    }
+
+    /// Waits until MongoDB has nothing more under way for this worker: what was sent before a death is
+    /// executed or never will be by the time the batch is delivered again.
+    async fn until_dead(&self, worker: usize) -> anyhow::Result<()> {
+        let admin = self.db.client().database("admin");
+        let ns = format!("^{}\\.", self.db.name());
+        let of_it = doc! { "appName": app_name(&self.name, worker), "active": true, "ns": { "$regex": ns } };
+        let look = [doc! { "$currentOp": {} }, doc! { "$match": of_it }];
+        eventually("the dead worker's commands have ended", DYING, &(), async || {
+            let under_way: Vec<Document> = admin.aggregate(look.clone()).await?.try_collect().await?;
+            ensure!(under_way.is_empty(), "{under_way:?} is under way");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a project empty. Its collections and their indexes stay: making them takes longer than a case.
+    async fn clear(&self, prj: &str) -> anyhow::Result<()> {
+        let documents = Kind::ALL.map(|kind| (kind.collection(prj), doc! {}));
+        let memory = ["ld_deletions", "ld_milestones"].map(|name| (name.to_owned(), doc! { "prj": prj }));
+        let clear = documents
+            .into_iter()
+            .chain(memory)
+            .map(|(name, filter)| async move { self.db.collection::<Document>(&name).delete_many(filter).await });
+        futures::future::try_join_all(clear).await?;
+        Ok(())
+    }
+
+    /// Removes what only this test has made.
+    pub(crate) async fn finish(self) -> anyhow::Result<()> {
+        for prj in [self.prj("arrives"), self.prj("replayed")] {
+            self.clear(&prj).await?;
+            for kind in Kind::ALL {
+                self.db.collection::<Document>(&kind.collection(&prj)).drop().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Under which name MongoDB lists a worker's commands.
+fn app_name(bench: &str, worker: usize) -> String {
+    format!("{bench}-{}-{worker}", std::process::id())
+}
+
+fn with_app_name(uri: &str, name: &str) -> String {
+    let has_path = uri.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    let before = if uri.contains('?') { "&" } else { if has_path { "?" } else { "/?" } };
+    format!("{uri}{before}appName={name}")
+}
+
+/// Runs jobs by turns, then all at once. Says of each turn whether its job had ended at the end of it.
+async fn interleave(jobs: Vec<Job<'_>>, turns: &[Turn]) -> anyhow::Result<Vec<bool>> {
+    let mut jobs: Vec<Option<Job<'_>>> = jobs.into_iter().map(Some).collect();
+    let mut ended = Vec::new();
+    for turn in turns {
+        let slot = jobs.get_mut(turn.worker).context("nobody has this number")?;
+        if let Some(job) = slot
+            && proceed(job, turn.polls).await?
+        {
+            *slot = None;
+        }
+        ended.push(slot.is_none());
+    }
+    futures::future::try_join_all(jobs.into_iter().flatten()).await?;
+    Ok(ended)
+}
+
+/// Polls a job so many times, unless it ends before; says whether it has.
+///
+/// All jobs are polled in one task, so a wake-up that comes while a job stands still is not lost: the job
+/// is polled first thing in its next turn.
+async fn proceed(
+    job: &mut Pin<Box<impl Future<Output = anyhow::Result<()>> + ?Sized>>,
+    polls: u16,
+) -> anyhow::Result<bool> {
+    let mut left = polls;
+    poll_fn(|cx| {
+        let poll = job.as_mut().poll(cx).map_ok(|()| true);
+        left = left.saturating_sub(1);
+        if poll.is_pending() && left == 0 { Poll::Ready(Ok(false)) } else { poll }
+    })
+    .await
+}

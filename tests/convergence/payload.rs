@@ -1,0 +1,137 @@
+//! What a provider would send for an event: little, but in the provider's shape.
+//!
+//! Every view of an entity says in some field by which event it was told, so that no two look alike.
+
+use serde_json::{Value, json};
+use shared::envelope::Envelope;
+use shared::ids::{Project, QualityModel};
+use shared::source::Source;
+use worker_core::store;
+use worker_event::normalise::normalise;
+
+use crate::history::{Event, What};
+
+/// The instant 0 of every history: 2026-11-02T00:00:00Z, in milliseconds since 1970.
+pub(crate) const EPOCH: i64 = 1_793_577_600_000;
+
+/// The event as the store takes it, through the worker's own normalisation.
+pub(crate) fn normalised(event: &Event, prj: &str) -> store::Event {
+    let envelope = envelope(event, prj);
+    let normalised = normalise(&envelope, event.sequence).unwrap();
+    store::Event { prj: prj.to_owned(), delivery: envelope.delivery, effects: normalised.effects }
+}
+
+/// The bytes of a row, which are its identity.
+pub(crate) fn row(number: u8) -> String {
+    json!({ "comment": format!("row {number}"), "configRange": [number, 1] }).to_string()
+}
+
+/// The quality model of a row's URL.
+pub(crate) fn model(event: &Event) -> Option<String> {
+    matches!(event.what, What::Row { model: true, .. }).then(|| format!("M{}", event.sequence))
+}
+
+fn envelope(event: &Event, prj: &str) -> Envelope {
+    let (source, kind, payload) = match event.what {
+        What::Push { .. } => (Source::Github, "push", github(event).to_string()),
+        What::Issue { .. } | What::IssueGone { .. } => (Source::Github, "issues", github(event).to_string()),
+        What::PullClosed { .. } | What::PullReopened { .. } => {
+            (Source::Github, "pull_request", github(event).to_string())
+        }
+        What::Row { number, .. } => (Source::Excel, "sheets_activity", row(number)),
+        _ => {
+            let (kind, deleted, data) = taiga(event);
+            let action = if deleted { "delete" } else { "change" };
+            let payload = json!({ "type": kind, "action": action, "by": { "username": "nuria" }, "date": date(event), "data": data });
+            (Source::Taiga, kind, payload.to_string())
+        }
+    };
+    Envelope {
+        source,
+        project: Project::new(prj).unwrap(),
+        event: kind.to_owned(),
+        delivery: format!("delivery-{}", event.sequence),
+        quality_model: model(event).map(|model| QualityModel::new(&model).unwrap()),
+        received_at: 0,
+        traceparent: None,
+        origin_sequence: None,
+        backfill: event.backfill,
+        payload: payload.into(),
+    }
+}
+
+fn date(event: &Event) -> String {
+    shared::time::rfc3339(EPOCH + i64::from(event.at) * 1000)
+}
+
+/// Type, whether it is a deletion, and `data`.
+fn taiga(event: &Event) -> (&'static str, bool, Value) {
+    let by = event.sequence;
+    let sprint = |id: u8| json!({ "id": id, "name": format!("told by {by}"), "closed": by % 2 == 0, "estimated_start": "2026-11-02" });
+    let item = |id: u8| {
+        json!({
+            "id": id, "ref": 100 + i32::from(id), "project": { "id": 31, "name": "Marmota" }, "status": { "name": "New" },
+            "subject": format!("told by {by}"), "created_date": "2026-11-02T09:15:00.120Z",
+        })
+    };
+    match event.what {
+        What::Story { id, sprint: of } => {
+            let mut story = item(id);
+            story["points"] = json!([{ "value": by }]);
+            story["milestone"] = json!(of.map(sprint));
+            ("userstory", false, story)
+        }
+        What::StoryGone { id } => ("userstory", true, item(id)),
+        What::Task { id, story, sprint: of } => {
+            let mut task = item(id);
+            task["user_story"] = json!(story.map(|id| json!({ "id": id, "is_closed": by % 2 == 0 })));
+            task["milestone"] = json!(of.map(sprint));
+            ("task", false, task)
+        }
+        What::TaskGone { id } => {
+            // A deletion carries the whole task; that is no sign of life.
+            let mut task = item(id);
+            task["user_story"] = item(1);
+            ("task", true, task)
+        }
+        What::Epic { id } => ("epic", false, item(id)),
+        What::EpicGone { id } => ("epic", true, item(id)),
+        What::Link { story, epic } => {
+            ("relateduserstory", false, json!({ "user_story": item(story), "epic": item(epic) }))
+        }
+        What::Unlink { story, epic } => {
+            ("relateduserstory", true, json!({ "user_story": item(story), "epic": item(epic) }))
+        }
+        What::Sprint { id } => ("milestone", false, sprint(id)),
+        What::SprintGone { id } => ("milestone", true, sprint(id)),
+        What::TaigaIssue { id } => ("issue", false, item(id)),
+        What::TaigaIssueGone { id } => ("issue", true, item(id)),
+        other => panic!("{other:?} is not Taiga's"),
+    }
+}
+
+fn github(event: &Event) -> Value {
+    let by = event.sequence;
+    let told = |repo: u8, action: &str, name: &str, data: Value| json!({ "action": action, name: data, "repository": repository(repo), "sender": { "id": 1, "login": "nuria" } });
+    let thing = |number: u8| json!({ "number": number, "title": format!("told by {by}"), "updated_at": date(event) });
+    match event.what {
+        What::Issue { repo, number } => told(repo, "edited", "issue", thing(number)),
+        What::IssueGone { repo, number, transferred } => {
+            told(repo, if transferred { "transferred" } else { "deleted" }, "issue", thing(number))
+        }
+        What::PullClosed { number } => told(1, "closed", "pull_request", thing(number)),
+        What::PullReopened { number } => told(1, "reopened", "pull_request", thing(number)),
+        What::Push { first, last } => {
+            let commit = |n: u8| json!({ "id": format!("c{n}"), "message": format!("Task #{by}") });
+            let commits: Vec<Value> = (first..=last).map(commit).collect();
+            let mut push = told(1, "push", "commits", json!(commits));
+            push["repository"]["pushed_at"] = json!(EPOCH / 1000 + i64::from(event.at));
+            push
+        }
+        other => panic!("{other:?} is not GitHub's"),
+    }
+}
+
+fn repository(repo: u8) -> Value {
+    json!({ "full_name": format!("upc/r{repo}"), "owner": { "login": "upc" } })
+}

@@ -1,0 +1,6 @@
+//! What ingress answers to requests, also to odd, broken and forged ones.
+
+pub(crate) mod answers;
+pub(crate) mod memory;
+pub(crate) mod openapi;
+pub(crate) mod raw_socket;

@@ -1,0 +1,279 @@
+//! The status page: whether all is well, for people in three languages and for programs.
+
+use anyhow::ensure;
+use futures::StreamExt as _;
+use harness::eval::Reply;
+use harness::paths::scratch;
+use harness::providers::{Commit, Providers};
+use harness::sender::{Delivery, Request, github};
+use harness::stack::{Options, Service, Stack};
+use serde_json::{Value, json};
+use shared::envelope::Envelope;
+use shared::ids::Project;
+use shared::publish::{Outgoing, Publisher};
+use shared::source::Source;
+
+use crate::observe::{push, send};
+use crate::pipeline::enrich;
+use crate::{LONG, SOON};
+
+/// `/status.json` of a worker.
+async fn status(stack: &Stack, worker: &Service) -> anyhow::Result<Value> {
+    let (code, body) = stack.sender.get(&format!("{}/status.json", worker.admin())).await?;
+    ensure!(code == 200, "/status.json answered {code} {body}");
+    Ok(serde_json::from_str(&body)?)
+}
+
+/// `/status.json` comes to fit; gives it.
+async fn becomes(stack: &Stack, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let fact = async || {
+        let status = status(stack, stack.worker()).await?;
+        ensure!(fits(&status), "{status:#}");
+        Ok(status)
+    };
+    stack.eventually(what, LONG, fact).await.unwrap()
+}
+
+fn row<'s>(status: &'s Value, prj: impl Into<Value>, source: &str) -> &'s Value {
+    let prj = prj.into();
+    let rows = status["rows"].as_array().unwrap();
+    rows.iter().find(|row| row["prj"] == prj && row["source"] == source).unwrap_or(&Value::Null)
+}
+
+/// The kinds of findings, worst first.
+fn findings(status: &Value) -> Vec<&str> {
+    status["findings"].as_array().unwrap().iter().map(|finding| finding["what"].as_str().unwrap()).collect()
+}
+
+/// The page as a browser that likes this language gets it.
+async fn page(stack: &Stack, language: &str) -> String {
+    let request = Request {
+        method: "GET".into(),
+        path: "/status".into(),
+        headers: vec![("accept-language".into(), language.into())],
+        body: Default::default(),
+    };
+    let answer = stack.sender.to(&stack.worker().admin()).request(&request).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body.as_str().unwrap().to_owned()
+}
+
+/// Correct but for its signature.
+fn forged(stack: &Stack, delivery: &Delivery) -> Request {
+    delivery.request(stack.sender.secrets()).with("x-hub-signature", &format!("sha1={}", "0".repeat(40)))
+}
+
+async fn refused(stack: &Stack, delivery: &Delivery) {
+    assert_eq!(stack.sender.request(&forged(stack, delivery)).await.unwrap().status, 403);
+}
+
+#[tokio::test]
+async fn every_worker_shows_who_spoke_who_was_refused_and_when_ld_eval_was_told() {
+    let file = scratch("status-teams").unwrap().join("credentials.json");
+    std::fs::write(&file, json!({ "amep": { "teams": ["Quiet", "Loud"] } }).to_string()).unwrap();
+    let options = Options::default().env("CREDENTIALS_FILE", file.to_str().unwrap());
+    let mut stack = Stack::start_with(options).await.unwrap();
+    stack.add_worker().await.unwrap();
+    let empty = becomes(&stack, "nothing has happened", |status| status["level"] == "well").await;
+    assert_eq!(empty["rows"].as_array().unwrap().len(), 6, "each listed team has its three sources: {empty:#}");
+    assert!(row(&empty, "Quiet", "taiga")["last_accepted"].is_null());
+
+    let before = shared::time::now_ms();
+    for n in 0..3 {
+        send(&stack, &push("Loud", n)).await;
+    }
+    refused(&stack, &push("Quiet", 9)).await;
+    let spoke = |status: &Value| {
+        let told = status["last_told"]["prj"] == "Loud" && status["notifications_waiting"] == 0;
+        let hours =
+            row(status, "Loud", "github")["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum());
+        told && hours == Some(3_u64) && row(status, "Quiet", "github")["last_refused"]["reason"] == "signature"
+    };
+    let found = becomes(&stack, "the page shows it", spoke).await;
+    let at = row(&found, "Loud", "github")["last_accepted"].as_i64().unwrap();
+    assert!((before..before + 90_000).contains(&at), "{at} is not just after {before}");
+    assert_eq!((found["level"].as_str(), findings(&found)), (Some("look"), vec!["signature"]));
+    assert_eq!(found["findings"][0]["prj"], "Quiet");
+    let everywhere = async || {
+        for worker in &stack.workers {
+            ensure!(spoke(&status(&stack, worker).await?), "{} shows something else", worker.process.name());
+        }
+        Ok(())
+    };
+    stack.eventually("every worker shows the same", SOON, everywhere).await.unwrap();
+
+    // What comes with the right signature says that it is mended.
+    send(&stack, &push("Quiet", 9)).await;
+    let mended = becomes(&stack, "all is well again", |status| status["level"] == "well").await;
+    assert_eq!(row(&mended, "Quiet", "github")["last_refused"]["reason"], "signature");
+}
+
+#[tokio::test]
+async fn strangers_fill_nothing_and_wake_nobody() {
+    let stack = Stack::start().await.unwrap();
+    for n in 0..300 {
+        refused(&stack, &push(&format!("invented{n}"), n)).await;
+    }
+    let told = |status: &Value| row(status, Value::Null, "github")["last_refused"]["prj"] == "invented299";
+    let found = becomes(&stack, "the last stranger is shown", told).await;
+    assert_eq!((found["level"].as_str(), findings(&found)), (Some("well"), vec!["stranger"]));
+    assert_eq!(stack.messages("LD_STATUS").await.unwrap(), 1, "one place for all who are not known");
+    let metrics = stack.sender.get(&format!("{}/metrics", stack.ingress.admin())).await.unwrap().1;
+    assert!(!metrics.contains("invented"), "strangers make no time series");
+}
+
+#[tokio::test]
+async fn dead_letters_and_an_absent_ld_eval_are_told_with_what_to_do() {
+    let stack = Stack::start().await.unwrap();
+    stack.eval.reply(Reply::Status(503));
+    send(&stack, &push("Team", 1)).await;
+    let mut nameless = github::issue(1, "opened", "2026-11-23T17:42:03Z");
+    nameless["issue"]["number"] = Value::Null;
+    send(&stack, &Delivery::github("issues", &nameless)).await;
+    let both = |status: &Value| findings(status) == ["eval_away", "dead_letters"];
+    let found = becomes(&stack, "both are found", both).await;
+    assert_eq!((found["level"].as_str(), &found["dead"]), (Some("look"), &json!({ "no_identity": 1 })));
+    assert_eq!(row(&found, "Team", "github")["dead"], 1);
+    assert!(found["last_untold"]["error"].as_str().unwrap().contains("503"));
+    for (language, sentence, todo) in [
+        ("en", "LD Eval does not take notifications", "worker dead-letters list"),
+        ("ca-ES,ca;q=0.9", "LD Eval no accepta avisos", "worker dead-letters list"),
+        ("es", "LD Eval no acepta avisos", "worker dead-letters list"),
+    ] {
+        let page = page(&stack, language).await;
+        assert!(page.contains(&format!("<html lang=\"{}\"", &language[..2])), "{page}");
+        let top = page.split("id=\"sentence\"").nth(1).unwrap().split("</p>").next().unwrap();
+        assert!(top.contains(sentence), "{top}");
+        assert!(page.contains(todo) && !page.contains("<script"), "{page}");
+    }
+    stack.eval.reply(Reply::Accepted);
+    becomes(&stack, "LD Eval is back", |status| findings(status) == ["dead_letters"]).await;
+}
+
+#[tokio::test]
+async fn a_tokens_budget_is_shown_by_its_course_and_never_itself() {
+    let providers = Providers::start().unwrap();
+    let courses = [("A", json!({ "github_token": "token-a" }))];
+    let stack = enrich::stack(&providers, "status", &courses, Options::default()).await;
+    {
+        let mut world = providers.world();
+        world.tokens = vec!["token-a".into()];
+        world.knows(github::REPO, &github::sha(1), Commit::plain(10, 5));
+    }
+    send(&stack, &push("A", 1)).await;
+    let shown = |status: &Value| {
+        let token = &status["tokens"][0];
+        token["label"] == "course-of-A" && token["provider"] == "github" && token["remaining"].as_u64() > Some(0)
+    };
+    becomes(&stack, "the budget is shown", shown).await;
+    assert!(!page(&stack, "en").await.contains("token-a"));
+}
+
+#[tokio::test]
+async fn without_nats_the_page_says_so_and_keeps_what_it_knew() {
+    let stack = Stack::start_with(Options { own_nats: true, ..Options::default() }).await.unwrap();
+    send(&stack, &push("Team", 1)).await;
+    let known = |status: &Value| row(status, "Team", "github")["last_accepted"].is_i64();
+    becomes(&stack, "the team is shown", known).await;
+    stack.nats.as_ref().unwrap().process.kill().unwrap();
+    let nats = |status: &Value| status["level"] == "broken" && findings(status)[0] == "nats";
+    let found = becomes(&stack, "NATS is blamed", nats).await;
+    assert!(known(&found), "{found:#}");
+    stack.nats.as_ref().unwrap().start_again().await.unwrap();
+    becomes(&stack, "all is well again", |status| status["level"] == "well").await;
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_nobody_speaking() {
+    let stack = Stack::start().await.unwrap();
+    let first = push("Team", 1);
+    send(&stack, &first).await;
+    let hours = |status: &Value| {
+        let row = row(status, "Team", "github");
+        (
+            row["last_accepted"].as_i64(),
+            row["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum::<u64>()),
+        )
+    };
+    let before = hours(&becomes(&stack, "it is counted", |status| hours(status).1 == Some(1)).await);
+    // As `worker dead-letters redrive` does, and what a backfill publishes.
+    let again = Envelope {
+        source: Source::Github,
+        project: Project::new("Team").unwrap(),
+        event: "push".into(),
+        delivery: "again".into(),
+        quality_model: None,
+        received_at: shared::time::now_ms(),
+        traceparent: None,
+        origin_sequence: Some(1),
+        backfill: false,
+        payload: first.json.clone(),
+    };
+    let (headers, payload) = again.encode();
+    let subject = format!("{}.ld.events.github.Team.push", stack.prefix);
+    let jetstream = stack.jetstream().await.unwrap();
+    jetstream.publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap();
+    send(&stack, &push("Other", 2)).await;
+    let later =
+        becomes(&stack, "what came after it is counted", |status| !row(status, "Other", "github").is_null()).await;
+    assert_eq!(hours(&later), before);
+}
+
+#[tokio::test]
+async fn a_deleted_stream_of_facts_is_made_again() {
+    let stack = Stack::start().await.unwrap();
+    stack.eventually("there is one", SOON, async || stack.stream("LD_STATUS").await).await.unwrap();
+    let name = format!("{}_LD_STATUS", stack.prefix);
+    stack.jetstream().await.unwrap().delete_stream(&name).await.unwrap();
+    refused(&stack, &push("Team", 1)).await;
+    let told = |status: &Value| row(status, Value::Null, "github")["last_refused"]["reason"] == "signature";
+    let found = becomes(&stack, "the refusal is shown", told).await;
+    assert_eq!(found["level"], "well");
+}
+
+#[tokio::test]
+async fn looking_costs_the_same_however_many_look_and_leaves_nothing_behind() {
+    let stack = Stack::start().await.unwrap();
+    send(&stack, &push("Team", 1)).await;
+    stack.eventually("it is settled", SOON, async || stack.nothing_pending().await).await.unwrap();
+    let looks = (0..100).map(|_| page(&stack, "en"));
+    futures::future::join_all(looks).await;
+    for stream in ["LD_EVENTS", "LD_STATUS"] {
+        let consumers = stack.stream(stream).await.unwrap().consumers().count().await;
+        let durable = usize::from(stream == "LD_EVENTS");
+        assert_eq!(consumers, durable, "a look leaves a consumer on {stream}");
+    }
+}
+
+#[tokio::test]
+async fn more_events_than_one_portion_are_all_counted_once() {
+    let mut stack = Stack::start_with(Options { no_worker: true, ..Options::default() }).await.unwrap();
+    let publisher = Publisher::new(stack.jetstream().await.unwrap().client());
+    let event = |n: u64| {
+        let team = format!("T{}", n % 7);
+        let envelope = Envelope {
+            source: Source::Github,
+            project: Project::new(&team).unwrap(),
+            event: "push".into(),
+            delivery: n.to_string(),
+            quality_model: None,
+            received_at: shared::time::now_ms(),
+            traceparent: None,
+            origin_sequence: None,
+            backfill: false,
+            payload: github::push(1, [github::commit(&github::sha(n), "task #1")]).to_string().into(),
+        };
+        let (headers, payload) = envelope.encode();
+        Outgoing { subject: format!("{}.ld.events.github.{team}.push", stack.prefix), headers, payload }
+    };
+    publisher.publish_all((0..2_500).map(event).collect()).await.unwrap();
+    stack.add_worker().await.unwrap();
+    let counted = |status: &Value| -> u64 {
+        let rows = status["rows"].as_array().unwrap().iter();
+        rows.flat_map(|row| row["hours"].as_array().unwrap()).filter_map(Value::as_u64).sum()
+    };
+    let all = |status: &Value| status["events_not_counted"] == 0 && counted(status) > 0;
+    assert_eq!(counted(&becomes(&stack, "all are counted", all).await), 2_500);
+    send(&stack, &push("T0", 9_999)).await;
+    becomes(&stack, "only what is new is counted then", |status| counted(status) == 2_501).await;
+}

@@ -1,0 +1,288 @@
+//! The operators' commands, run as they run them.
+
+use std::process::Output;
+
+use anyhow::ensure;
+use async_nats::HeaderMap;
+use bson::{Document, doc};
+use harness::paths::scratch;
+use harness::process::{Process, Recipe};
+use harness::sender::{Delivery, github, sheets, taiga};
+use harness::stack::build::path;
+use harness::stack::{Options, Stack};
+use serde_json::{Value, json};
+
+use crate::{LONG, SOON};
+
+/// Runs `worker <args>` against a stack, to its end.
+pub(crate) async fn command(stack: &Stack, args: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(path("worker").unwrap());
+    command.args(args).env_clear().envs(&stack.env).kill_on_drop(true);
+    tokio::time::timeout(LONG, command.output()).await.expect("the command ends").unwrap()
+}
+
+/// The same, which must succeed: its standard output.
+pub(crate) async fn done(stack: &Stack, args: &[&str]) -> String {
+    let output = command(stack, args).await;
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Starts `worker <args>` beside a stack: for what is interrupted. Its output is in its log.
+pub(crate) fn process(stack: &Stack, args: &[&str]) -> Process {
+    let recipe = Recipe {
+        name: "worker-command".to_owned(),
+        program: path("worker").unwrap(),
+        args: args.iter().map(Into::into).collect(),
+        env: stack.env.clone().into_iter().collect(),
+        dir: scratch(&format!("{}-command", stack.prefix)).unwrap(),
+    };
+    Process::start(recipe).unwrap()
+}
+
+/// The dead letters, as a script sees them.
+pub(crate) async fn letters(stack: &Stack) -> Vec<Value> {
+    let listed = done(stack, &["dead-letters", "list", "--output", "json"]).await;
+    listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+pub(crate) async fn settled(stack: &Stack) {
+    stack.eventually("everything is settled", SOON, async || stack.nothing_pending().await).await.unwrap();
+}
+
+const COLLECTIONS: [&str; 10] = [
+    "github_Team.commits",
+    "github_Team.issues",
+    "github_Team.pull_requests",
+    "taiga_Team.userstories",
+    "taiga_Team.tasks",
+    "taiga_Team.issues",
+    "taiga_Team.epics",
+    "excel_Team.sheets",
+    "ld_deletions",
+    "ld_milestones",
+];
+
+/// All that is stored, byte for byte: only `_id` and `_ld` are left out.
+pub(crate) async fn everything(stack: &Stack) -> Vec<String> {
+    let mut all = Vec::new();
+    for collection in COLLECTIONS {
+        let documents = stack.documents(collection).await.unwrap().into_iter();
+        let mut documents: Vec<_> = documents.map(|found| format!("{collection} {found:?}")).collect();
+        documents.sort();
+        all.extend(documents);
+        // A collection that is not there has none.
+        let collected = stack.db().await.unwrap().collection::<Document>(collection).list_index_names().await;
+        let mut indexes = collected.unwrap_or_default();
+        indexes.sort();
+        all.push(format!("{collection} {indexes:?}"));
+    }
+    all
+}
+
+/// Something of each kind, changed, linked, deleted and out of order.
+pub(crate) fn history() -> Vec<Delivery> {
+    let at = |second: u32| format!("2026-11-23T17:00:{second:02}Z");
+    let story = |id, subject: &str| taiga::userstory(id, subject);
+    let event =
+        |kind: &str, action: &str, second, data| Delivery::taiga(&taiga::event(kind, action, &at(second), data));
+    let sprint = |name: &str| taiga::milestone(5, name);
+    let in_sprint = |mut item: Value| {
+        item["milestone"] = sprint("Sprint 1");
+        item["custom_attributes_values"] = json!({ "Priority": "Alta", "a.b": 1.50, "$c": 9_007_199_254_740_993_i64 });
+        item
+    };
+    vec![
+        event("userstory", "create", 1, in_sprint(story(1, "kept"))),
+        event("userstory", "create", 2, story(2, "gone")),
+        event("task", "create", 3, in_sprint(taiga::task(1, "stays", story(1, "kept")))),
+        event("task", "create", 4, taiga::task(2, "goes", story(2, "gone"))),
+        event("userstory", "change", 6, in_sprint(story(1, "renamed"))),
+        event("userstory", "change", 5, story(1, "late and stale")),
+        event("userstory", "delete", 7, story(2, "gone")),
+        // A link before its story, and one to an epic that goes.
+        event("relateduserstory", "create", 8, taiga::related(story(3, "linked"), taiga::epic(7, "Epic"))),
+        event("userstory", "create", 9, in_sprint(story(3, "linked"))),
+        event("epic", "create", 8, taiga::epic(7, "Epic")),
+        event("epic", "create", 8, taiga::epic(8, "Short-lived")),
+        event("relateduserstory", "create", 9, taiga::related(story(1, "renamed"), taiga::epic(8, "Short-lived"))),
+        event("epic", "delete", 10, taiga::epic(8, "Short-lived")),
+        event("milestone", "change", 11, sprint("Sprint 1, extended")),
+        event("issue", "create", 12, taiga::issue(1, "It breaks")),
+        Delivery::github("issues", &github::issue(1, "opened", &at(1))),
+        Delivery::github("issues", &github::issue(1, "closed", &at(2))),
+        Delivery::github("pull_request", &github::pull_request(1, "closed", &at(3))),
+        Delivery::github("pull_request", &github::pull_request(2, "closed", &at(4))),
+        Delivery::github("pull_request", &github::pull_request(2, "reopened", &at(5))),
+        Delivery::github("push", &github::push(1_795_455_723, (1..5).map(|n| github::commit(&github::sha(n), "x")))),
+        Delivery::github("push", &github::push(1_795_455_700, (3..6).map(|n| github::commit(&github::sha(n), "x")))),
+        Delivery::sheets(&sheets::row(1)),
+    ]
+}
+
+#[tokio::test]
+async fn a_replay_rebuilds_a_dropped_database_and_changes_nothing_in_a_whole_one() {
+    let stack = Stack::start().await.unwrap();
+    for delivery in history() {
+        assert_eq!(stack.sender.send(&delivery).await.unwrap().status, 200);
+    }
+    settled(&stack).await;
+    let before = everything(&stack).await;
+    // Five commits, an issue and a pull request; two stories, a task, an issue and an epic; a row. And remembered:
+    // four deletions (a story, its task, an epic, a pull request) and a sprint.
+    let documents = before.iter().filter(|line| line.contains("Document(")).count();
+    assert_eq!(documents, 13 + 5, "{before:#?}");
+
+    let would = done(&stack, &["replay", "--dry-run"]).await;
+    assert!(would.starts_with(&format!("{} events", history().len())), "{would}");
+    done(&stack, &["replay"]).await;
+    assert_eq!(everything(&stack).await, before, "a whole database is left as it is");
+
+    stack.db().await.unwrap().drop().await.unwrap();
+    let told = stack.eval.accepted("Team").len();
+    done(&stack, &["replay", "--no-notify"]).await;
+    assert_eq!(everything(&stack).await, before, "a dropped one is rebuilt");
+    settled(&stack).await;
+    assert_eq!(stack.eval.accepted("Team").len(), told, "LD Eval was not told");
+
+    stack.db().await.unwrap().drop().await.unwrap();
+    done(&stack, &["replay", "--source", "taiga", "--event", "task"]).await;
+    assert_eq!(
+        stack.documents("taiga_Team.tasks").await.unwrap().len(),
+        2,
+        "only tasks, and nobody deleted their story"
+    );
+    assert!(stack.documents("github_Team.commits").await.unwrap().is_empty());
+    let consumers = stack.stream("LD_EVENTS").await.unwrap().cached_info().state.consumer_count;
+    assert_eq!(consumers, 1, "the replays' consumers are gone");
+}
+
+#[tokio::test]
+async fn a_wrong_argument_names_itself_and_shows_what_would_be_right() {
+    let stack = Stack::start_with(Options { no_worker: true, ..Options::default() }).await.unwrap();
+    for (args, argument, right) in [
+        (&["replay", "--since", "yesterday"][..], "--since", "2026-11-23"),
+        (&["replay", "--seq", "9..5"][..], "--seq", "100..200"),
+        (&["replay", "--prj", "a.b"][..], "--prj", "A-Z"),
+        (&["replay", "--source", "gitlab"][..], "--source", "github, taiga or excel"),
+        (&["dead-letters", "redrive"][..], "--all", "Usage"),
+        (&["dead-letters", "list", "--reason", "poison"][..], "--reason", "unstorable"),
+        (&["dead-letters", "purge", "--older-than", "old"][..], "--older-than", "Usage"),
+        (&["dead-letters", "purge", "--older-than", "1d", "--yes", "--dry-run"][..], "--dry-run", "Usage"),
+        (&["completions", "tcsh"][..], "SHELL", "bash"),
+    ] {
+        let output = command(&stack, args).await;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(argument), "{args:?}: {text}");
+        assert!(text.contains(right) || right == "Usage", "{args:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
+    let stack = Stack::start().await.unwrap();
+    let body = json!({ "repository": { "full_name": "o/r" }, "commits": [{ "message": "without an id" }] });
+    assert_eq!(stack.sender.send(&Delivery::github("push", &body)).await.unwrap().status, 200);
+    let mut headers = HeaderMap::new();
+    headers.insert("LD-Version", "1");
+    let odd = format!("{}.ld.events.github.Team.push", stack.prefix);
+    stack.jetstream().await.unwrap().publish_with_headers(odd, headers, "?".into()).await.unwrap().await.unwrap();
+    let dead = async || {
+        let count = stack.messages("LD_DEAD").await?;
+        ensure!(count == 2, "{count} dead letters");
+        stack.nothing_pending().await
+    };
+    stack.eventually("both are dead", SOON, dead).await.unwrap();
+
+    let listed = letters(&stack).await;
+    let by =
+        |reason: &str| listed.iter().find(|letter| letter["reason"] == reason).unwrap_or_else(|| panic!("{listed:?}"));
+    assert_eq!(by("no_identity")["prj"], "Team");
+    let id = by("no_identity")["id"].as_u64().unwrap();
+    let shown = done(&stack, &["dead-letters", "show", &id.to_string()]).await;
+    assert!(shown.contains("LD-Dead-Reason: no_identity") && shown.contains("without an id"), "{shown}");
+
+    let shown = done(&stack, &["dead-letters", "show", &id.to_string(), "--output", "json"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["headers"]["LD-Dead-Reason"], "no_identity");
+    assert_eq!(shown["payload"].as_str(), Some(body.to_string().as_str()));
+
+    let would = done(&stack, &["dead-letters", "redrive", "--all", "--dry-run"]).await;
+    assert_eq!(would.lines().count(), 2, "{would}");
+    let would = done(&stack, &["dead-letters", "redrive", "--prj", "Team", "--dry-run", "--output", "json"]).await;
+    assert!(would.lines().count() == 1 && would.contains("\"sent\":false"), "{would}");
+    assert_eq!(letters(&stack).await.len(), 2, "a dry run sends nothing");
+
+    // Sent again it dies again: as another letter, of the same event.
+    done(&stack, &["dead-letters", "redrive", "--reason", "no_identity"]).await;
+    let again = async || {
+        let now = letters(&stack).await;
+        ensure!(now.len() == 2 && now.iter().all(|letter| letter["id"] != id), "{now:?}");
+        Ok(())
+    };
+    stack.eventually("it is a new letter", SOON, again).await.unwrap();
+    let gone = command(&stack, &["dead-letters", "redrive", "--id", &id.to_string()]).await;
+    let said = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(gone.status.code() == Some(1) && said.contains(&format!("no dead letter {id};")), "{said}");
+
+    let would = done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--dry-run", "--output", "json"]).await;
+    assert!(would.contains("\"letters\":2") && would.contains("\"removed\":false"), "{would}");
+    done(&stack, &["dead-letters", "purge", "--older-than", "0s"]).await;
+    assert_eq!(letters(&stack).await.len(), 2, "without --yes nothing is removed");
+    done(&stack, &["dead-letters", "purge", "--older-than", "1h", "--yes"]).await;
+    assert_eq!(letters(&stack).await.len(), 2, "they are younger");
+    done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--yes"]).await;
+    assert_eq!(letters(&stack).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_redriven_event_is_stored_once_its_cause_is_mended() {
+    let stack = Stack::start().await.unwrap();
+    // A validator of the operator's is the bad release here: it refuses what a later one takes.
+    let db = stack.db().await.unwrap();
+    db.create_collection("excel_Team.sheets").validator(doc! { "never": { "$exists": true } }).await.unwrap();
+    assert_eq!(stack.sender.send(&Delivery::sheets(&sheets::row(1))).await.unwrap().status, 200);
+    let dead = async || {
+        ensure!(stack.messages("LD_DEAD").await? == 1, "no dead letter yet");
+        stack.nothing_pending().await
+    };
+    stack.eventually("it is dead", SOON, dead).await.unwrap();
+    assert_eq!(letters(&stack).await[0]["reason"], "unstorable");
+    assert!(stack.eval.accepted("Team").is_empty(), "nothing was written, so nobody is told");
+
+    db.run_command(doc! { "collMod": "excel_Team.sheets", "validator": {} }).await.unwrap();
+    done(&stack, &["dead-letters", "redrive", "--prj", "Team"]).await;
+    let stored = async || stack.document("excel_Team.sheets").await;
+    stack.eventually("it is stored", SOON, stored).await.unwrap();
+    stack
+        .eventually("LD Eval is told", SOON, async || stack.eval.has_accepted("Team", ("sheets_activity", "", None)))
+        .await
+        .unwrap();
+    assert!(letters(&stack).await.is_empty());
+}
+
+#[tokio::test]
+async fn every_command_lists_the_exit_codes() {
+    harness::stack::build::build(harness::stack::build::Voice::Quiet).unwrap();
+    for command in ["", "replay", "dead-letters redrive", "forget", "doctor", "config check", "completions"] {
+        let args = command.split_whitespace().chain(["--help"]);
+        let output = tokio::process::Command::new(path("worker").unwrap()).args(args).output().await.unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("130  interrupted"), "{command}: {help}");
+    }
+}
+
+#[tokio::test]
+async fn shells_complete_both_command_lines() {
+    harness::stack::build::build(harness::stack::build::Voice::Quiet).unwrap();
+    for (program, word) in [("worker", "dead-letters"), ("ingress", "healthcheck")] {
+        for shell in ["bash", "zsh", "fish"] {
+            let output = tokio::process::Command::new(path(program).unwrap()).args(["completions", shell]).output();
+            let output = output.await.unwrap();
+            assert!(output.status.success());
+            let script = String::from_utf8(output.stdout).unwrap();
+            assert!(script.contains(word) && script.contains(program), "{program} {shell}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The operators' commands, run as an operator runs them.
+
+pub(crate) mod backfill;
+pub(crate) mod commands;
+pub(crate) mod doctor;
+pub(crate) mod forgetting;
+pub(crate) mod hooks;
+pub(crate) mod migrate;
+pub(crate) mod redeliver;
+pub(crate) mod replaying;
+pub(crate) mod walkthroughs;

@@ -1,0 +1,86 @@
+//! CONTRACT §4, Taiga: a sprint's figures on its stories and tasks.
+
+use anyhow::ensure;
+use bson::{Bson, Document, doc};
+use harness::providers::Providers;
+use harness::providers::world::stats;
+use harness::sender::{Delivery, taiga};
+use harness::stack::Options;
+use serde_json::{Value, json};
+
+use crate::SOON;
+use crate::pipeline::enrich::{send, stack, told};
+
+#[tokio::test]
+async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
+    let providers = Providers::start().unwrap();
+    let account = json!({ "taiga_user": "teacher", "taiga_password": "hush-hush" });
+    let stack = stack(&providers, "taiga", &[("A", account)], Options::default()).await;
+    {
+        let mut world = providers.world();
+        world.accounts.insert("teacher".into(), "hush-hush".into());
+        world.milestones.insert(5, stats(&[3.0, 2.5], &[3.0], (4, 1), (9, 5)));
+        world.milestones.insert(6, stats(&[1.0], &[], (2, 0), (3, 0)));
+    }
+    let date = |n: u64| format!("2026-11-23T17:{:02}:{:02}Z", n / 60, n % 60);
+    let story = |n: u64, milestone: Option<i64>| {
+        let mut story = taiga::userstory(1, "x");
+        story["milestone"] = milestone.map_or(Value::Null, |id| taiga::milestone(id, "Sprint"));
+        Delivery::taiga(&taiga::event("userstory", "change", &date(n), story))
+    };
+    let five = doc! {
+        "milestone_total_points": 5.5, "milestone_closed_points": 3.0, "milestone_total_userstories": 4,
+        "milestone_completed_userstories": 1, "milestone_total_tasks": 9, "milestone_completed_tasks": 5,
+    };
+    let shows = |document: &Document, figures: &Document| {
+        figures.iter().try_for_each(|(name, value)| {
+            ensure!(document.get(name) == Some(value), "{name} is {:?}, not {value}", document.get(name));
+            Ok(())
+        })
+    };
+    send(&stack, "A", story(0, Some(5))).await;
+    for n in 1..=50 {
+        let mut task = taiga::task(i64::try_from(n).unwrap(), "x", taiga::userstory(1, "x"));
+        task["milestone"] = taiga::milestone(5, "Sprint");
+        send(&stack, "A", Delivery::taiga(&taiga::event("task", "create", &date(n), task))).await;
+    }
+    let all_show = async || {
+        let tasks = stack.documents("taiga_A.tasks").await?;
+        ensure!(tasks.len() == 50, "{} tasks", tasks.len());
+        tasks
+            .iter()
+            .chain([&stack.document("taiga_A.userstories").await?])
+            .try_for_each(|document| shows(document, &five))
+    };
+    stack.eventually("all show the sprint's figures", SOON, all_show).await.unwrap();
+    for event_type in ["userstory", "task"] {
+        let again = async || told(&stack, "A", event_type, 2);
+        stack.eventually("LD Eval is told again", SOON, again).await.unwrap();
+    }
+    let asked = || {
+        let calls = providers.calls();
+        let count = |path: &str| calls.iter().filter(|call| call.path == path).count();
+        (count("/auth"), count("/milestones/5/stats"), count("/milestones/6/stats"))
+    };
+    assert_eq!(asked(), (1, 1, 0), "{:?}", providers.calls());
+
+    providers.world().revoke("teacher");
+    send(&stack, "A", story(60, Some(6))).await;
+    let moved = async || {
+        let six = doc! { "milestone_id": 6, "milestone_total_points": 1.0, "milestone_closed_points": 0, "milestone_total_tasks": 3 };
+        shows(&stack.document("taiga_A.userstories").await?, &six)
+    };
+    stack.eventually("the story shows its new sprint's figures", SOON, moved).await.unwrap();
+    assert_eq!(asked(), (2, 1, 2), "one was refused with 401: {:?}", providers.calls());
+
+    send(&stack, "A", story(61, None)).await;
+    let none = async || {
+        let story = stack.document("taiga_A.userstories").await?;
+        ensure!(story.get("milestone_id") == Some(&Bson::Null), "it is still in one");
+        ensure!(!story.keys().any(|name| name.starts_with("milestone_total_")), "{story}");
+        Ok(())
+    };
+    stack.eventually("a story in no sprint shows no figures", SOON, none).await.unwrap();
+    let logs = format!("{:?}", stack.worker().process.log().events());
+    assert!(!logs.contains("hush-hush") && !logs.contains("session-"), "a secret is in the log");
+}

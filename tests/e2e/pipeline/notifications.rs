@@ -1,0 +1,205 @@
+//! LD Eval is told of everything that was written, however badly it treats us, and never makes a write wait.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{bail, ensure};
+use async_nats::jetstream::stream::Config;
+use harness::eval::{Notification, Reply};
+use harness::eventually::throughout;
+use harness::sender::github;
+use harness::stack::Stack;
+use serde_json::{Value, json};
+
+use crate::observe::{complaints, is_healthy, push, send, stored};
+use crate::{LONG, SOON};
+
+/// The notification that a push of a project brings about.
+const PUSHED: (&str, &str, Option<&str>) = ("push", github::LOGIN, None);
+
+/// More projects than notifications are ever under way at once.
+fn projects() -> Vec<String> {
+    (0..50).map(|n| format!("Team{n}")).collect()
+}
+
+/// One push for each project, written.
+async fn push_to_all(stack: &Stack) {
+    for project in projects() {
+        send(stack, &push(&project, 1)).await;
+    }
+    for project in projects() {
+        stored(stack, &project, 1, SOON).await;
+    }
+}
+
+/// `LD_NOTIFY` holds that many, and all events are settled.
+async fn wait_in_the_queue(stack: &Stack, wanted: u64) {
+    let waiting = async || {
+        let pending = stack.consumer().await?.cached_info().num_ack_pending;
+        let found = stack.messages("LD_NOTIFY").await?;
+        ensure!(pending == 0 && found == wanted, "{found} notifications wait, {pending} events are not settled");
+        Ok(())
+    };
+    stack.eventually(&format!("{wanted} notifications wait"), SOON, waiting).await.unwrap();
+}
+
+/// Everything that waited is told.
+async fn all_told(stack: &Stack) {
+    stack.eventually("nothing is left to tell", LONG, async || stack.nothing_pending().await).await.unwrap();
+}
+
+/// How often LD Eval accepted something of each project.
+fn accepted(told: &[Notification]) -> BTreeMap<&str, usize> {
+    let mut times = BTreeMap::new();
+    for told in told.iter().filter(|told| told.answer < 300) {
+        *times.entry(told.text("prj")).or_default() += 1;
+    }
+    times
+}
+
+#[tokio::test]
+async fn what_is_written_while_ld_eval_does_not_listen_is_told_once_when_it_does() {
+    let stack = Stack::start().await.unwrap();
+    stack.eval.down();
+    push_to_all(&stack).await;
+    wait_in_the_queue(&stack, projects().len() as u64).await;
+    let lines = complaints(&stack.worker().process);
+    assert!(lines.len() <= 1, "an outage is one line an interval: {lines:#?}");
+    is_healthy(&stack, stack.worker()).await.unwrap();
+    stack.eval.up().unwrap();
+    all_told(&stack).await;
+    let told = stack.eval.received();
+    let once: BTreeMap<_, _> = told.iter().map(|told| (told.text("prj"), 1)).collect();
+    assert_eq!(once.len(), projects().len());
+    assert_eq!(accepted(&told), once);
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_newer_notification_replaces_an_unsent_older_one_of_its_key_and_no_other() {
+    let stack = Stack::start().await.unwrap();
+    stack.eval.down();
+    for n in 0..10 {
+        send(&stack, &push("Team", n)).await;
+        // One after the other: within a batch they would be one notification anyway.
+        stored(&stack, "Team", n as usize + 1, SOON).await;
+    }
+    let model = push("Team", 10).quality_model("AMEP");
+    send(&stack, &model).await;
+    send(&stack, &push("Other", 11)).await;
+    wait_in_the_queue(&stack, 3).await;
+    stack.eval.up().unwrap();
+    all_told(&stack).await;
+    let told = stack.eval.received();
+    assert_eq!(accepted(&told), BTreeMap::from([("Team", 2), ("Other", 1)]));
+    for wanted in [PUSHED, ("push", github::LOGIN, Some("AMEP"))] {
+        stack.eval.has_accepted("Team", wanted).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_ld_eval_in_trouble_is_asked_again_sparingly_until_it_accepts() {
+    let stack = Stack::start().await.unwrap();
+    for (n, status) in (0..).zip([500, 429, 408, 503]) {
+        stack.eval.reply(Reply::Status(status));
+        send(&stack, &push("Team", n)).await;
+        let asked = async || match stack.eval.received().iter().any(|told| told.answer == status) {
+            true => Ok(()),
+            false => bail!("it has not been asked since"),
+        };
+        stack.eventually(&format!("LD Eval has answered {status}"), LONG, asked).await.unwrap();
+    }
+    push_to_all(&stack).await;
+    // Fifty notifications that are each tried at 0, 1 and 3 s would be 150 requests.
+    let sparingly = async || {
+        let asked = stack.eval.received().len();
+        ensure!(asked < projects().len(), "LD Eval was asked {asked} times");
+        Ok(())
+    };
+    throughout("LD Eval is asked sparingly", Duration::from_secs(4), &stack, sparingly).await.unwrap();
+    let lines = complaints(&stack.worker().process);
+    assert!(lines.len() <= 1, "an outage is one line an interval: {lines:#?}");
+    stack.eval.reply(Reply::Accepted);
+    all_told(&stack).await;
+    assert_eq!(accepted(&stack.eval.received()).len(), projects().len() + 1);
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "trouble is no refusal");
+}
+
+#[tokio::test]
+async fn what_ld_eval_refuses_goes_to_the_dead_letters_and_is_not_asked_again() {
+    let stack = Stack::start().await.unwrap();
+    for (n, status) in (0..).zip([400, 404, 422]) {
+        stack.eval.reply(Reply::Status(status));
+        let project = format!("Refused{status}");
+        send(&stack, &push(&project, n).quality_model("AMEP")).await;
+        let buried = async || {
+            let letters = stack.dead_letters().await?;
+            ensure!(letters.len() as u64 == n + 1, "{} dead letters", letters.len());
+            Ok(letters)
+        };
+        let letters = stack.eventually("it is buried", SOON, buried).await.unwrap();
+        let letter = letters.last().unwrap();
+        let header = |name: &str| letter.headers.get(name).map_or("", |value| value.as_str());
+        assert_eq!(header("LD-Dead-Reason"), "eval_refused");
+        assert!(header("LD-Dead-Error").contains(&status.to_string()), "{}", header("LD-Dead-Error"));
+        assert!(header("LD-Dead-Subject").starts_with(&format!("{}.ld.notify.", stack.prefix)));
+        let sent: Value = serde_json::from_slice(&letter.payload).unwrap();
+        let wanted =
+            json!({ "event_type": "push", "prj": project, "author_login": github::LOGIN, "quality_model": "AMEP" });
+        assert_eq!(sent, wanted);
+    }
+    stack.eval.reply(Reply::Accepted);
+    send(&stack, &push("Fine", 9)).await;
+    all_told(&stack).await;
+    let told = stack.eval.received();
+    assert_eq!(told.len(), 4, "each was told once: {told:#?}");
+    assert_eq!(accepted(&told).keys().collect::<Vec<_>>(), [&"Fine"]);
+}
+
+#[tokio::test]
+async fn a_slow_ld_eval_makes_no_write_wait() {
+    let stack = Stack::start().await.unwrap();
+    stack.eval.reply(Reply::After(Duration::from_secs(10)));
+    push_to_all(&stack).await;
+    // The stand-in remembers a notification when it answers it.
+    assert!(stack.eval.received().is_empty(), "everything is written before the first answer");
+    stack.eval.reply(Reply::Accepted);
+    all_told(&stack).await;
+    assert_eq!(accepted(&stack.eval.received()).len(), projects().len());
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_queueing_and_sending_leaves_the_notification_to_the_next() {
+    let stack = Stack::start().await.unwrap();
+    stack.eval.down();
+    send(&stack, &push("Team", 1)).await;
+    wait_in_the_queue(&stack, 1).await;
+    stack.worker().process.kill().unwrap();
+    stack.eval.up().unwrap();
+    stack.worker().start_again().await.unwrap();
+    all_told(&stack).await;
+    stack.eval.has_accepted("Team", PUSHED).unwrap();
+}
+
+/// Makes `LD_NOTIFY` refuse (or take) messages: it takes none of more than that many bytes.
+async fn limit_notifications(stack: &Stack, bytes: i32) {
+    let mut config: Config = stack.stream("LD_NOTIFY").await.unwrap().cached_info().config.clone();
+    config.max_message_size = bytes;
+    stack.jetstream().await.unwrap().update_stream(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_writing_and_queueing_leaves_the_event_to_the_next() {
+    let stack = Stack::start().await.unwrap();
+    limit_notifications(&stack, 1).await;
+    send(&stack, &push("Team", 1)).await;
+    stored(&stack, "Team", 1, SOON).await;
+    assert_eq!(stack.consumer().await.unwrap().cached_info().num_ack_pending, 1, "it must not be settled yet");
+    stack.worker().process.kill().unwrap();
+    limit_notifications(&stack, -1).await;
+    assert_eq!(stack.messages("LD_NOTIFY").await.unwrap(), 0);
+    stack.worker().start_again().await.unwrap();
+    all_told(&stack).await;
+    stack.eval.has_accepted("Team", PUSHED).unwrap();
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
+}

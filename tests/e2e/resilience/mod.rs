@@ -1,0 +1,10 @@
+//! Nothing acknowledged is lost: outages, kills, full disks, moved addresses, rolling restarts.
+
+pub(crate) mod healing;
+pub(crate) mod ledger;
+pub(crate) mod moving;
+pub(crate) mod outages;
+pub(crate) mod readiness;
+pub(crate) mod residue;
+pub(crate) mod rolling;
+pub(crate) mod survival;

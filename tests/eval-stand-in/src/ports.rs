@@ -1,0 +1,33 @@
+//! Free ports that stay ours while a server is down.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::bail;
+use rand::Rng as _;
+
+/// Below the range of ephemeral ports: a client of a stopped server could be given that very port as its own, and would
+/// be connected to itself.
+const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// How many ports we try.
+const TRIES: usize = 200;
+
+/// A port of 127.0.0.1 on which nobody listens.
+///
+/// # Errors
+/// When none of many was free.
+pub fn free_port() -> anyhow::Result<u16> {
+    for _ in 0..TRIES {
+        let port = rand::rng().random_range(RANGE);
+        if is_free(port) {
+            return Ok(port);
+        }
+    }
+    bail!("none of {TRIES} ports tried in {RANGE:?} was free on 127.0.0.1")
+}
+
+/// Can one listen there?
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}

@@ -1,0 +1,70 @@
+//! Where things are: the workspace, the target directory of the running executable, its profile.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// The folder with the workspace's `Cargo.toml`.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Of `tests/harness`.
+    package.ancestors().nth(2).unwrap_or(package)
+}
+
+/// The folder with the executables built beside this one: `target/debug`, `target/release`, …
+///
+/// # Errors
+/// When the running executable is not in a target directory of Cargo.
+pub fn profile_dir() -> anyhow::Result<PathBuf> {
+    let exe = std::env::current_exe().context("the path of this executable is unknown")?;
+    let beside = exe.parent().context("this executable is in no folder")?;
+    // Tests are one level further down than binaries.
+    let profile = if beside.ends_with("deps") { beside.parent() } else { Some(beside) };
+    Ok(profile.context("this executable is not in a target directory")?.to_owned())
+}
+
+/// The name of the profile that `cargo build --profile` takes.
+///
+/// # Errors
+/// As [`profile_dir`].
+pub fn profile() -> anyhow::Result<String> {
+    let dir = profile_dir()?;
+    let name = dir.file_name().and_then(|name| name.to_str()).context("the profile's folder has no name")?;
+    Ok(if name == "debug" { "dev" } else { name }.to_owned())
+}
+
+/// Cargo's target directory, where everything we install or store lives.
+///
+/// # Errors
+/// As [`profile_dir`].
+pub fn target() -> anyhow::Result<PathBuf> {
+    Ok(profile_dir()?.parent().context("the profile's folder is in no target directory")?.to_owned())
+}
+
+/// A folder for one run of one process's tests, `target/tests/<pid>/<name>`, empty.
+///
+/// What earlier runs left behind is removed, unless their process still lives.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn scratch(name: &str) -> anyhow::Result<PathBuf> {
+    static SWEPT: std::sync::Once = std::sync::Once::new();
+    let all = target()?.join("tests");
+    SWEPT.call_once(|| sweep(&all));
+    let dir = all.join(std::process::id().to_string()).join(name);
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Removes the folders of processes that are gone. Their logs have served: a failed test printed them.
+fn sweep(all: &Path) {
+    let Ok(entries) = std::fs::read_dir(all) else { return };
+    for entry in entries.flatten() {
+        let owner = entry.file_name();
+        if !Path::new("/proc").join(&owner).exists() {
+            // Another run may be sweeping too; whoever comes second finds nothing, which is as well.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The real servers that we build on: found or installed ([`install`]), started ([`nats`], [`mongo`]),
+//! and one of each shared by the tests of a process that leave them alone.
+
+pub mod install;
+pub mod mongo;
+pub mod nats;
+
+mod shared;
+
+pub use eval_stand_in::ports;
+pub use mongo::{MongoServer, ReplicaSet};
+pub use nats::{NatsCluster, NatsServer};
+pub use shared::{Servers, shared};

@@ -1,0 +1,186 @@
+//! A mixture of events like a term's, the same in every run: half of them new entities, half of them
+//! updates of entities that an earlier event made.
+
+use bson::{Document, doc};
+use bytes::Bytes;
+use harness::sender::{github, sheets, taiga};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use shared::envelope::Envelope;
+use shared::ids::{Project, QualityModel};
+use shared::publish::Outgoing;
+use shared::source::Source;
+use shared::topology::Topology;
+
+use crate::http::unique_id;
+
+/// What an entity is. The first two are never updated: a commit stays, a row is new each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Commit,
+    Row,
+    Issue,
+    PullRequest,
+    Story,
+    Task,
+    TaigaIssue,
+    Epic,
+}
+
+/// Of a hundred new entities, how many are of each kind.
+const SHARES: [(Kind, u32); 8] = [
+    (Kind::Commit, 30),
+    (Kind::Row, 10),
+    (Kind::Issue, 15),
+    (Kind::PullRequest, 10),
+    (Kind::Story, 10),
+    (Kind::Task, 15),
+    (Kind::TaigaIssue, 5),
+    (Kind::Epic, 5),
+];
+
+/// The first event's time: milliseconds since 1970, each event a second later than the one before.
+const BEGIN: i64 = 1_790_000_000_000;
+
+/// One event, and the document it ends in.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    /// What travels.
+    pub(crate) envelope: Envelope,
+    /// The document's collection.
+    pub(crate) collection: String,
+    /// Its natural key.
+    pub(crate) key: Document,
+}
+
+impl Event {
+    /// As ingress would publish it.
+    pub(crate) fn outgoing(&self, topology: &Topology) -> Outgoing {
+        let (headers, payload) = self.envelope.encode();
+        let Envelope { source, project, event, .. } = &self.envelope;
+        Outgoing { subject: topology.event_subject(*source, project, event), headers, payload }
+    }
+}
+
+/// An endless mixture.
+#[derive(Debug)]
+pub(crate) struct Mix {
+    random: SmallRng,
+    projects: usize,
+    /// Entities that can be updated: kind, project, number.
+    pool: Vec<(Kind, usize, u64)>,
+    n: u64,
+}
+
+impl Mix {
+    /// Over this many projects, each of which has eight collections.
+    pub(crate) fn new(projects: usize) -> Self {
+        Self { random: SmallRng::seed_from_u64(7), projects, pool: Vec::new(), n: 0 }
+    }
+
+    fn fresh(&mut self) -> (Kind, usize, u64) {
+        let mut share: u32 = self.random.random_range(0..100);
+        let mut kind = Kind::Commit;
+        for (candidate, size) in SHARES {
+            kind = candidate;
+            match share.checked_sub(size) {
+                Some(rest) => share = rest,
+                None => break,
+            }
+        }
+        let entity = (kind, self.random.random_range(0..self.projects), self.n);
+        if !matches!(kind, Kind::Commit | Kind::Row) {
+            self.pool.push(entity);
+        }
+        entity
+    }
+}
+
+impl Iterator for Mix {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.n += 1;
+        let entity = match self.pool.len() {
+            held if held > 0 && self.n.is_multiple_of(2) => self.pool[self.random.random_range(0..held)],
+            _ => self.fresh(),
+        };
+        let author = self.random.random_range(0..5);
+        Some(event(entity, self.n, author))
+    }
+}
+
+/// The event that says of an entity what it is as of `n`.
+fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event {
+    let prj = format!("Team{project:04}");
+    let (at, number) = (shared::time::rfc3339(BEGIN + n as i64 * 1000), id as i64);
+    let login = format!("student{author}");
+    let sprint = || taiga::milestone(number % 5, &format!("Sprint {}", number % 5));
+    let from_taiga = |kind: &str, mut data: Value| {
+        data["subject"] = json!(format!("{kind} {number} as of {n}"));
+        if matches!(kind, "userstory" | "task") {
+            data["milestone"] = sprint();
+        }
+        let mut event = taiga::event(kind, if id == n { "create" } else { "change" }, &at, data);
+        event["by"]["username"] = json!(login);
+        event
+    };
+    let from_github = |mut body: Value| {
+        body["sender"]["login"] = json!(login);
+        body
+    };
+    let keyed = |field: &str| doc! { field: number };
+    let repo = |field: &str| doc! { "repo_name": github::REPO, field: number };
+    let (source, event, suffix, key, body) = match kind {
+        Kind::Commit => {
+            let sha = github::sha(id);
+            let commit = github::commit(&sha, &format!("Task #{}: change number {id}", id % 100));
+            let push = github::push(1_790_000_000 + number, [commit]);
+            (Source::Github, "push", "commits", doc! { "sha": sha }, from_github(push))
+        }
+        Kind::Row => {
+            let mut row = sheets::row(id);
+            row["comment"] = json!(format!("Fila {id} de {prj}"));
+            let sha = harness::sender::sign::sha256(row.to_string().as_bytes());
+            (Source::Excel, "sheets_activity", "sheets", doc! { "activity_id": sha }, row)
+        }
+        Kind::Issue => {
+            let body = github::issue(id, if id == n { "opened" } else { "edited" }, &at);
+            (Source::Github, "issues", "issues", repo("issue_id"), from_github(body))
+        }
+        Kind::PullRequest => {
+            let body = github::pull_request(id, "closed", &at);
+            (Source::Github, "pull_request", "pull_requests", repo("pr_number"), from_github(body))
+        }
+        Kind::Story => {
+            let body = from_taiga("userstory", taiga::userstory(number, ""));
+            (Source::Taiga, "userstory", "userstories", keyed("userstory_id"), body)
+        }
+        Kind::Task => {
+            let body = from_taiga("task", taiga::task(number, "", taiga::userstory(number % 500, "Its story")));
+            (Source::Taiga, "task", "tasks", keyed("task_id"), body)
+        }
+        Kind::TaigaIssue => {
+            let body = from_taiga("issue", taiga::issue(number, ""));
+            (Source::Taiga, "issue", "issues", keyed("issue_id"), body)
+        }
+        Kind::Epic => {
+            let body = from_taiga("epic", taiga::epic(number, ""));
+            (Source::Taiga, "epic", "epics", keyed("epic_id"), body)
+        }
+    };
+    let envelope = Envelope {
+        source,
+        project: Project::new(&prj).expect("a number is within the alphabet"),
+        event: event.to_owned(),
+        delivery: unique_id(),
+        quality_model: QualityModel::new("AMEP").ok(),
+        received_at: shared::time::now_ms(),
+        traceparent: None,
+        origin_sequence: None,
+        backfill: false,
+        payload: Bytes::from(body.to_string()),
+    };
+    Event { envelope, collection: format!("{source}_{prj}.{suffix}"), key }
+}
