@@ -9,7 +9,7 @@ use mongodb::Database;
 
 use crate::model::World;
 
-/// The natural keys of CONTRACT §3, by the end of the collection's name. The longer one first: both
+/// The natural keys, by the end of the collection's name. The longer one first: both
 /// sources have issues.
 const KEYS: [(&str, &[&str]); 8] = [
     ("commits", &["sha"]),
@@ -26,7 +26,7 @@ const KEYS: [(&str, &[&str]); 8] = [
 pub(crate) async fn differences(db: &Database, prj: &str, expected: &World) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut names: BTreeSet<String> = expected.keys().cloned().collect();
-    // Also what nobody expects: a collection of another name would be one.
+    // Also unexpected collections: one of another name is an error.
     names.extend(db.list_collection_names().await?.into_iter().filter(|name| name.contains(&format!("_{prj}."))));
     for name in names {
         let mut found: BTreeMap<String, Vec<Document>> = BTreeMap::new();
@@ -63,7 +63,7 @@ fn difference(wanted: Option<&Document>, got: &[Document]) -> Option<String> {
     }
 }
 
-/// A document without what is ours, and with integers of one width: which width is normalisation's matter.
+/// A document without `_id` and `_ld`, and with integers of one width: which width is normalisation's matter.
 fn visible(mut document: Document) -> Document {
     document.remove("_id");
     document.remove("_ld");
@@ -88,7 +88,7 @@ fn key(collection: &str, document: &Document) -> anyhow::Result<String> {
     let (_, fields) = KEYS
         .iter()
         .find(|(name, _)| *name == suffix || *name == full)
-        .with_context(|| format!("nobody knows the collection {collection}"))?;
+        .with_context(|| format!("{collection} is not a collection of ours"))?;
     let part = |field: &&str| match document.get(*field) {
         Some(Bson::Int64(number)) => number.to_string(),
         Some(Bson::String(text)) => text.clone(),

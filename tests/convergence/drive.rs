@@ -54,13 +54,13 @@ impl Bench {
         for worker in 0..WORKERS {
             stores.push(Store::connect(&with_app_name(uri, &app_name(name, worker)), &database).await?);
         }
-        // MONGO_URI may name another database than ours.
+        // MONGO_URI may name another database.
         let database = stores.first().context("there are workers")?.database().name().to_owned();
         let db = mongo::connect(uri).await?.database(&database);
         Ok(Self { stores, db, name: name.to_owned() })
     }
 
-    /// A project's id; nobody else has it, not even another run in the same database.
+    /// A project's id, unique even among runs in the same database.
     fn prj(&self, name: &str) -> String {
         format!("{}-{name}-{}", self.name, std::process::id())
     }
@@ -116,7 +116,7 @@ impl Bench {
     }
 
     async fn apply(&self, worker: usize, events: &[Event], prj: &str) -> anyhow::Result<()> {
-        let store = self.stores.get(worker).context("nobody has this number")?;
+        let store = self.stores.get(worker).context("no worker has this number")?;
         let batch = store::Batch::of(events.iter().map(|event| payload::normalised(event, prj)))?;
         let refusals = store.apply(batch).await?;
         ensure!(refusals.is_empty(), "MongoDB refused {refusals:?}");
@@ -178,7 +178,7 @@ async fn interleave(jobs: Vec<Job<'_>>, turns: &[Turn]) -> anyhow::Result<Vec<bo
     let mut jobs: Vec<Option<Job<'_>>> = jobs.into_iter().map(Some).collect();
     let mut ended = Vec::new();
     for turn in turns {
-        let slot = jobs.get_mut(turn.worker).context("nobody has this number")?;
+        let slot = jobs.get_mut(turn.worker).context("no worker has this number")?;
         if let Some(job) = slot
             && proceed(job, turn.polls).await?
         {

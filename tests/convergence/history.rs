@@ -1,4 +1,4 @@
-//! Generated histories: what providers tell, and how it reaches the workers.
+//! Generated histories: what providers send, and how it reaches the workers.
 //!
 //! Few entities and many events, so that events meet. Everything shrinks: an event can be left out, an
 //! instant becomes 0, a redelivery disappears, batches become one, turns become none.
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 /// How many workers write at once.
 pub(crate) const WORKERS: usize = 3;
 
-/// What a provider tells of. The ids of different kinds are independent of each other.
+/// What an event is about. The ids of different kinds are independent of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Story {
@@ -77,7 +77,7 @@ pub(crate) enum What {
         first: u8,
         last: u8,
     },
-    /// The same bytes for the same number, whoever sends them.
+    /// The same bytes for the same number.
     Row {
         number: u8,
         model: bool,

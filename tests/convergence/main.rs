@@ -1,4 +1,4 @@
-//! CONTRACT §3, Convergence: any permutation with repetitions of a set of events, written by several
+//! Convergence: any permutation with repetitions of a set of events, written by several
 //! workers at once, with deaths between and within their steps, ends in the same documents.
 //!
 //! Histories are generated ([`history`]), put in the providers' words ([`payload`]), brought to a real

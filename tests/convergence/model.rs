@@ -1,4 +1,4 @@
-//! The reference: CONTRACT §3 read naively. Events are taken one by one in the order that decides, each
+//! The reference: the rules of docs/convergence.md read naively. Events are taken one by one in the order that decides, each
 //! does to plain maps what the contract's sentence says, and nothing is remembered beside the documents.
 //!
 //! It shares no code with the worker.
@@ -20,7 +20,7 @@ pub(crate) type World = BTreeMap<String, Collection>;
 /// What the documents must be after these events.
 pub(crate) fn world(events: &[Event], prj: &str) -> World {
     let mut events = events.to_vec();
-    // A row is never changed, so only the order in which it was told could decide (its `at` means nothing).
+    // A row is never changed, so only the order in which it arrived could decide (its `at` means nothing).
     let instant = |event: &Event| if matches!(event.what, What::Row { .. }) { 0 } else { event.at };
     // At one instant a webhook has the last word over what was backfilled; of a commit, which keeps its earliest
     // view, the first.
@@ -234,7 +234,7 @@ fn clear_link(story: &mut Document, epic: u8) {
     }
 }
 
-/// By which event a view was told.
+/// The event that a view came with.
 fn told_by(event: &Event) -> String {
     format!("told by {}", event.sequence)
 }

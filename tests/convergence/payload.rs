@@ -1,6 +1,6 @@
 //! What a provider would send for an event: little, but in the provider's shape.
 //!
-//! Every view of an entity says in some field by which event it was told, so that no two look alike.
+//! Every view of an entity names in some field the event that it came with, so that no two are equal.
 
 use serde_json::{Value, json};
 use shared::envelope::Envelope;

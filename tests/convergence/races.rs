@@ -78,7 +78,7 @@ fn a_storys_deletion_races_with_what_it_takes_along() {
     // An old state of the task, and one that has left the story before.
     play("task", (&[(1, story(1))], &[(4, gone)], &[(2, task(1))]));
     play("moved", (&[(1, story(1)), (2, task(1))], &[(4, gone)], &[(3, task(2))]));
-    // The task was elsewhere before; what is told of that later must not bring it back.
+    // The task was elsewhere before; a later report of that must not bring it back.
     play("was-elsewhere", (&[(1, story(1)), (3, task(1))], &[(4, gone)], &[(2, task(2))]));
 }
 
@@ -110,7 +110,7 @@ fn two_states_of_one_thing_race() {
 }
 
 /// MongoDB itself lets two upserts of one document both try to insert it; the one that loses may be the
-/// newer. No turn of ours comes between its steps, so there are many at once instead.
+/// newer. No turn can come between its steps, so there are many at once instead.
 #[test]
 fn a_newer_state_survives_a_race_of_inserts() {
     let task = |id| What::Task { id, story: None, sprint: None };

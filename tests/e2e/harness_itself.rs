@@ -124,7 +124,7 @@ async fn the_memory_and_processor_time_of_a_process_are_measured() {
 }
 
 #[tokio::test]
-async fn the_stand_in_for_ld_eval_answers_each_project_as_it_was_told_to() {
+async fn the_stand_in_for_ld_eval_answers_each_project_as_it_was_set_to() {
     let eval = Eval::start().unwrap();
     let client = Sender::new(&format!("http://127.0.0.1:{}", eval.port()), Default::default()).unwrap();
     let notify = async |project: &str| {
@@ -156,7 +156,7 @@ async fn the_stand_in_for_ld_eval_refuses_and_returns_on_demand() {
     eval.reply(Reply::Accepted);
     eval.up().unwrap();
     assert_eq!(client.request(&request).await.unwrap().status, 200);
-    let answers: Vec<_> = eval.received().iter().map(|told| told.answer).collect();
+    let answers: Vec<_> = eval.received().iter().map(|notified| notified.answer).collect();
     assert_eq!(answers, [200, 429, 200]);
     assert_eq!(eval.accepted("P").len(), 2);
 }

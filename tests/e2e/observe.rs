@@ -48,8 +48,8 @@ pub(crate) async fn flows(stack: &Stack, project: u64) {
     let name = format!("Flows{project}");
     send(stack, &push(&name, project)).await;
     stored(stack, &name, 1, LONG).await;
-    let told = async || stack.eval.has_accepted(&name, ("push", github::LOGIN, None));
-    stack.eventually("LD Eval is told", LONG, told).await.unwrap();
+    let notified = async || stack.eval.has_accepted(&name, ("push", github::LOGIN, None));
+    stack.eventually("LD Eval is notified", LONG, notified).await.unwrap();
     stack.eventually("nothing is left to do", LONG, async || stack.nothing_pending().await).await.unwrap();
     becomes_ready(stack, &stack.ingress).await;
     for worker in &stack.workers {
@@ -73,7 +73,7 @@ pub(crate) async fn becomes_ready(stack: &Stack, service: &Service) -> Value {
     stack.eventually(&format!("{} is ready", service.process.name()), LONG, ready).await.unwrap()
 }
 
-/// `/readyz` comes to say 503 and names the culprit; gives the body.
+/// `/readyz` comes to say 503 and names what is missing; gives the body.
 pub(crate) async fn becomes_unready(stack: &Stack, service: &Service, culprit: &str) -> Value {
     let unready = async || {
         let (status, body) = readyz(stack, service).await?;

@@ -1,4 +1,4 @@
-//! Sends the samples, waits for their documents and notifications, shows both; then invites to send more.
+//! Sends the samples, waits for their documents and notifications, and shows both; then shows how to send more.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::stack::{DATABASE, DevStack};
 /// How long a delivery may take until its document and notification are there.
 const ARRIVAL: Duration = Duration::from_secs(20);
 
-/// Sends one of each and shows what came of it.
+/// Sends one of each and shows its document and notification.
 pub(crate) async fn run(screen: &Screen, stack: &DevStack) -> anyhow::Result<()> {
     let project = format!("Demo_{:04x}", rand::rng().random::<u16>());
     screen.heading(&format!("One signed delivery of each source, for the project {project}"));
@@ -28,22 +28,23 @@ pub(crate) async fn run(screen: &Screen, stack: &DevStack) -> anyhow::Result<()>
         ensure!(answer.status == 200, "ingress refused the sample “{}”", sample.title);
         let document = eventually(&format!("{} holds a document", sample.collection), ARRIVAL, stack, async || {
             let found = db.collection::<Document>(&sample.collection).find_one(doc! {}).await?;
-            let found = found.context("there is none; what happened to the delivery is in the worker's log")?;
-            ensure!(!waits_for_a_look_up(&found), "what the stand-ins know of it has not been written yet");
+            let found = found.context("there is none; the worker's log says what happened to the delivery")?;
+            ensure!(!waits_for_a_look_up(&found), "the stand-ins' answers are not stored yet");
             Ok(found)
         })
         .await?;
         screen.document(&sample.collection, &document);
         if let Some(eval) = &stack.eval {
-            let wanted = (sample.told.0, sample.told.1, Some(MODEL));
-            let told = eventually("LD Eval is told", ARRIVAL, stack, async || eval.has_accepted(&project, wanted));
-            screen.told(&told.await?);
+            let wanted = (sample.notified.0, sample.notified.1, Some(MODEL));
+            let notified =
+                eventually("LD Eval is notified", ARRIVAL, stack, async || eval.has_accepted(&project, wanted));
+            screen.notified(&notified.await?);
         }
     }
     Ok(())
 }
 
-/// A commit or a sprint's story that GitHub's or Taiga's stand-in has not been asked about.
+/// Whether the look-up of a commit or of a story's milestone is still to come.
 fn waits_for_a_look_up(document: &Document) -> bool {
     let commit = document.contains_key("sha") && document.get("is_merge") == Some(&Bson::Null);
     let story = document.contains_key("userstory_id") && !document.contains_key("milestone_total_points");
@@ -61,9 +62,9 @@ pub(crate) fn invite(screen: &Screen, stack: &DevStack) {
         screen.line(delivery.request(&Secrets::default()).curl(&base));
     }
     screen.line("");
-    screen.line("# A sign of life: 403 Invalid Signature");
+    screen.line("# Check that ingress answers: 403 Invalid Signature");
     screen.line(format_args!("curl -i -X POST '{base}/webhook/github?ping=1'"));
-    screen.heading("Look inside");
+    screen.heading("Where to look");
     screen.line(format_args!("  documents  {}/{DATABASE}", stack.mongo.uri()));
     screen.line(format_args!("  stream     {}  LD_EVENTS", stack.nats.url_of("operator")));
     screen.line(format_args!("  ingress    {}/metrics  /readyz", stack.ingress.admin()));
@@ -71,7 +72,7 @@ pub(crate) fn invite(screen: &Screen, stack: &DevStack) {
         screen.line(format_args!("  worker     {}/status  /metrics  /readyz", worker.admin()));
     }
     screen.line(format_args!("  logs       {}", stack.dir().display()));
-    screen.heading("Look after it, as docs/operations.md says; in another terminal, in this folder");
+    screen.heading("Try the commands of docs/operations.md, in another terminal, in this folder");
     screen.line(format_args!("  . {}", stack.settings().display()));
     screen.line(format_args!("  worker doctor --ingress-url {}", stack.ingress.webhooks()));
     screen.line("");

@@ -1,5 +1,5 @@
-//! `cargo dev`: the whole of LD Connect on this machine. Real servers, LD Eval played by a stand-in, one
-//! signed delivery of each source, and what came of it; then it stays, for you to send more.
+//! `cargo dev`: LD Connect on this machine, with real servers and stand-ins for LD Eval and the providers. It sends one
+//! signed delivery of each source, shows the documents, and runs until Ctrl-C.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal: printing is its work")]
 
@@ -23,33 +23,33 @@ use stack::DevStack;
 #[derive(Debug, Parser)]
 #[command(name = "cargo dev")]
 struct Options {
-    /// Ends when the demonstration has arrived: 0 when all of it did, 1 with the reason when not.
+    /// Stop after the demonstration: exit code 0 when all of it arrived, 1 with the reason when not.
     #[arg(long)]
     once: bool,
-    /// Forgets the documents and events of earlier runs first.
+    /// Delete the documents and events of earlier runs first.
     #[arg(long)]
     fresh: bool,
-    /// Starts everything, but sends nothing.
+    /// Start everything, but send nothing.
     #[arg(long, conflicts_with = "once")]
     no_send: bool,
-    /// Port of the webhooks; otherwise 5000 if it is free, or any that is.
+    /// Port of the webhooks. Default: 5000, or a free one if 5000 is taken.
     #[arg(long)]
     port: Option<u16>,
-    /// Tells a real LD Eval (or another stand-in) on this port of 127.0.0.1 instead of our own.
+    /// Notify the LD Eval on this port of 127.0.0.1 instead of our stand-in.
     #[arg(long, requires = "no_send")]
     eval_port: Option<u16>,
-    /// How many workers share the events.
+    /// Number of workers.
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Prints addresses as NAME=value on standard output, the last one READY=1, and all else on standard error.
+    /// Print addresses as NAME=value on standard output, READY=1 last; everything else goes to standard error.
     #[arg(long)]
     print_env: bool,
 }
 
-/// How long the parts may take to stop: ingress and worker finish what is in flight.
+/// How long the processes may take to stop: ingress and worker finish what is in flight.
 const STOP: Duration = Duration::from_secs(25);
 
-/// How often it is looked whether everything still lives.
+/// How often the processes are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
 #[tokio::main]
@@ -90,8 +90,8 @@ async fn work(options: &Options, screen: &Screen, stack: &DevStack) -> anyhow::R
     if !options.no_send {
         demo::invite(screen, stack);
     }
-    let told = if stack.eval.is_some() { "; what LD Eval is told appears here" } else { "" };
-    screen.note(&format!("running until Ctrl-C{told}"));
+    let notifications = if stack.eval.is_some() { "; notifications to LD Eval appear here" } else { "" };
+    screen.note(&format!("running until Ctrl-C{notifications}"));
     stack.show_notifications();
     let mut look = tokio::time::interval(LOOK);
     loop {
@@ -100,15 +100,5 @@ async fn work(options: &Options, screen: &Screen, stack: &DevStack) -> anyhow::R
             _ = terminate.recv() => return Ok(()),
             _ = look.tick() => stack.check()?,
         }
-    }
-}
-
-#[cfg(test)]
-mod test {
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_options_are_consistent() {
-        super::Options::command().debug_assert();
     }
 }

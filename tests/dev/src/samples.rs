@@ -1,4 +1,4 @@
-//! The demonstration: one delivery of each source, and what must come of it.
+//! The demonstration: one delivery of each source, with its expected document and notification.
 
 use harness::sender::{Delivery, github, sheets, taiga};
 use serde_json::json;
@@ -13,7 +13,7 @@ pub(crate) struct Sample {
     /// The collection in which one document appears.
     pub(crate) collection: String,
     /// `event_type` and `author_login` of the notification.
-    pub(crate) told: (&'static str, &'static str),
+    pub(crate) notified: (&'static str, &'static str),
 }
 
 /// The quality model of all of them.
@@ -34,19 +34,19 @@ pub(crate) fn samples(project: &str, n: u64) -> Vec<Sample> {
             title: "GitHub push of one commit",
             delivery: of(Delivery::github("push", &push)),
             collection: format!("github_{project}.commits"),
-            told: ("push", github::LOGIN),
+            notified: ("push", github::LOGIN),
         },
         Sample {
             title: "Taiga user story created",
             delivery: of(Delivery::taiga(&event)),
             collection: format!("taiga_{project}.userstories"),
-            told: ("userstory", taiga::USERNAME),
+            notified: ("userstory", taiga::USERNAME),
         },
         Sample {
             title: "Google Sheets row added",
             delivery: of(Delivery::sheets(&sheets::row(n))),
             collection: format!("excel_{project}.sheets"),
-            told: ("sheets_activity", ""),
+            notified: ("sheets_activity", ""),
         },
     ]
 }

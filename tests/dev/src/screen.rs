@@ -41,7 +41,7 @@ impl Screen {
         Self { look: Arc::new(Look { on_stderr, colour }) }
     }
 
-    /// A line as it is.
+    /// A line without style.
     pub(crate) fn line(&self, text: impl Display) {
         if self.look.on_stderr { eprintln!("{text}") } else { println!("{text}") }
     }
@@ -92,12 +92,12 @@ impl Screen {
         }
     }
 
-    /// What LD Eval was told.
-    pub(crate) fn told(&self, told: &Notification) {
-        let model = told.body.get("quality_model").and_then(|model| model.as_str()).unwrap_or("no quality model");
-        let who = if told.text("author_login").is_empty() { "nobody named" } else { told.text("author_login") };
-        let what = format!("{} · {} · {who} · {model}", told.text("event_type"), told.text("prj"));
-        self.line(format_args!("  {} {what}", self.paint(Style::Cyan, "LD Eval was told")));
+    /// A notification to LD Eval.
+    pub(crate) fn notified(&self, notified: &Notification) {
+        let model = notified.body.get("quality_model").and_then(|model| model.as_str()).unwrap_or("no quality model");
+        let who = if notified.text("author_login").is_empty() { "no author" } else { notified.text("author_login") };
+        let what = format!("{} · {} · {who} · {model}", notified.text("event_type"), notified.text("prj"));
+        self.line(format_args!("  {} {what}", self.paint(Style::Cyan, "LD Eval was notified")));
     }
 
     fn paint(&self, style: Style, text: &str) -> String {

@@ -19,10 +19,10 @@ use harness::stack::{Binary, Service};
 use crate::screen::Screen;
 use crate::{Options, settings};
 
-/// The database's name; the contract's default.
+/// The default of `MONGO_DB`.
 pub(crate) const DATABASE: &str = "event_dashboard";
 
-/// Where the contract has the webhooks.
+/// The default port of the webhooks.
 const PORT: u16 = 5000;
 
 /// Everything that runs.
@@ -31,9 +31,9 @@ pub(crate) struct DevStack {
     pub(crate) workers: Vec<Service>,
     pub(crate) nats: NatsServer,
     pub(crate) mongo: MongoServer,
-    /// Our stand-in; none when another LD Eval is told.
+    /// Our stand-in; none with `--eval-port`.
     pub(crate) eval: Option<Eval>,
-    /// Our stand-ins for GitHub and Taiga; none when a script sends, which may know nothing of look-ups.
+    /// Our stand-ins for GitHub and Taiga; none with `--no-send`.
     _providers: Option<Providers>,
     eval_port: u16,
     live: Arc<AtomicBool>,
@@ -64,9 +64,9 @@ impl DevStack {
             Some(port) => (None, port),
             None => {
                 let (since, live, printer) = (Instant::now(), Arc::clone(&live), screen.clone());
-                let listener = move |told: &_| {
+                let listener = move |notified: &_| {
                     if live.load(Ordering::Relaxed) {
-                        printer.told(told);
+                        printer.notified(notified);
                     }
                 };
                 let eval = Eval::start_with(ports::free_port()?, listener)?;
@@ -94,7 +94,7 @@ impl DevStack {
             ("GITHUB_SECRET", secrets.github),
             ("TAIGA_SECRET", secrets.taiga),
             ("LD_EVENTS_MAX_BYTES", (1024 * 1024 * 1024).to_string()),
-            // Absent, unless somebody wants to try docs/credentials.md; not the example that the repository has.
+            // Absent unless created to try docs/credentials.md; not the example in the repository.
             ("CREDENTIALS_FILE", dir.join("credentials_config.json").display().to_string()),
         ];
         if let Some(providers) = &providers {
@@ -170,7 +170,7 @@ impl DevStack {
                 );
             }
         }
-        // Their exit codes are their own affair.
+        // Their exit codes do not matter.
         self.nats.process.stop(within).await?;
         self.mongo.process.stop(within).await?;
         Ok(())

@@ -112,12 +112,12 @@ async fn the_pipeline_works_with_credentials_files() {
     let worker = start(Binary::Worker, "worker", credentials(&dir, "worker", &ours, &["ld.>", "$JS.>"])).await;
     // Signed by an account that the server does not know.
     std::fs::create_dir_all(dir.join("other")).unwrap();
-    let stranger = credentials(&dir.join("other"), "ingress", &others, &rights);
-    let stranger = start(Binary::Ingress, "stranger", stranger).await;
+    let unauthenticated = credentials(&dir.join("other"), "ingress", &others, &rights);
+    let unauthenticated = start(Binary::Ingress, "stranger", unauthenticated).await;
 
     let sender = Sender::new(&ingress.webhooks(), secrets).unwrap();
     let push = Delivery::github("push", &github::push(1_795_455_723, [github::commit(&github::sha(1), "x")]));
-    let alive = [&ingress, &worker, &stranger];
+    let alive = [&ingress, &worker, &unauthenticated];
     let taken = async || {
         nats_lives(&nats)?;
         let answer = sender.send(&push).await?;
@@ -131,8 +131,8 @@ async fn the_pipeline_works_with_credentials_files() {
         ensure!(commits.count_documents(bson::doc! {}).await? == 1, "it is not stored");
         eval.has_accepted("Team", ("push", github::LOGIN, None))
     };
-    eventually("it is stored and told", SOON, &alive[..], stored).await.unwrap();
-    let refused = sender.to(&stranger.webhooks()).send(&push).await.unwrap();
+    eventually("it is stored and notified", SOON, &alive[..], stored).await.unwrap();
+    let refused = sender.to(&unauthenticated.webhooks()).send(&push).await.unwrap();
     assert_eq!(refused.status, 503, "{}", refused.body);
 }
 

@@ -18,7 +18,7 @@ async fn healthcheck(binary: &str, admin: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_health_check_tells_a_running_process_from_one_that_is_gone() {
+async fn a_health_check_fails_once_the_process_is_gone() {
     let stack = Stack::start().await.unwrap();
     let both: [(&str, &Service); 2] = [("ingress", &stack.ingress), ("worker", &stack.workers[0])];
     for (binary, service) in both {

@@ -22,18 +22,18 @@ use crate::observe::{flows, push, send};
 use crate::pipeline::enrich;
 use crate::{LONG, SOON};
 
-/// A subject that nobody but the operator may publish or subscribe to: when it is refused, everything before it
+/// A subject that only the operator may publish or subscribe to: when it is refused, everything before it
 /// has been judged.
 const SENTINEL: &str = "sentinel";
 
 /// Which of these subjects this user is refused to publish or subscribe to.
 async fn refused(url: &str, publish: &[&str], subscribe: &[&str]) -> BTreeSet<String> {
-    let (told, mut heard) = unbounded_channel();
+    let (errors, mut received) = unbounded_channel();
     let options = ConnectOptions::new().event_callback(move |event| {
-        let told = told.clone();
+        let errors = errors.clone();
         async move {
             if let Event::ServerError(error) = event {
-                told.send(error).unwrap();
+                errors.send(error).unwrap();
             }
         }
     });
@@ -50,7 +50,7 @@ async fn refused(url: &str, publish: &[&str], subscribe: &[&str]) -> BTreeSet<St
     client.flush().await.unwrap();
     let mut refused = BTreeSet::new();
     loop {
-        let error = tokio::time::timeout(SOON, heard.recv()).await.expect("the sentinel is refused").unwrap();
+        let error = tokio::time::timeout(SOON, received.recv()).await.expect("the sentinel is refused").unwrap();
         let ServerError::Other(text) = error else { panic!("{error:?}") };
         // `Permissions Violation for Publish to "subject"`, in whatever case the server writes it.
         let subject = text.split('"').nth(1).unwrap_or_else(|| panic!("{text}")).to_owned();
@@ -195,8 +195,8 @@ async fn mongodb_refuses_the_worker_what_it_must_not_do() {
         assert_eq!(code, 13, "{command}: {error}");
     }
     for login in [None, Some((WORKER.0, "guessed"))] {
-        let stranger = mongo::connect(&mongo.uri_of(login)).await.unwrap();
-        stranger.database(DATABASE).run_command(doc! { "find": "things" }).await.unwrap_err();
+        let unauthenticated = mongo::connect(&mongo.uri_of(login)).await.unwrap();
+        unauthenticated.database(DATABASE).run_command(doc! { "find": "things" }).await.unwrap_err();
     }
     let left = admin.database(DATABASE).collection::<Document>("things").count_documents(doc! { "kept": true }).await;
     assert_eq!(left.unwrap(), 1);
@@ -225,15 +225,15 @@ async fn everything_works_with_these_rights_alone() {
     // A dead letter is written, listed, shown, sent again (and dies again), and removed.
     let nameless = taiga::event("epic", "create", "2026-11-23T17:00:01Z", Value::Null);
     send(&stack, &Delivery::taiga(&nameless).project("Dead")).await;
-    let letters = async |wanted: u64| {
-        let letters = async || {
+    let dead_letters = async |wanted: u64| {
+        let dead_letters = async || {
             let found = stack.messages("LD_DEAD").await?;
             ensure!(found == wanted, "{found} dead letters");
             Ok(())
         };
-        stack.eventually("there are so many dead letters", LONG, letters).await.unwrap();
+        stack.eventually("there are so many dead letters", LONG, dead_letters).await.unwrap();
     };
-    letters(1).await;
+    dead_letters(1).await;
     assert!(command(&stack, &["dead-letters", "list"]).await.contains("no_identity"));
     assert!(command(&stack, &["dead-letters", "show", "1"]).await.contains("LD-Dead-Reason"));
     command(&stack, &["dead-letters", "redrive", "--all"]).await;
@@ -244,14 +244,14 @@ async fn everything_works_with_these_rights_alone() {
     };
     stack.eventually("it died again", LONG, again).await.unwrap();
     command(&stack, &["dead-letters", "purge", "--older-than", "0s", "--yes"]).await;
-    letters(0).await;
+    dead_letters(0).await;
 
     // A replay rebuilds what was lost.
     stack.db().await.unwrap().drop().await.unwrap();
     command(&stack, &["replay"]).await;
     assert_eq!(stack.documents("github_Flows1.commits").await.unwrap().len(), 1);
 
-    // Consumers and streams that are gone are made again, whoever misses them first.
+    // Consumers and streams that are gone are made again by the first process that misses them.
     let jetstream = stack.jetstream().await.unwrap();
     for (stream, consumer) in [("LD_EVENTS", "ld-worker"), ("LD_NOTIFY", "ld-notifier")] {
         jetstream.get_stream(stream).await.unwrap().delete_consumer(consumer).await.unwrap();
@@ -262,16 +262,16 @@ async fn everything_works_with_these_rights_alone() {
     }
     flows(&stack, 3).await;
 
-    // Whoever looks, and whoever is to be forgotten.
+    // The commands that only look, and those that forget.
     let (code, status) = stack.sender.get(&format!("{}/status.json", stack.worker().admin())).await.unwrap();
     assert!(code == 200 && status.contains("Flows3"), "{code} {status}");
-    let told = command(&stack, &["forget", "--prj", "Flows3", "--yes"]).await;
-    assert!(told.contains("github_Flows3.commits"), "{told}");
+    let said = command(&stack, &["forget", "--prj", "Flows3", "--yes"]).await;
+    assert!(said.contains("github_Flows3.commits"), "{said}");
     command(&stack, &["forget", "--prj", "Flows2", "--login", "nobody", "--erase-messages", "--yes"]).await;
     assert!(stack.documents("github_Flows3.commits").await.unwrap().is_empty());
     // It finds ingress elsewhere than where it looks, so it is not well; but it was refused nothing.
-    let told = run(&stack, &["doctor", "--prj", "Flows1"]).await;
-    assert!(!String::from_utf8_lossy(&told.stdout).to_lowercase().contains("not authorized"), "{told:?}");
+    let said = run(&stack, &["doctor", "--prj", "Flows1"]).await;
+    assert!(!String::from_utf8_lossy(&said.stdout).to_lowercase().contains("not authorized"), "{said:?}");
 
     // Ten at once travel in atomic batches.
     let many: Vec<_> = (10..20).map(|n| push("Batch", n)).collect();
@@ -336,7 +336,7 @@ async fn commands_that_ask_the_providers_work_with_these_rights_alone() {
     command(&stack, &[&["hooks", "delete", "taiga", "--all", "--yes"][..], &url].concat()).await;
     assert!(providers.world().hooks.is_empty());
 
-    let told = run(&stack, &["doctor", "--ingress-url", &public]).await;
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    let said = run(&stack, &["doctor", "--ingress-url", &public]).await;
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
     nothing_was_refused(&stack);
 }

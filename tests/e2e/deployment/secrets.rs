@@ -36,7 +36,7 @@ fn text(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn no_log_metric_answer_or_command_tells_a_secret() {
+async fn no_log_metric_answer_or_command_shows_a_secret() {
     let providers = Providers::start().unwrap();
     let dir = scratch("secrets").unwrap();
     let file = dir.join("credentials.json");
@@ -142,7 +142,7 @@ async fn no_log_metric_answer_or_command_tells_a_secret() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_without_it() {
+async fn a_wrong_password_is_reported_and_not_shown() {
     let stack = Stack::start_with(Options { least_privilege: true, ..Options::default() }).await.unwrap();
     flows(&stack, 1).await;
     let dir = scratch("wrong-passwords").unwrap();
@@ -156,14 +156,14 @@ async fn a_wrong_password_is_told_without_it() {
         env.insert(setting.to_owned(), url);
         env.insert("LOG_LEVEL".to_owned(), "TRACE".to_owned());
         let worker = Service::start(Binary::Worker, name, &dir, env).await.unwrap();
-        let told = async || {
+        let logged = async || {
             let (status, body) = crate::observe::readyz(&stack, &worker).await?;
             let body = body.to_string();
             ensure!(!body.contains(HUSH), "{body}");
             ensure!(status == 503 && body.contains(setting), "{status} {body}");
             Ok(())
         };
-        stack.eventually("the worker says which setting to look at", SOON, told).await.unwrap();
+        stack.eventually("the worker says which setting to look at", SOON, logged).await.unwrap();
         drop(worker.process.stop(Duration::from_secs(30)).await);
         let log = std::fs::read_to_string(worker.process.log().path()).unwrap();
         assert!(!log.contains(HUSH), "{log}");
@@ -171,7 +171,7 @@ async fn a_wrong_password_is_told_without_it() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_read_are_told_without_their_secrets() {
+async fn settings_that_cannot_be_read_are_reported_without_their_secrets() {
     build(Voice::Quiet).unwrap();
     let dir = scratch("unreadable").unwrap();
     let file = dir.join("courses.json");

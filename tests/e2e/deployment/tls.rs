@@ -68,12 +68,12 @@ async fn webhooks_come_over_tls_and_a_renewed_certificate_is_taken_up() {
     // A key that does not belong to the certificate changes nothing.
     let renewed = second.certificate("renewed").unwrap();
     std::fs::copy(&renewed.key, &used.key).unwrap();
-    let told = async || {
+    let logged = async || {
         let log = stack.ingress.process.log().lines();
-        ensure!(log.iter().any(|line| line.contains("a renewed certificate cannot be used")), "not told");
+        ensure!(log.iter().any(|line| line.contains("a renewed certificate cannot be used")), "not logged");
         Ok(())
     };
-    stack.eventually("the wrong key is told", SOON, told).await.unwrap();
+    stack.eventually("the wrong key is logged", SOON, logged).await.unwrap();
     assert_eq!(post(address.port(), &first, &push(3)).await.unwrap(), 200);
     copy(&renewed, &used);
     let taken_up = async || post(address.port(), &second, &push(4)).await.map(|status| assert_eq!(status, 200));
@@ -187,9 +187,9 @@ async fn the_pipeline_works_over_tls_with_client_certificates_and_three_copies()
     let args = ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", &key_file, "--tlsCAFile", &ca];
     let query = format!("tls=true&tlsCAFile={ca}&tlsCertificateKeyFile={}", text(&own.both));
     let mongod = MongoServer::start_secured(&dir.join("mongo"), &args, &query).await.unwrap();
-    let stranger =
+    let unauthenticated =
         mongo::connect(&format!("mongodb://127.0.0.1:{}/?tls=true&tlsCAFile={ca}", mongod.port)).await.unwrap();
-    stranger.database("admin").run_command(doc! { "ping": 1 }).await.expect_err("without a client certificate");
+    unauthenticated.database("admin").run_command(doc! { "ping": 1 }).await.expect_err("without a client certificate");
 
     let ready = async || {
         cluster.nodes.iter().try_for_each(|node| node.check())?;
@@ -235,7 +235,7 @@ async fn the_pipeline_works_over_tls_with_client_certificates_and_three_copies()
         ensure!(commits.count_documents(doc! {}).await? == 1, "it is not stored");
         eval.has_accepted("Team", ("push", github::LOGIN, None))
     };
-    eventually("it is stored and told", LONG, &alive[..], stored).await.unwrap();
+    eventually("it is stored and notified", LONG, &alive[..], stored).await.unwrap();
     let jetstream = cluster.jetstream(&authority, &own).await.unwrap();
     let events = jetstream.get_stream("LD_EVENTS").await.unwrap();
     assert_eq!(events.cached_info().config.num_replicas, 3);

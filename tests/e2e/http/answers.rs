@@ -1,4 +1,4 @@
-//! CONTRACT §1, its table: what each request is answered, and that only a 200 "ok" is published.
+//! What each request is answered, and that only a 200 "ok" is published.
 
 use harness::raw::{chunk, exchange, head};
 use harness::sender::delivery::Request;
@@ -207,11 +207,7 @@ async fn a_project_that_is_absent_or_outside_its_alphabet_is_400() {
     }
     nothing_was_published(&stack).await;
     let fits = good.clone().path(&format!("/webhook/github?utm_source=x&prj={}&y", &long[..64]));
-    assert_eq!(
-        stack.sender.request(&fits).await.unwrap().status,
-        200,
-        "64 characters, and parameters nobody asked for"
-    );
+    assert_eq!(stack.sender.request(&fits).await.unwrap().status, 200, "64 characters, and parameters of no meaning");
 }
 
 #[tokio::test]
@@ -291,7 +287,7 @@ async fn the_checks_come_in_the_contracts_order() {
 }
 
 #[tokio::test]
-async fn events_that_nobody_stores_are_answered_ignored_and_not_published() {
+async fn events_that_are_not_stored_are_answered_ignored_and_not_published() {
     let stack = only_ingress().await;
     let ignored = |event: &str| json!({ "status": "ignored", "event": event });
     for event in ["ping", "star", "workflow_run", "issue_comment"] {

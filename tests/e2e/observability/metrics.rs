@@ -75,7 +75,7 @@ fn used(file: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("ldconnect_")).map(str::to_owned).collect()
 }
 
-/// Everything that is counted happens once: accepted, refused, signed with an old secret, looked up, told, dead.
+/// Everything that is counted happens once: accepted, refused, signed with an old secret, looked up, notified, dead.
 async fn everything_happens(providers: &Providers) -> Stack {
     let courses = [("A", json!({ "github_token": "token-a" }))];
     let options = Options::default().env("GITHUB_SECRET_PREVIOUS", "an-older-one");
@@ -123,7 +123,7 @@ async fn the_documents_the_rules_and_the_dashboard_name_what_is_really_exported(
         assert!(used.len() > 5, "{file} uses {used:?}");
         for name in used {
             let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(&name);
-            assert!(rows.contains_key(&name) || rows.contains_key(base), "{file} uses {name}, which nobody exports");
+            assert!(rows.contains_key(&name) || rows.contains_key(base), "{file} uses {name}, which is not exported");
         }
     }
 }

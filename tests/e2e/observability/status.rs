@@ -68,7 +68,7 @@ async fn refused(stack: &Stack, delivery: &Delivery) {
 }
 
 #[tokio::test]
-async fn every_worker_shows_who_spoke_who_was_refused_and_when_ld_eval_was_told() {
+async fn every_worker_shows_the_last_events_refusals_and_notifications() {
     let file = scratch("status-teams").unwrap().join("credentials.json");
     std::fs::write(&file, json!({ "amep": { "teams": ["Quiet", "Loud"] } }).to_string()).unwrap();
     let options = Options::default().env("CREDENTIALS_FILE", file.to_str().unwrap());
@@ -84,10 +84,10 @@ async fn every_worker_shows_who_spoke_who_was_refused_and_when_ld_eval_was_told(
     }
     refused(&stack, &push("Quiet", 9)).await;
     let spoke = |status: &Value| {
-        let told = status["last_told"]["prj"] == "Loud" && status["notifications_waiting"] == 0;
+        let notified = status["last_told"]["prj"] == "Loud" && status["notifications_waiting"] == 0;
         let hours =
             row(status, "Loud", "github")["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum());
-        told && hours == Some(3_u64) && row(status, "Quiet", "github")["last_refused"]["reason"] == "signature"
+        notified && hours == Some(3_u64) && row(status, "Quiet", "github")["last_refused"]["reason"] == "signature"
     };
     let found = becomes(&stack, "the page shows it", spoke).await;
     let at = row(&found, "Loud", "github")["last_accepted"].as_i64().unwrap();
@@ -102,28 +102,28 @@ async fn every_worker_shows_who_spoke_who_was_refused_and_when_ld_eval_was_told(
     };
     stack.eventually("every worker shows the same", SOON, everywhere).await.unwrap();
 
-    // What comes with the right signature says that it is mended.
+    // An event with the right signature shows that it is fixed.
     send(&stack, &push("Quiet", 9)).await;
     let mended = becomes(&stack, "all is well again", |status| status["level"] == "well").await;
     assert_eq!(row(&mended, "Quiet", "github")["last_refused"]["reason"], "signature");
 }
 
 #[tokio::test]
-async fn strangers_fill_nothing_and_wake_nobody() {
+async fn unauthenticated_requests_for_invented_projects_share_one_row_and_no_metric() {
     let stack = Stack::start().await.unwrap();
     for n in 0..300 {
         refused(&stack, &push(&format!("invented{n}"), n)).await;
     }
-    let told = |status: &Value| row(status, Value::Null, "github")["last_refused"]["prj"] == "invented299";
-    let found = becomes(&stack, "the last stranger is shown", told).await;
+    let refused = |status: &Value| row(status, Value::Null, "github")["last_refused"]["prj"] == "invented299";
+    let found = becomes(&stack, "the last unknown project is shown", refused).await;
     assert_eq!((found["level"].as_str(), findings(&found)), (Some("well"), vec!["stranger"]));
-    assert_eq!(stack.messages("LD_STATUS").await.unwrap(), 1, "one place for all who are not known");
+    assert_eq!(stack.messages("LD_STATUS").await.unwrap(), 1, "all unknown projects share one message");
     let metrics = stack.sender.get(&format!("{}/metrics", stack.ingress.admin())).await.unwrap().1;
-    assert!(!metrics.contains("invented"), "strangers make no time series");
+    assert!(!metrics.contains("invented"), "unknown projects make no time series");
 }
 
 #[tokio::test]
-async fn dead_letters_and_an_absent_ld_eval_are_told_with_what_to_do() {
+async fn dead_letters_and_an_absent_ld_eval_are_reported_with_what_to_do() {
     let stack = Stack::start().await.unwrap();
     stack.eval.reply(Reply::Status(503));
     send(&stack, &push("Team", 1)).await;
@@ -184,7 +184,7 @@ async fn without_nats_the_page_says_so_and_keeps_what_it_knew() {
 }
 
 #[tokio::test]
-async fn what_is_sent_again_is_nobody_speaking() {
+async fn what_an_operator_sends_again_is_no_activity_of_the_project() {
     let stack = Stack::start().await.unwrap();
     let first = push("Team", 1);
     send(&stack, &first).await;
@@ -226,8 +226,8 @@ async fn a_deleted_stream_of_facts_is_made_again() {
     let name = format!("{}_LD_STATUS", stack.prefix);
     stack.jetstream().await.unwrap().delete_stream(&name).await.unwrap();
     refused(&stack, &push("Team", 1)).await;
-    let told = |status: &Value| row(status, Value::Null, "github")["last_refused"]["reason"] == "signature";
-    let found = becomes(&stack, "the refusal is shown", told).await;
+    let refused = |status: &Value| row(status, Value::Null, "github")["last_refused"]["reason"] == "signature";
+    let found = becomes(&stack, "the refusal is shown", refused).await;
     assert_eq!(found["level"], "well");
 }
 

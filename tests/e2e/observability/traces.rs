@@ -1,4 +1,4 @@
-//! One delivery is one story: in traces from the request to LD Eval and the providers, and in logs by its id.
+//! One delivery is one trace from the request to LD Eval and the providers, and in logs by its id.
 
 use std::time::Duration;
 
@@ -68,12 +68,12 @@ async fn a_trace_leads_from_the_request_to_the_write_the_look_up_and_ld_eval() {
             ensure!(name == "publish" || span.delivery == id, "{span:?} is not of {id}");
         }
         // Notification of the event, and again of what was looked up.
-        let told: Vec<_> = spans.iter().filter(|span| span.name == "notify LD Eval").collect();
+        let notified: Vec<_> = spans.iter().filter(|span| span.name == "notify LD Eval").collect();
         for parent in [&webhook.id, &look_up.id] {
-            ensure!(told.iter().any(|span| span.parent == *parent && span.delivery == id), "{told:#?}");
+            ensure!(notified.iter().any(|span| span.parent == *parent && span.delivery == id), "{notified:#?}");
         }
-        for told in stack.eval.accepted("A") {
-            let carried = told.traceparent.unwrap_or_default();
+        for notified in stack.eval.accepted("A") {
+            let carried = notified.traceparent.unwrap_or_default();
             ensure!(spans.iter().any(|span| carried == format!("00-{TRACE}-{}-01", span.id)), "LD Eval got {carried}");
         }
         let asked = providers.calls_of("token-a");
@@ -93,7 +93,7 @@ async fn a_trace_leads_from_the_request_to_the_write_the_look_up_and_ld_eval() {
         ensure!(span.failed, "{span:?}");
         Ok(())
     };
-    stack.eventually("the refusal is told", LONG, refused).await.unwrap();
+    stack.eventually("the refusal is traced", LONG, refused).await.unwrap();
 }
 
 /// The sentences of a process's log about a delivery, in order.
@@ -104,11 +104,11 @@ fn story(service: &Service, id: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn without_a_collector_the_trace_is_handed_on_and_the_logs_tell_each_deliverys_story() {
+async fn without_a_collector_the_trace_is_handed_on_and_the_logs_name_each_delivery() {
     let providers = Providers::start().unwrap();
     let stack = stack("logs", &providers, Options::default()).await;
     let id = send_traced(&stack).await;
-    let told = async || {
+    let notified = async || {
         ensure!(story(&stack.ingress, &id) == ["stored a webhook"], "{:?}", story(&stack.ingress, &id));
         let mut worker = story(stack.worker(), &id);
         worker.sort();
@@ -117,10 +117,13 @@ async fn without_a_collector_the_trace_is_handed_on_and_the_logs_tell_each_deliv
         ensure!(worker == all, "{worker:?}");
         Ok(())
     };
-    stack.eventually("the logs tell the story", LONG, told).await.unwrap();
+    stack.eventually("the logs name the delivery", LONG, notified).await.unwrap();
     let carried = async || {
-        let told = stack.eval.accepted("A");
-        ensure!(!told.is_empty() && told.iter().all(|told| told.traceparent == Some(traceparent())), "{told:?}");
+        let notified = stack.eval.accepted("A");
+        ensure!(
+            !notified.is_empty() && notified.iter().all(|notified| notified.traceparent == Some(traceparent())),
+            "{notified:?}"
+        );
         let calls = providers.calls_of("token-a");
         ensure!(!calls.is_empty() && calls.iter().all(|call| call.traceparent == Some(traceparent())), "{calls:?}");
         Ok(())

@@ -134,19 +134,22 @@ async fn a_backfill_of_github_makes_the_documents_that_webhooks_would_have_made(
         assert_eq!(hooks, late, "{suffix}");
     }
     assert_eq!(shown(&stack, "github", "Late", "commits").await.unwrap().len(), 252);
-    let told = stack.eval.accepted("Late");
-    assert!(told.iter().all(|told| told.triple().1 == "backfill" && told.triple().2 == Some("AMEP")), "{told:?}");
-    let times = |event_type: &str| told.iter().filter(|told| told.text("event_type") == event_type).count();
+    let notified = stack.eval.accepted("Late");
+    assert!(
+        notified.iter().all(|notified| notified.triple().1 == "backfill" && notified.triple().2 == Some("AMEP")),
+        "{notified:?}"
+    );
+    let times = |event_type: &str| notified.iter().filter(|notified| notified.text("event_type") == event_type).count();
     assert_eq!((times("issues"), times("pull_request")), (1, 1), "one notification a type");
     // One at the end, and one for each look-up of a hundred commits at most.
-    assert!((1..=7).contains(&times("push")), "{told:?}");
+    assert!((1..=7).contains(&times("push")), "{notified:?}");
 
     let newest = ["backfill", "github", "--org", "upc-pes", "--repo", "marmota", "--prj", "Late", "--events", "issues"];
     let range = ["--from-date", "2026-11-23T17:00:02Z", "--to-date", "2026-11-23T17:00:03Z", "--dry-run"];
     let would = done(&stack, &[&newest[..], &range[..]].concat()).await;
     assert!(would.contains("issues") && would.contains(" 1 would"), "{would}");
 
-    // What came of a backfill is in the stream like anything else, and a replay tells LD Eval of it.
+    // What came of a backfill is in the stream like anything else, and a replay notifies LD Eval of it.
     stack.db().await.unwrap().drop().await.unwrap();
     done(&stack, &["replay"]).await;
     looked_up(&stack).await;
@@ -154,8 +157,8 @@ async fn a_backfill_of_github_makes_the_documents_that_webhooks_would_have_made(
         let late = shown(&stack, "github", "Late", suffix).await.unwrap();
         assert_eq!(late, shown(&stack, "github", "Hooks", suffix).await.unwrap(), "{suffix}, replayed");
     }
-    let again = stack.eval.accepted("Late").iter().filter(|told| told.text("event_type") == "issues").count();
-    assert!(again >= 2, "LD Eval was told {again} times");
+    let again = stack.eval.accepted("Late").iter().filter(|notified| notified.text("event_type") == "issues").count();
+    assert!(again >= 2, "LD Eval was notified {again} times");
 }
 
 #[tokio::test]
@@ -281,12 +284,12 @@ async fn a_backfill_of_taiga_makes_the_documents_that_webhooks_would_have_made()
         assert!(!hooks.is_empty());
         assert_eq!(hooks, shown(&stack, "taiga", "Late", suffix).await.unwrap(), "{suffix}");
     }
-    let told = stack.eval.accepted("Late");
-    let times = |event_type: &str| told.iter().filter(|told| told.text("event_type") == event_type).count();
-    assert!(told.iter().all(|told| told.text("author_login") == "backfill"), "{told:?}");
+    let notified = stack.eval.accepted("Late");
+    let times = |event_type: &str| notified.iter().filter(|notified| notified.text("event_type") == event_type).count();
+    assert!(notified.iter().all(|notified| notified.text("author_login") == "backfill"), "{notified:?}");
     assert_eq!((times("epic"), times("issue")), (1, 1), "one notification a type");
     // One at the end, and one for each look-up of the sprint; not one for each of 71 tasks.
-    assert!((1..=8).contains(&times("task")) && (1..=8).contains(&times("userstory")), "{told:?}");
+    assert!((1..=8).contains(&times("task")) && (1..=8).contains(&times("userstory")), "{notified:?}");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub(crate) fn process(stack: &Stack, args: &[&str]) -> Process {
 }
 
 /// The dead letters, as a script sees them.
-pub(crate) async fn letters(stack: &Stack) -> Vec<Value> {
+pub(crate) async fn dead_letters(stack: &Stack) -> Vec<Value> {
     let listed = done(stack, &["dead-letters", "list", "--output", "json"]).await;
     listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -139,18 +139,18 @@ async fn a_replay_rebuilds_a_dropped_database_and_changes_nothing_in_a_whole_one
     assert_eq!(everything(&stack).await, before, "a whole database is left as it is");
 
     stack.db().await.unwrap().drop().await.unwrap();
-    let told = stack.eval.accepted("Team").len();
+    let notified = stack.eval.accepted("Team").len();
     done(&stack, &["replay", "--no-notify"]).await;
     assert_eq!(everything(&stack).await, before, "a dropped one is rebuilt");
     settled(&stack).await;
-    assert_eq!(stack.eval.accepted("Team").len(), told, "LD Eval was not told");
+    assert_eq!(stack.eval.accepted("Team").len(), notified, "LD Eval was not notified");
 
     stack.db().await.unwrap().drop().await.unwrap();
     done(&stack, &["replay", "--source", "taiga", "--event", "task"]).await;
     assert_eq!(
         stack.documents("taiga_Team.tasks").await.unwrap().len(),
         2,
-        "only tasks, and nobody deleted their story"
+        "only tasks, and their story was not deleted"
     );
     assert!(stack.documents("github_Team.commits").await.unwrap().is_empty());
     let consumers = stack.stream("LD_EVENTS").await.unwrap().cached_info().state.consumer_count;
@@ -195,9 +195,10 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
     };
     stack.eventually("both are dead", SOON, dead).await.unwrap();
 
-    let listed = letters(&stack).await;
-    let by =
-        |reason: &str| listed.iter().find(|letter| letter["reason"] == reason).unwrap_or_else(|| panic!("{listed:?}"));
+    let listed = dead_letters(&stack).await;
+    let by = |reason: &str| {
+        listed.iter().find(|dead_letter| dead_letter["reason"] == reason).unwrap_or_else(|| panic!("{listed:?}"))
+    };
     assert_eq!(by("no_identity")["prj"], "Team");
     let id = by("no_identity")["id"].as_u64().unwrap();
     let shown = done(&stack, &["dead-letters", "show", &id.to_string()]).await;
@@ -212,13 +213,13 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
     assert_eq!(would.lines().count(), 2, "{would}");
     let would = done(&stack, &["dead-letters", "redrive", "--prj", "Team", "--dry-run", "--output", "json"]).await;
     assert!(would.lines().count() == 1 && would.contains("\"sent\":false"), "{would}");
-    assert_eq!(letters(&stack).await.len(), 2, "a dry run sends nothing");
+    assert_eq!(dead_letters(&stack).await.len(), 2, "a dry run sends nothing");
 
-    // Sent again it dies again: as another letter, of the same event.
+    // Sent again it fails again: as another dead letter of the same event.
     done(&stack, &["dead-letters", "redrive", "--reason", "no_identity"]).await;
     let again = async || {
-        let now = letters(&stack).await;
-        ensure!(now.len() == 2 && now.iter().all(|letter| letter["id"] != id), "{now:?}");
+        let now = dead_letters(&stack).await;
+        ensure!(now.len() == 2 && now.iter().all(|dead_letter| dead_letter["id"] != id), "{now:?}");
         Ok(())
     };
     stack.eventually("it is a new letter", SOON, again).await.unwrap();
@@ -229,15 +230,15 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
     let would = done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--dry-run", "--output", "json"]).await;
     assert!(would.contains("\"letters\":2") && would.contains("\"removed\":false"), "{would}");
     done(&stack, &["dead-letters", "purge", "--older-than", "0s"]).await;
-    assert_eq!(letters(&stack).await.len(), 2, "without --yes nothing is removed");
+    assert_eq!(dead_letters(&stack).await.len(), 2, "without --yes nothing is removed");
     done(&stack, &["dead-letters", "purge", "--older-than", "1h", "--yes"]).await;
-    assert_eq!(letters(&stack).await.len(), 2, "they are younger");
+    assert_eq!(dead_letters(&stack).await.len(), 2, "they are younger");
     done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--yes"]).await;
-    assert_eq!(letters(&stack).await.len(), 0);
+    assert_eq!(dead_letters(&stack).await.len(), 0);
 }
 
 #[tokio::test]
-async fn a_redriven_event_is_stored_once_its_cause_is_mended() {
+async fn a_redriven_event_is_stored_once_its_cause_is_fixed() {
     let stack = Stack::start().await.unwrap();
     // A validator of the operator's is the bad release here: it refuses what a later one takes.
     let db = stack.db().await.unwrap();
@@ -248,8 +249,8 @@ async fn a_redriven_event_is_stored_once_its_cause_is_mended() {
         stack.nothing_pending().await
     };
     stack.eventually("it is dead", SOON, dead).await.unwrap();
-    assert_eq!(letters(&stack).await[0]["reason"], "unstorable");
-    assert!(stack.eval.accepted("Team").is_empty(), "nothing was written, so nobody is told");
+    assert_eq!(dead_letters(&stack).await[0]["reason"], "unstorable");
+    assert!(stack.eval.accepted("Team").is_empty(), "nothing was written, so there is no notification");
 
     db.run_command(doc! { "collMod": "excel_Team.sheets", "validator": {} }).await.unwrap();
     done(&stack, &["dead-letters", "redrive", "--prj", "Team"]).await;
@@ -259,7 +260,7 @@ async fn a_redriven_event_is_stored_once_its_cause_is_mended() {
         .eventually("LD Eval is told", SOON, async || stack.eval.has_accepted("Team", ("sheets_activity", "", None)))
         .await
         .unwrap();
-    assert!(letters(&stack).await.is_empty());
+    assert!(dead_letters(&stack).await.is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `worker doctor`: well when all is well, and whatever is not is named with what to do.
+//! `worker doctor`: what is wrong is named, with what to do.
 
 use std::time::{Duration, Instant};
 

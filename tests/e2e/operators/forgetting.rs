@@ -1,4 +1,4 @@
-//! `worker forget`: what is forgotten stays forgotten, and nobody else's data goes with it.
+//! `worker forget`: what is forgotten stays forgotten, and no other data is removed.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ async fn a_forgotten_project_leaves_nothing_and_takes_nothing_of_another() {
         send(&stack, &push(project, 100)).await;
     }
     let refused = async || {
-        let letters = stack.messages("LD_DEAD").await?;
-        ensure!(letters == 4, "{letters} dead letters");
+        let dead_letters = stack.messages("LD_DEAD").await?;
+        ensure!(dead_letters == 4, "{dead_letters} dead letters");
         stack.nothing_pending().await
     };
     stack.eventually("four are dead", SOON, refused).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_forgotten_project_leaves_nothing_and_takes_nothing_of_another() {
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 2);
     assert_eq!(stack.messages("LD_NOTIFY").await.unwrap(), 1);
 
-    // Neither a replay nor the mended LD Eval brings anything back; a new event of its hooks would, and begins anew.
+    // Neither a replay nor the repaired LD Eval restores anything. A new event of its hooks starts from nothing.
     done(&stack, &["replay", "--no-notify"]).await;
     stack.eval.reply(Reply::Accepted);
     stack.eval.up().unwrap();
@@ -116,7 +116,7 @@ async fn what_a_worker_has_in_hand_does_not_bring_a_forgotten_project_back() {
     mongo.process.freeze().unwrap();
     send(&stack, &push("Team", 2)).await;
     let in_hand = async || {
-        ensure!(stack.consumer().await?.cached_info().num_ack_pending == 1, "nobody has it in hand");
+        ensure!(stack.consumer().await?.cached_info().num_ack_pending == 1, "no worker has it in hand");
         Ok(())
     };
     stack.eventually("a worker has the event", SOON, in_hand).await.unwrap();

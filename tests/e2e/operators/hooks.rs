@@ -1,4 +1,4 @@
-//! `worker hooks`: ours are seen, made, mended and removed; no one else's is touched.
+//! `worker hooks`: our hooks are listed, created, fixed and removed; no other is changed.
 
 use harness::providers::Providers;
 use harness::providers::board::Board;
@@ -42,7 +42,7 @@ fn hooks(providers: &Providers) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_hook_of_github_is_made_once_and_mended_and_works() {
+async fn a_hook_of_github_is_created_once_and_fixed_and_works() {
     let providers = Providers::start().unwrap();
     let stack = start(&providers, "hooks-github").await;
     let base = stack.ingress.webhooks();
@@ -102,7 +102,7 @@ async fn a_hook_of_github_is_made_once_and_mended_and_works() {
 }
 
 #[tokio::test]
-async fn at_the_end_of_a_term_all_of_ours_go_and_no_one_elses() {
+async fn at_the_end_of_a_term_all_our_hooks_are_removed_and_no_others() {
     let providers = Providers::start().unwrap();
     let stack = start(&providers, "hooks-delete").await;
     let base = stack.ingress.webhooks();
@@ -150,7 +150,7 @@ async fn at_the_end_of_a_term_all_of_ours_go_and_no_one_elses() {
 }
 
 #[tokio::test]
-async fn a_webhook_of_taiga_is_made_once_and_mended_and_works() {
+async fn a_webhook_of_taiga_is_created_once_and_fixed_and_works() {
     let providers = Providers::start().unwrap();
     let stack = start(&providers, "hooks-taiga").await;
     let base = stack.ingress.webhooks();

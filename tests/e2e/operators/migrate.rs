@@ -61,13 +61,13 @@ async fn seed(stack: &Stack) {
     let issue = |number: i32, action: &str, title: &str| {
         doc! { "event": "issue", "action": action, "repo_name": "o/r", "prj": "Team", "issue": { "number": number, "title": title } }
     };
-    let told = [
+    let issues = [
         issue(1, "opened", "one"),
         issue(1, "closed", "one, closed"),
         issue(2, "opened", "two"),
         issue(2, "deleted", "two"),
     ];
-    insert(stack, "Team_issues", &told).await;
+    insert(stack, "Team_issues", &issues).await;
     insert(stack, "Team_issues", &[issue(9, "opened", "stale")]).await;
     let row = doc! { "team": "Team", "members": ["Joan M. Puig"], "hours_Joan M. Puig": 1.5, "total_hours": 2, "comment": "x" };
     let mut other = row.clone();
@@ -101,7 +101,7 @@ async fn subject(stack: &Stack, id: i32) -> String {
 }
 
 #[tokio::test]
-async fn the_python_services_documents_move_and_merge_and_ours_win() {
+async fn the_python_services_documents_are_moved_and_merged_and_the_workers_win() {
     let stack = Stack::start().await.unwrap();
     let ours = [
         Delivery::github("push", &github::push(1_795_455_723, [github::commit(&github::sha(1), "ours")])),
@@ -192,8 +192,8 @@ async fn before_it_is_migrated_a_database_gets_no_further_copies() {
     messages.sort_by_key(|commit| commit.get_str("message").unwrap() == "theirs");
     let messages: Vec<_> = messages.iter().map(|commit| commit.get_str("message").unwrap()).collect();
     assert_eq!(messages, ["ours", "theirs"], "two copies were there");
-    let told = migrate(&stack, &["--prj", "Team", "--output", "json"]).await;
-    let told: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
-    assert_eq!((&told["from"], &told["copies"], &told["read"]), (&"github_Team.commits".into(), &1.into(), &1.into()));
+    let said = migrate(&stack, &["--prj", "Team", "--output", "json"]).await;
+    let said: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!((&said["from"], &said["copies"], &said["read"]), (&"github_Team.commits".into(), &1.into(), &1.into()));
     assert_eq!(stack.document("github_Team.commits").await.unwrap().get_str("message").unwrap(), "ours");
 }

@@ -91,8 +91,8 @@ async fn an_interrupted_replay_says_how_to_go_on_and_does_nothing_twice() {
     // A dry run does not lose the place.
     let would = json(&done(&stack, &["replay", "--dry-run", "--output", "json"]).await);
     assert_eq!((&would["would_process"], &would["goes_on"]), (&(3_000 - before).into(), &true.into()));
-    let told = json(&done(&stack, &["replay", "--output", "json"]).await);
-    assert_eq!(told["processed"], 3_000 - before, "{told}");
+    let said = json(&done(&stack, &["replay", "--output", "json"]).await);
+    assert_eq!(said["processed"], 3_000 - before, "{said}");
     assert_eq!(commits(&stack).await, 3_000);
     assert!(consumer(&stack).await.is_err(), "its place is not kept after the end");
 }
@@ -118,8 +118,8 @@ async fn a_replay_that_is_killed_is_gone_on_with_and_nothing_is_left_out() {
     send(&stack, &push("Team", 50)).await;
     stored(&stack, "Team", 1, LONG).await;
 
-    let told = json(&done(&stack, &["replay", "--output", "json"]).await);
-    assert_eq!(told["interrupted"], false, "{told}");
+    let said = json(&done(&stack, &["replay", "--output", "json"]).await);
+    assert_eq!(said["interrupted"], false, "{said}");
     assert_eq!(commits(&stack).await, 51);
 }
 
@@ -135,8 +135,8 @@ async fn live_traffic_overtakes_a_replay() {
         send(&stack, &push("Live", n)).await;
         stored(&stack, "Live", usize::try_from(n).unwrap(), SOON).await;
     }
-    let told = async || stack.eval.has_accepted("Live", ("push", github::LOGIN, None));
-    stack.eventually("LD Eval is told of it", SOON, told).await.unwrap();
+    let notified = async || stack.eval.has_accepted("Live", ("push", github::LOGIN, None));
+    stack.eventually("LD Eval is notified of it", SOON, notified).await.unwrap();
     // At 10 a second it takes 200 s: had they waited for it, it would be over.
     assert!(consumer(&stack).await.unwrap().num_pending > 0, "the replay should still be under way");
     replay.signal(Signal::Interrupt).unwrap();
@@ -144,7 +144,7 @@ async fn live_traffic_overtakes_a_replay() {
 }
 
 #[tokio::test]
-async fn a_replay_ends_where_it_is_told_to() {
+async fn a_replay_ends_where_it_was_asked_to() {
     let stack = Stack::start().await.unwrap();
     fill(&stack, 0..10).await;
     settled(&stack).await;
@@ -167,9 +167,9 @@ async fn a_replay_ends_where_it_is_told_to() {
     assert_eq!(ceiling().await, before);
 
     stack.db().await.unwrap().drop().await.unwrap();
-    let told = json(&done(&stack, &["replay", "--seq", "3..5", "--output", "json"]).await);
-    assert_eq!((told["processed"].as_u64(), commits(&stack).await), (Some(3), 3));
+    let said = json(&done(&stack, &["replay", "--seq", "3..5", "--output", "json"]).await);
+    assert_eq!((said["processed"].as_u64(), commits(&stack).await), (Some(3), 3));
     // Nothing to do is not an error.
-    let told = command(&stack, &["replay", "--prj", "Nobody", "--output", "json"]).await;
-    assert_eq!(told.status.code(), Some(0));
+    let said = command(&stack, &["replay", "--prj", "Nobody", "--output", "json"]).await;
+    assert_eq!(said.status.code(), Some(0));
 }

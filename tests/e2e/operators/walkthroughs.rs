@@ -1,4 +1,4 @@
-//! The outages of docs/operations.md, mended with the commands that stand there.
+//! The outages of docs/operations.md, fixed with the commands that it names.
 
 use std::path::Path;
 use std::process::Output;
@@ -18,7 +18,7 @@ use serde_json::json;
 use shared::time::now_ms;
 
 use crate::observe::{push, send, stored};
-use crate::operators::commands::{command, everything, history, letters, settled};
+use crate::operators::commands::{command, dead_letters, everything, history, settled};
 use crate::operators::replaying::fill;
 use crate::pipeline::enrich;
 use crate::{LONG, SOON};
@@ -209,14 +209,14 @@ async fn ld_eval_was_down_for_a_weekend() {
     ends(&stack, &steps[0], 1).await;
     stack.eval.up().unwrap();
     for n in 1..=3 {
-        let told = async || stack.eval.has_accepted(&format!("Team{n}"), ("push", github::LOGIN, None));
-        stack.eventually("LD Eval is told by itself", LONG, told).await.unwrap();
+        let notified = async || stack.eval.has_accepted(&format!("Team{n}"), ("push", github::LOGIN, None));
+        stack.eventually("LD Eval is notified by itself", LONG, notified).await.unwrap();
     }
 
     stack.eval.reply(Reply::Status(400));
     send(&stack, &push("Team4", 4)).await;
     let refused = async || {
-        ensure!(letters(&stack).await.len() == 1, "it was not refused yet");
+        ensure!(dead_letters(&stack).await.len() == 1, "it was not refused yet");
         Ok(())
     };
     stack.eventually("it is refused", SOON, refused).await.unwrap();
@@ -224,16 +224,16 @@ async fn ld_eval_was_down_for_a_weekend() {
     let listed = ends(&stack, &steps[1], 0).await;
     assert_eq!(listed.lines().count(), 2, "{listed}");
     ends(&stack, &steps[2], 0).await;
-    let told = async || stack.eval.has_accepted("Team4", ("push", github::LOGIN, None));
-    stack.eventually("LD Eval is told after all", SOON, told).await.unwrap();
-    assert!(letters(&stack).await.is_empty());
+    let notified = async || stack.eval.has_accepted("Team4", ("push", github::LOGIN, None));
+    stack.eventually("LD Eval is notified after all", SOON, notified).await.unwrap();
+    assert!(dead_letters(&stack).await.is_empty());
 
     settled(&stack).await;
     let before: Vec<_> = (1..=4).map(|n| stack.eval.accepted(&format!("Team{n}")).len()).collect();
     ends(&stack, &steps[3], 0).await;
     settled(&stack).await;
     for (n, before) in (1..=4).zip(before) {
-        assert!(stack.eval.accepted(&format!("Team{n}")).len() > before, "Team{n} was not told again");
+        assert!(stack.eval.accepted(&format!("Team{n}")).len() > before, "Team{n} was not notified again");
         stored(&stack, &format!("Team{n}"), 1, SOON).await;
     }
 }
@@ -259,8 +259,8 @@ async fn a_bad_release_dead_lettered_500_events() {
     send(&stack, &push("Live", 1)).await;
     stored(&stack, "Live", 1, LONG).await;
     let dead = async || {
-        let letters = stack.messages("LD_DEAD").await?;
-        ensure!(letters == 500, "{letters} of 500 are dead");
+        let dead_letters = stack.messages("LD_DEAD").await?;
+        ensure!(dead_letters == 500, "{dead_letters} of 500 are dead");
         stack.nothing_pending().await
     };
     stack.eventually("500 are dead", LONG, dead).await.unwrap();

@@ -77,30 +77,30 @@ fn header<'a>(message: &'a StreamMessage, name: &str) -> &'a str {
 }
 
 /// Waits for that many dead letters, then makes sure that everything else is settled too.
-async fn letters(stack: &Stack, wanted: usize) -> Vec<StreamMessage> {
-    let buried = async || {
-        let letters = stack.dead_letters().await?;
-        ensure!(letters.len() == wanted, "{} of {wanted} dead letters", letters.len());
+async fn dead_letters(stack: &Stack, wanted: usize) -> Vec<StreamMessage> {
+    let dead_lettered = async || {
+        let dead_letters = stack.dead_letters().await?;
+        ensure!(dead_letters.len() == wanted, "{} of {wanted} dead letters", dead_letters.len());
         stack.nothing_pending().await?;
-        Ok(letters)
+        Ok(dead_letters)
     };
-    stack.eventually("the poison is buried and the rest is done", LONG, buried).await.unwrap()
+    stack.eventually("the poison is dead-lettered and the rest is done", LONG, dead_lettered).await.unwrap()
 }
 
-/// The letter has the bytes and headers of the message, and says what happened to it.
-fn is_a_true_copy(letter: &StreamMessage, raw: &Raw, sequence: u64, reason: &str, attempts: u32) {
+/// The dead letter has the bytes and headers of the message, and says what happened to it.
+fn is_a_true_copy(dead_letter: &StreamMessage, raw: &Raw, sequence: u64, reason: &str, attempts: u32) {
     let of = |text: &str| format!("{text} of the letter for {reason}, sequence {sequence}");
-    assert!(letter.payload == raw.payload, "{} differ", of("the bytes"));
+    assert!(dead_letter.payload == raw.payload, "{} differ", of("the bytes"));
     for (name, values) in raw.headers.iter().flat_map(HeaderMap::iter) {
         let name = name.to_string();
         let kept = if name == "Nats-Msg-Id" { "LD-Dead-Msg-Id" } else { &name };
-        assert_eq!(header(letter, kept), values.first().map_or("", |value| value.as_str()), "{}", of(&name));
+        assert_eq!(header(dead_letter, kept), values.first().map_or("", |value| value.as_str()), "{}", of(&name));
     }
-    assert_eq!(header(letter, "LD-Dead-Reason"), reason, "{}", header(letter, "LD-Dead-Error"));
-    assert!(!header(letter, "LD-Dead-Error").is_empty(), "{}", of("the error"));
-    assert_eq!(header(letter, "LD-Dead-Subject"), raw.subject);
-    assert_eq!(header(letter, "LD-Dead-Attempts"), attempts.to_string(), "{}", of("attempts"));
-    let time = |name: &str| header(letter, name).parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(header(dead_letter, "LD-Dead-Reason"), reason, "{}", header(dead_letter, "LD-Dead-Error"));
+    assert!(!header(dead_letter, "LD-Dead-Error").is_empty(), "{}", of("the error"));
+    assert_eq!(header(dead_letter, "LD-Dead-Subject"), raw.subject);
+    assert_eq!(header(dead_letter, "LD-Dead-Attempts"), attempts.to_string(), "{}", of("attempts"));
+    let time = |name: &str| header(dead_letter, name).parse::<jiff::Timestamp>().unwrap();
     assert!(time("LD-Dead-First-At") <= time("LD-Dead-At"), "{}", of("times"));
 }
 
@@ -140,7 +140,7 @@ fn poison(stack: &Stack) -> Vec<(Raw, &'static str)> {
 }
 
 #[tokio::test]
-async fn poison_is_buried_at_once_with_all_that_is_known_of_it_and_holds_up_nothing() {
+async fn poison_becomes_a_dead_letter_at_once_with_all_that_is_known_and_delays_nothing() {
     let stack = Stack::start().await.unwrap();
     let poison = poison(&stack);
     // Frozen, so that poison and good events come in the same batches.
@@ -154,10 +154,11 @@ async fn poison_is_buried_at_once_with_all_that_is_known_of_it_and_holds_up_noth
     let pid = stack.worker().process.pid();
     stack.worker().process.thaw().unwrap();
     stored(&stack, "Team", poison.len() + 1, LONG).await;
-    let letters = letters(&stack, poison.len()).await;
+    let dead_letters = dead_letters(&stack, poison.len()).await;
     for ((raw, reason), sequence) in poison.iter().zip(sequences) {
-        let letter = letters.iter().find(|letter| header(letter, "LD-Dead-Sequence") == sequence.to_string());
-        is_a_true_copy(letter.unwrap(), raw, sequence, reason, 1);
+        let dead_letter =
+            dead_letters.iter().find(|dead_letter| header(dead_letter, "LD-Dead-Sequence") == sequence.to_string());
+        is_a_true_copy(dead_letter.unwrap(), raw, sequence, reason, 1);
     }
     assert_eq!(stack.worker().process.pid(), pid);
     assert!(stack.documents("github_Team.issues").await.unwrap().is_empty());
@@ -185,12 +186,12 @@ async fn a_document_that_mongodb_refuses_takes_no_other_event_of_its_batch_or_en
         send(&stack, &delivery).await;
     }
     stack.worker().process.thaw().unwrap();
-    let mut letters = letters(&stack, 2).await;
-    // Two lanes may hold one each, and bury them in either order.
-    letters.sort_by(|a, b| header(a, "LD-Dead-Sequence").cmp(header(b, "LD-Dead-Sequence")));
-    for (letter, sequence) in letters.iter().zip(["3", "5"]) {
-        assert_eq!(header(letter, "LD-Dead-Reason"), "unstorable");
-        assert_eq!(header(letter, "LD-Dead-Sequence"), sequence);
+    let mut dead_letters = dead_letters(&stack, 2).await;
+    // Two lanes may hold one each, and dead-letter them in either order.
+    dead_letters.sort_by(|a, b| header(a, "LD-Dead-Sequence").cmp(header(b, "LD-Dead-Sequence")));
+    for (dead_letter, sequence) in dead_letters.iter().zip(["3", "5"]) {
+        assert_eq!(header(dead_letter, "LD-Dead-Reason"), "unstorable");
+        assert_eq!(header(dead_letter, "LD-Dead-Sequence"), sequence);
     }
     let mut titles: Vec<_> = stack.documents("github_Team.issues").await.unwrap();
     titles
@@ -201,20 +202,20 @@ async fn a_document_that_mongodb_refuses_takes_no_other_event_of_its_batch_or_en
 }
 
 #[tokio::test]
-async fn poison_at_a_sequence_where_a_lost_stream_had_some_is_buried_too() {
+async fn poison_at_a_sequence_where_a_lost_stream_had_some_becomes_a_dead_letter_too() {
     let stack = Stack::start().await.unwrap();
     let poison = |text: &str| Raw::new(&stack, Source::Github, "issues", "{}").payload(text.to_owned());
     let first = poison("first");
     assert_eq!(first.publish(&stack).await, 1);
-    letters(&stack, 1).await;
+    dead_letters(&stack, 1).await;
     let name = format!("{}_LD_EVENTS", stack.prefix);
     stack.jetstream().await.unwrap().delete_stream(&name).await.unwrap();
     stack.eventually("the stream is made again", SOON, async || stack.stream("LD_EVENTS").await).await.unwrap();
     let second = poison("second");
     assert_eq!(second.publish(&stack).await, 1);
-    let letters = letters(&stack, 2).await;
-    is_a_true_copy(&letters[0], &first, 1, "unreadable", 1);
-    is_a_true_copy(&letters[1], &second, 1, "unreadable", 1);
+    let dead_letters = dead_letters(&stack, 2).await;
+    is_a_true_copy(&dead_letters[0], &first, 1, "unreadable", 1);
+    is_a_true_copy(&dead_letters[1], &second, 1, "unreadable", 1);
 }
 
 /// The workers' consumer, made as the first worker would make it.
@@ -236,7 +237,7 @@ async fn die(consumer: &PullConsumer, messages: usize, times: usize) {
 }
 
 #[tokio::test]
-async fn an_event_that_kills_every_worker_is_buried_in_the_end_and_one_that_kills_some_is_not() {
+async fn an_event_that_kills_every_worker_becomes_a_dead_letter_and_one_that_kills_some_does_not() {
     let mut stack = only_ingress().await;
     let killer = Raw::new(&stack, Source::Github, "push", push("Team", 1).json);
     let sequence = killer.publish(&stack).await;
@@ -245,8 +246,8 @@ async fn an_event_that_kills_every_worker_is_buried_in_the_end_and_one_that_kill
     send(&stack, &push("Team", 2)).await;
     die(&consumer, 2, 10).await;
     stack.add_worker().await.unwrap();
-    let letters = letters(&stack, 1).await;
-    is_a_true_copy(&letters[0], &killer, sequence, "redelivered_too_often", 25);
+    let dead_letters = dead_letters(&stack, 1).await;
+    is_a_true_copy(&dead_letters[0], &killer, sequence, "redelivered_too_often", 25);
     let stored = stack.document("github_Team.commits").await.unwrap();
     assert_eq!(stored.get_str("sha").unwrap(), github::sha(2));
 }

@@ -1,4 +1,4 @@
-//! CONTRACT §3 and §4, end to end: a delivery becomes its document and its notification. Every field of
+//! A delivery becomes its document and its notification. Every field of
 //! every shape is the inner ring's matter (the worker's golden files).
 
 use anyhow::ensure;
@@ -33,17 +33,17 @@ fn same(a: &Bson, b: &Bson) -> bool {
     }
 }
 
-/// Sends, and waits until the one document of a collection has these fields and LD Eval was told.
-async fn becomes(stack: &Stack, delivery: &Delivery, suffix: &str, fields: Document, told: &[(&str, &str)]) {
+/// Sends, and waits until the one document of a collection has these fields and LD Eval was notified.
+async fn becomes(stack: &Stack, delivery: &Delivery, suffix: &str, fields: Document, notified: &[(&str, &str)]) {
     let answer = stack.sender.send(delivery).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     let collection = format!("{}_{}.{suffix}", delivery.source, delivery.project);
     let document = async || has(&stack.document(&collection).await?, &fields);
     stack.eventually(&format!("{collection} shows the event"), SOON, document).await.unwrap();
-    for &(kind, author) in told {
+    for &(kind, author) in notified {
         let model = delivery.quality_model.as_deref();
         let notified = async || stack.eval.has_accepted(&delivery.project, (kind, author, model));
-        stack.eventually("LD Eval is told", SOON, notified).await.unwrap();
+        stack.eventually("LD Eval is notified", SOON, notified).await.unwrap();
     }
 }
 
@@ -103,9 +103,9 @@ async fn every_kind_of_event_becomes_its_document_and_its_notification() {
     becomes(&stack, &delivery, "userstories", fields, &[("userstory", taiga::USERNAME)]).await;
 
     let renamed = taiga::event("milestone", "change", "2026-11-23T17:42:04Z", taiga::milestone(5, "Sprint one"));
-    let told = [("task", taiga::USERNAME), ("userstory", taiga::USERNAME)];
+    let notified = [("task", taiga::USERNAME), ("userstory", taiga::USERNAME)];
     let fields = doc! { "userstory_id": 10, "milestone_name": "Sprint one", "epic_id": 40 };
-    becomes(&stack, &Delivery::taiga(&renamed), "userstories", fields, &told).await;
+    becomes(&stack, &Delivery::taiga(&renamed), "userstories", fields, &notified).await;
 
     let delivery = Delivery::sheets(&sheets::row(1)).quality_model("AMEP");
     let fields = doc! {

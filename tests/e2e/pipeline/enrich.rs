@@ -1,4 +1,4 @@
-//! CONTRACT §4: what is asked at GitHub and Taiga ends in the documents, politely, and slows nothing down.
+//! Look-ups at GitHub and Taiga end in the documents, keep to the rate limits, and delay nothing.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{LONG, SOON};
 
-/// A stack whose projects have these settings in the teachers' file.
+/// A stack whose projects have these settings in the credentials file.
 pub(crate) async fn stack(providers: &Providers, name: &str, courses: &[(&str, Value)], options: Options) -> Stack {
     let file = scratch(&format!("enrich-{name}")).unwrap().join("credentials.json");
     write_courses(&file, courses);
@@ -59,10 +59,11 @@ async fn looked_up(stack: &Stack, project: &str, wanted: u64) -> anyhow::Result<
     Ok(())
 }
 
-/// LD Eval was told at least so often that a project's `event_type` changed.
-pub(crate) fn told(stack: &Stack, project: &str, event_type: &str, times: usize) -> anyhow::Result<()> {
-    let told = stack.eval.accepted(project).iter().filter(|told| told.text("event_type") == event_type).count();
-    ensure!(told >= times, "LD Eval was told {event_type} {told} times, not {times}");
+/// LD Eval was notified at least so often that a project's `event_type` changed.
+pub(crate) fn notified(stack: &Stack, project: &str, event_type: &str, times: usize) -> anyhow::Result<()> {
+    let notified =
+        stack.eval.accepted(project).iter().filter(|notified| notified.text("event_type") == event_type).count();
+    ensure!(notified >= times, "LD Eval was notified of {event_type} {notified} times, not {times}");
     Ok(())
 }
 
@@ -73,7 +74,7 @@ async fn nothing_to_look_up(stack: &Stack) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_at_its_limit_waits_for_its_reset_and_delays_nobody() {
+async fn a_token_at_its_limit_waits_for_its_reset_and_delays_no_other() {
     let providers = Providers::start().unwrap();
     let courses = [("A", token("token-a")), ("B", token("token-b"))];
     let stack = stack(&providers, "limit", &courses, Options::default()).await;
@@ -92,12 +93,12 @@ async fn a_token_at_its_limit_waits_for_its_reset_and_delays_nobody() {
         for project in ["A", "B"] {
             let stored = stack.documents(&format!("github_{project}.commits")).await?.len();
             ensure!(stored == 5, "{stored} commits of {project} are stored");
-            told(&stack, project, "push", 1)?;
+            notified(&stack, project, "push", 1)?;
         }
         looked_up(&stack, "B", 5).await?;
-        told(&stack, "B", "push", 2)
+        notified(&stack, "B", "push", 2)
     };
-    stack.eventually("all is stored and told, and B is looked up", SOON, at_once).await.unwrap();
+    stack.eventually("all is stored and notified, and B is looked up", SOON, at_once).await.unwrap();
     let early = reset_at.checked_duration_since(Instant::now());
     assert!(
         early.is_some(),
@@ -105,7 +106,7 @@ async fn a_token_at_its_limit_waits_for_its_reset_and_delays_nobody() {
     );
     let zeros = doc! { "total": 0, "additions": 0, "deletions": 0 };
     for commit in stack.documents("github_A.commits").await.unwrap() {
-        assert_eq!(commit.get_document("stats").unwrap(), &zeros, "nobody knows A's commits yet");
+        assert_eq!(commit.get_document("stats").unwrap(), &zeros, "A's commits are not looked up yet");
         assert_eq!(commit.get("is_merge"), Some(&Bson::Null));
     }
     stack.eventually("A is looked up too", SOON, async || looked_up(&stack, "A", 5).await).await.unwrap();
@@ -154,7 +155,7 @@ async fn a_worker_killed_between_a_look_up_and_its_write_loses_nothing() {
     assert_eq!(commit.get_document("stats").unwrap(), &doc! { "total": 10, "additions": 7, "deletions": 3 });
     assert!(commit.get_bool("is_merge").unwrap() && commit.get_bool("verified").unwrap());
     assert_eq!(providers.calls().len(), 2);
-    stack.eventually("LD Eval is told again", LONG, async || told(&stack, "A", "push", 2)).await.unwrap();
+    stack.eventually("LD Eval is notified again", LONG, async || notified(&stack, "A", "push", 2)).await.unwrap();
     stack.eventually("nothing is left", LONG, async || nothing_to_look_up(&stack).await).await.unwrap();
 }
 
@@ -166,7 +167,7 @@ async fn a_push_of_250_commits_costs_three_calls_and_the_modified_lines_come_out
     let known = |n: u64| {
         let lines = i64::try_from(n).unwrap();
         match n {
-            // A merge, which counts for nobody, and a commit of somebody's whole node_modules.
+            // A merge, which counts for no author, and a commit of a whole node_modules.
             10 => Commit { parents: 2, ..Commit::plain(4_000, 2) },
             20 => Commit::plain(5_001, 0),
             30 => Commit::plain(2_500, 2_500),
@@ -305,7 +306,7 @@ async fn without_a_token_nothing_is_asked_or_queued_and_a_token_added_to_the_fil
         ensure!(status == 200 && body.contains("credentials.json, line 1"), "{status} {body}");
         Ok(())
     };
-    stack.eventually("/readyz tells of the broken edit", SOON, broken).await.unwrap();
+    stack.eventually("/readyz reports the broken edit", SOON, broken).await.unwrap();
 }
 
 #[tokio::test]
@@ -319,7 +320,7 @@ async fn a_provider_that_is_down_delays_no_event_and_is_asked_again_when_it_is_b
     }
     providers.down();
     send(&stack, "A", push([0, 1])).await;
-    stack.eventually("LD Eval is told", SOON, async || told(&stack, "A", "push", 1)).await.unwrap();
+    stack.eventually("LD Eval is notified", SOON, async || notified(&stack, "A", "push", 1)).await.unwrap();
     looked_up(&stack, "A", 0).await.unwrap();
     providers.world().behaves("t", Behaviour::Status(502));
     providers.up().unwrap();
@@ -348,11 +349,11 @@ async fn a_look_up_that_is_none_goes_to_the_dead_letters() {
     let subject = format!("{}.ld.enrich.github.A.x", stack.prefix);
     stack.jetstream().await.unwrap().publish(subject, "{}".into()).await.unwrap().await.unwrap();
     let dead = async || {
-        let letters = stack.messages("LD_DEAD").await?;
-        ensure!(letters == 1, "{letters} dead letters");
+        let dead_letters = stack.messages("LD_DEAD").await?;
+        ensure!(dead_letters == 1, "{dead_letters} dead letters");
         nothing_to_look_up(&stack).await
     };
     stack.eventually("it is a dead letter", SOON, dead).await.unwrap();
-    let letter = stack.stream("LD_DEAD").await.unwrap().get_raw_message(1).await.unwrap();
-    assert_eq!(letter.headers.get("LD-Dead-Reason").map(|reason| reason.as_str()), Some("enrich_unreadable"));
+    let dead_letter = stack.stream("LD_DEAD").await.unwrap().get_raw_message(1).await.unwrap();
+    assert_eq!(dead_letter.headers.get("LD-Dead-Reason").map(|reason| reason.as_str()), Some("enrich_unreadable"));
 }

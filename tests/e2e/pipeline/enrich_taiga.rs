@@ -1,4 +1,4 @@
-//! CONTRACT §4, Taiga: a sprint's figures on its stories and tasks.
+//! Look-ups at Taiga: a milestone's figures on its stories and tasks.
 
 use anyhow::ensure;
 use bson::{Bson, Document, doc};
@@ -9,7 +9,7 @@ use harness::stack::Options;
 use serde_json::{Value, json};
 
 use crate::SOON;
-use crate::pipeline::enrich::{send, stack, told};
+use crate::pipeline::enrich::{notified, send, stack};
 
 #[tokio::test]
 async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
@@ -54,8 +54,8 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
     };
     stack.eventually("all show the sprint's figures", SOON, all_show).await.unwrap();
     for event_type in ["userstory", "task"] {
-        let again = async || told(&stack, "A", event_type, 2);
-        stack.eventually("LD Eval is told again", SOON, again).await.unwrap();
+        let again = async || notified(&stack, "A", event_type, 2);
+        stack.eventually("LD Eval is notified again", SOON, again).await.unwrap();
     }
     let asked = || {
         let calls = providers.calls();

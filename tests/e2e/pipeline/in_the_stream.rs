@@ -1,4 +1,4 @@
-//! CONTRACT §2: what stands in the stream after a 200, byte for byte.
+//! What is in the stream after a 200, byte for byte.
 
 use async_nats::jetstream::message::StreamMessage;
 use harness::sender::{Delivery, github, sheets, sign, taiga};

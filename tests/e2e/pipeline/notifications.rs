@@ -1,4 +1,4 @@
-//! LD Eval is told of everything that was written, however badly it treats us, and never makes a write wait.
+//! LD Eval is notified of everything that was written, even if it fails or hangs, and delays no write.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::observe::{complaints, is_healthy, push, send, stored};
 use crate::{LONG, SOON};
 
-/// The notification that a push of a project brings about.
+/// The notification of a push of a project.
 const PUSHED: (&str, &str, Option<&str>) = ("push", github::LOGIN, None);
 
 /// More projects than notifications are ever under way at once.
@@ -43,22 +43,22 @@ async fn wait_in_the_queue(stack: &Stack, wanted: u64) {
     stack.eventually(&format!("{wanted} notifications wait"), SOON, waiting).await.unwrap();
 }
 
-/// Everything that waited is told.
-async fn all_told(stack: &Stack) {
-    stack.eventually("nothing is left to tell", LONG, async || stack.nothing_pending().await).await.unwrap();
+/// Every queued notification is sent.
+async fn all_notified(stack: &Stack) {
+    stack.eventually("every notification is sent", LONG, async || stack.nothing_pending().await).await.unwrap();
 }
 
 /// How often LD Eval accepted something of each project.
-fn accepted(told: &[Notification]) -> BTreeMap<&str, usize> {
+fn accepted(notified: &[Notification]) -> BTreeMap<&str, usize> {
     let mut times = BTreeMap::new();
-    for told in told.iter().filter(|told| told.answer < 300) {
-        *times.entry(told.text("prj")).or_default() += 1;
+    for notified in notified.iter().filter(|notified| notified.answer < 300) {
+        *times.entry(notified.text("prj")).or_default() += 1;
     }
     times
 }
 
 #[tokio::test]
-async fn what_is_written_while_ld_eval_does_not_listen_is_told_once_when_it_does() {
+async fn what_is_written_while_ld_eval_does_not_listen_is_notified_once_when_it_does() {
     let stack = Stack::start().await.unwrap();
     stack.eval.down();
     push_to_all(&stack).await;
@@ -67,11 +67,11 @@ async fn what_is_written_while_ld_eval_does_not_listen_is_told_once_when_it_does
     assert!(lines.len() <= 1, "an outage is one line an interval: {lines:#?}");
     is_healthy(&stack, stack.worker()).await.unwrap();
     stack.eval.up().unwrap();
-    all_told(&stack).await;
-    let told = stack.eval.received();
-    let once: BTreeMap<_, _> = told.iter().map(|told| (told.text("prj"), 1)).collect();
+    all_notified(&stack).await;
+    let notified = stack.eval.received();
+    let once: BTreeMap<_, _> = notified.iter().map(|notified| (notified.text("prj"), 1)).collect();
     assert_eq!(once.len(), projects().len());
-    assert_eq!(accepted(&told), once);
+    assert_eq!(accepted(&notified), once);
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }
 
@@ -89,9 +89,9 @@ async fn a_newer_notification_replaces_an_unsent_older_one_of_its_key_and_no_oth
     send(&stack, &push("Other", 11)).await;
     wait_in_the_queue(&stack, 3).await;
     stack.eval.up().unwrap();
-    all_told(&stack).await;
-    let told = stack.eval.received();
-    assert_eq!(accepted(&told), BTreeMap::from([("Team", 2), ("Other", 1)]));
+    all_notified(&stack).await;
+    let notified = stack.eval.received();
+    assert_eq!(accepted(&notified), BTreeMap::from([("Team", 2), ("Other", 1)]));
     for wanted in [PUSHED, ("push", github::LOGIN, Some("AMEP"))] {
         stack.eval.has_accepted("Team", wanted).unwrap();
     }
@@ -103,7 +103,7 @@ async fn an_ld_eval_in_trouble_is_asked_again_sparingly_until_it_accepts() {
     for (n, status) in (0..).zip([500, 429, 408, 503]) {
         stack.eval.reply(Reply::Status(status));
         send(&stack, &push("Team", n)).await;
-        let asked = async || match stack.eval.received().iter().any(|told| told.answer == status) {
+        let asked = async || match stack.eval.received().iter().any(|notified| notified.answer == status) {
             true => Ok(()),
             false => bail!("it has not been asked since"),
         };
@@ -120,7 +120,7 @@ async fn an_ld_eval_in_trouble_is_asked_again_sparingly_until_it_accepts() {
     let lines = complaints(&stack.worker().process);
     assert!(lines.len() <= 1, "an outage is one line an interval: {lines:#?}");
     stack.eval.reply(Reply::Accepted);
-    all_told(&stack).await;
+    all_notified(&stack).await;
     assert_eq!(accepted(&stack.eval.received()).len(), projects().len() + 1);
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "trouble is no refusal");
 }
@@ -132,28 +132,28 @@ async fn what_ld_eval_refuses_goes_to_the_dead_letters_and_is_not_asked_again() 
         stack.eval.reply(Reply::Status(status));
         let project = format!("Refused{status}");
         send(&stack, &push(&project, n).quality_model("AMEP")).await;
-        let buried = async || {
-            let letters = stack.dead_letters().await?;
-            ensure!(letters.len() as u64 == n + 1, "{} dead letters", letters.len());
-            Ok(letters)
+        let dead_lettered = async || {
+            let dead_letters = stack.dead_letters().await?;
+            ensure!(dead_letters.len() as u64 == n + 1, "{} dead letters", dead_letters.len());
+            Ok(dead_letters)
         };
-        let letters = stack.eventually("it is buried", SOON, buried).await.unwrap();
-        let letter = letters.last().unwrap();
-        let header = |name: &str| letter.headers.get(name).map_or("", |value| value.as_str());
+        let dead_letters = stack.eventually("it is dead-lettered", SOON, dead_lettered).await.unwrap();
+        let dead_letter = dead_letters.last().unwrap();
+        let header = |name: &str| dead_letter.headers.get(name).map_or("", |value| value.as_str());
         assert_eq!(header("LD-Dead-Reason"), "eval_refused");
         assert!(header("LD-Dead-Error").contains(&status.to_string()), "{}", header("LD-Dead-Error"));
         assert!(header("LD-Dead-Subject").starts_with(&format!("{}.ld.notify.", stack.prefix)));
-        let sent: Value = serde_json::from_slice(&letter.payload).unwrap();
+        let sent: Value = serde_json::from_slice(&dead_letter.payload).unwrap();
         let wanted =
             json!({ "event_type": "push", "prj": project, "author_login": github::LOGIN, "quality_model": "AMEP" });
         assert_eq!(sent, wanted);
     }
     stack.eval.reply(Reply::Accepted);
     send(&stack, &push("Fine", 9)).await;
-    all_told(&stack).await;
-    let told = stack.eval.received();
-    assert_eq!(told.len(), 4, "each was told once: {told:#?}");
-    assert_eq!(accepted(&told).keys().collect::<Vec<_>>(), [&"Fine"]);
+    all_notified(&stack).await;
+    let notified = stack.eval.received();
+    assert_eq!(notified.len(), 4, "each was notified once: {notified:#?}");
+    assert_eq!(accepted(&notified).keys().collect::<Vec<_>>(), [&"Fine"]);
 }
 
 #[tokio::test]
@@ -161,10 +161,10 @@ async fn a_slow_ld_eval_makes_no_write_wait() {
     let stack = Stack::start().await.unwrap();
     stack.eval.reply(Reply::After(Duration::from_secs(10)));
     push_to_all(&stack).await;
-    // The stand-in remembers a notification when it answers it.
+    // The stand-in records a notification when it answers it.
     assert!(stack.eval.received().is_empty(), "everything is written before the first answer");
     stack.eval.reply(Reply::Accepted);
-    all_told(&stack).await;
+    all_notified(&stack).await;
     assert_eq!(accepted(&stack.eval.received()).len(), projects().len());
 }
 
@@ -177,7 +177,7 @@ async fn a_worker_killed_between_queueing_and_sending_leaves_the_notification_to
     stack.worker().process.kill().unwrap();
     stack.eval.up().unwrap();
     stack.worker().start_again().await.unwrap();
-    all_told(&stack).await;
+    all_notified(&stack).await;
     stack.eval.has_accepted("Team", PUSHED).unwrap();
 }
 
@@ -199,7 +199,7 @@ async fn a_worker_killed_between_writing_and_queueing_leaves_the_event_to_the_ne
     limit_notifications(&stack, -1).await;
     assert_eq!(stack.messages("LD_NOTIFY").await.unwrap(), 0);
     stack.worker().start_again().await.unwrap();
-    all_told(&stack).await;
+    all_notified(&stack).await;
     stack.eval.has_accepted("Team", PUSHED).unwrap();
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }

@@ -287,19 +287,19 @@ async fn every_odd_payload_becomes_what_is_written_down() {
         let wanted = if matches!(outcome, Refused) { 400 } else { 200 };
         assert_eq!(answer.status, wanted, "{name}: {}", answer.body);
     }
-    // After all of them: who comes behind is not held up.
+    // After all of them: an event behind them is not delayed.
     let ordinary = taiga::event("task", "create", "2026-11-23T17:42:03.511Z", taiga::task(1, "after", Value::Null));
     assert_eq!(stack.sender.send(&Delivery::taiga(&ordinary).project("Afterwards")).await.unwrap().status, 200);
     let after = async || stack.document("taiga_Afterwards.tasks").await.map(|_| ());
     stack.eventually("an ordinary event is stored", LONG, after).await.unwrap();
     stack.eventually("everything is settled", LONG, async || stack.nothing_pending().await).await.unwrap();
 
-    let letters = stack.dead_letters().await.unwrap();
+    let dead_letters = stack.dead_letters().await.unwrap();
     let mut wrong = Vec::new();
     for Oddity { name, delivery, outcome } in &oddities {
         let found = match outcome {
             Outcome::Document(suffix, fields) => document_has(&stack, delivery, suffix, fields).await,
-            Dead(reason) => is_dead(&letters, delivery, reason),
+            Dead(reason) => is_dead(&dead_letters, delivery, reason),
             Refused => Ok(()),
         };
         if let Err(error) = found {
@@ -307,7 +307,8 @@ async fn every_odd_payload_becomes_what_is_written_down() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let dead: BTreeSet<_> = letters.iter().filter_map(|letter| letter.subject.rsplit('.').next()).collect();
+    let dead: BTreeSet<_> =
+        dead_letters.iter().filter_map(|dead_letter| dead_letter.subject.rsplit('.').next()).collect();
     let meant: BTreeSet<_> =
         oddities.iter().filter(|o| matches!(o.outcome, Dead(_))).map(|o| o.delivery.project.as_str()).collect();
     assert_eq!(dead, meant);
@@ -339,15 +340,16 @@ async fn document_has(stack: &Stack, delivery: &Delivery, suffix: &str, fields: 
 }
 
 fn is_dead(
-    letters: &[async_nats::jetstream::message::StreamMessage],
+    dead_letters: &[async_nats::jetstream::message::StreamMessage],
     delivery: &Delivery,
     reason: &str,
 ) -> anyhow::Result<()> {
     let end = format!("{}.{}", delivery.source, delivery.project);
-    let letter = letters.iter().find(|letter| letter.subject.ends_with(&end)).context("no dead letter")?;
-    let said = letter.headers.get("LD-Dead-Reason").map_or("", |value| value.as_str());
+    let dead_letter =
+        dead_letters.iter().find(|dead_letter| dead_letter.subject.ends_with(&end)).context("no dead letter")?;
+    let said = dead_letter.headers.get("LD-Dead-Reason").map_or("", |value| value.as_str());
     ensure!(said == reason, "the reason is {said}, not {reason}");
-    let bytes = shared::envelope::payload(&letter.headers, &letter.payload)?;
+    let bytes = shared::envelope::payload(&dead_letter.headers, &dead_letter.payload)?;
     ensure!(bytes == delivery.json, "the letter has not the bytes that were sent");
     Ok(())
 }

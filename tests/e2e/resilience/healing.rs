@@ -1,4 +1,4 @@
-//! Whatever is taken away from under the two processes, they come back by themselves when it does: without
+//! Both processes recover by themselves when a server or LD Eval comes back: without
 //! a restart, without having spent an event, and without having filled their logs.
 
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ async fn with_own_mongo() -> Stack {
 /// The processes are the ones that were started, and nothing was given up.
 async fn unharmed(stack: &Stack, before: &[Option<u32>]) {
     assert_eq!(pids(stack), before, "they came back without a restart");
-    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "an outage is nobody's poison");
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "an outage makes no dead letter");
 }
 
 fn pids(stack: &Stack) -> Vec<Option<u32>> {
@@ -146,7 +146,7 @@ async fn spends_nothing(stack: &Stack, lasting: Duration) {
     ((), ()) = (calm, patient.unwrap());
 }
 
-/// Another worker that asks now gets only what nobody has taken yet; here it hands that back.
+/// Another worker that asks now gets only what no worker has taken yet; here it hands that back.
 async fn still_held(stack: &Stack) {
     let consumer = stack.consumer().await.unwrap();
     let mut others = consumer.fetch().max_messages(2 * WAITING as usize).messages().await.unwrap();

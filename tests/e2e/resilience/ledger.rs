@@ -9,7 +9,7 @@ use ledger::{Settings, run};
 const EVENTS: usize = 400;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_there_once_whoever_was_killed() {
+async fn what_was_acknowledged_is_stored_once_whichever_process_was_killed() {
     let second = Duration::from_secs(1);
     let settings = Settings {
         events: EVENTS,

@@ -102,11 +102,11 @@ async fn a_worker_finds_what_has_moved_behind_its_name() {
     let arrives = async |project: &str, n: u64| {
         send(&stack, &push(project, n)).await;
         stored(&stack, project, 1, LONG).await;
-        let told = async || {
-            let told = stack.eval.has_accepted(project, ("push", github::LOGIN, None));
-            told.with_context(|| format!("the end of the worker's log:\n{}", worker.log().tail()))
+        let notified = async || {
+            let notified = stack.eval.has_accepted(project, ("push", github::LOGIN, None));
+            notified.with_context(|| format!("the end of the worker's log:\n{}", worker.log().tail()))
         };
-        stack.eventually("LD Eval is told", LONG, told).await.unwrap();
+        stack.eventually("LD Eval is notified", LONG, notified).await.unwrap();
     };
     arrives("Before", 1).await;
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::{LONG, SOON, only_ingress};
 
-/// The contract's one deadline, and what a loaded test machine may add to it.
+/// The deadline of an answer, and what a loaded test machine may add to it.
 const DEADLINE: Duration = Duration::from_millis(8_000 + 1_000);
 
 fn delivery(n: u64) -> Delivery {
@@ -102,7 +102,7 @@ async fn a_deleted_stream_is_made_again_by_ingress() {
 }
 
 #[tokio::test]
-async fn the_admin_port_tells_health_readiness_and_metrics_and_the_public_one_does_not() {
+async fn the_admin_port_serves_health_readiness_and_metrics_and_the_public_one_does_not() {
     let stack = Stack::start().await.unwrap();
     stack.sender.send(&Delivery::sheets(&sheets::row(1))).await.unwrap();
     for service in [&stack.ingress, stack.worker()] {

@@ -1,4 +1,4 @@
-//! `/readyz` follows the truth, in both directions; `/healthz` is about the process alone.
+//! `/readyz` follows what the process can reach, in both directions; `/healthz` is about the process alone.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ async fn fill(stack: &Stack) -> u64 {
 }
 
 #[tokio::test]
-async fn a_full_stream_is_told_by_readyz_until_a_worker_has_made_room() {
+async fn readyz_reports_a_full_stream_until_a_worker_has_made_room() {
     let options = Options { no_worker: true, ..Options::default() }.env("LD_EVENTS_MAX_BYTES", &CEILING.to_string());
     let mut stack = Stack::start_with(options).await.unwrap();
     let body = becomes_ready(&stack, &stack.ingress).await;
@@ -121,7 +121,7 @@ async fn a_full_stream_is_told_by_readyz_until_a_worker_has_made_room() {
         ensure!(answer.status == 503, "what was not worked off must not be dropped: {}", answer.body);
         Ok(())
     };
-    throughout("ingress refuses as long as nobody works", Duration::from_secs(1), &stack, refuses).await.unwrap();
+    throughout("ingress refuses as long as no worker runs", Duration::from_secs(1), &stack, refuses).await.unwrap();
 
     stack.add_worker().await.unwrap();
     stored(&stack, "Team", usize::try_from(accepted).unwrap(), LONG).await;

@@ -1,4 +1,4 @@
-//! What a nats-server that was killed brings back of a work queue is removed, and not done again.
+//! After a kill, nats-server may redeliver settled messages of a work queue. They are removed, and not processed again.
 
 use anyhow::ensure;
 use harness::paths::scratch;
@@ -35,8 +35,8 @@ async fn settled_work_that_nats_brings_back_is_removed() {
     copy(&messages, &kept);
     nats.start_again().await.unwrap();
     stack.eval.up().unwrap();
-    let told = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
-    stack.eventually("LD Eval is told", LONG, told).await.unwrap();
+    let notified = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
+    stack.eventually("LD Eval is notified", LONG, notified).await.unwrap();
     stack.eventually("none waits", LONG, async || waiting(0).await).await.unwrap();
     let before = stack.eval.accepted("Team").len();
     // Whether the server still has it is asked before a worker can.
@@ -50,9 +50,9 @@ async fn settled_work_that_nats_brings_back_is_removed() {
     stack.worker().process.thaw().unwrap();
 
     stack.eventually("it is removed", LONG, async || waiting(0).await).await.unwrap();
-    assert_eq!(stack.eval.accepted("Team").len(), before, "it was settled, so nobody is told again");
+    assert_eq!(stack.eval.accepted("Team").len(), before, "it was settled, so it is not sent again");
     // And the queue works on.
     send(&stack, &push("After", 2)).await;
-    let told = async || stack.eval.has_accepted("After", ("push", github::LOGIN, None));
-    stack.eventually("LD Eval is told of what comes next", LONG, told).await.unwrap();
+    let notified = async || stack.eval.has_accepted("After", ("push", github::LOGIN, None));
+    stack.eventually("LD Eval is notified of what comes next", LONG, notified).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Processes are stopped and started while work comes in, and nobody notices.
+//! Processes are stopped and started while work comes in, and no sender gets an error.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -141,7 +141,7 @@ impl<'a> Load<'a> {
 }
 
 #[tokio::test]
-async fn rolling_restarts_under_load_lose_nothing_and_answer_nobody_with_an_error() {
+async fn rolling_restarts_under_load_lose_nothing_and_answer_no_request_with_an_error() {
     let mut stack = Stack::start_with(options()).await.unwrap();
     stack.add_worker().await.unwrap();
     let dir = scratch("second-ingress").unwrap();
@@ -190,7 +190,7 @@ async fn backlog(stack: &Stack, events: u64) {
     publisher.publish_all(outgoing.collect()).await.unwrap();
 }
 
-/// Whoever asks now gets everything that is in flight; then hands it back in turn.
+/// A pull gets everything that is in flight now; then it hands it back.
 async fn all_was_handed_back(stack: &Stack) {
     let handed_back = async || {
         let consumer = stack.consumer().await?;

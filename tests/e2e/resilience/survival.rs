@@ -62,10 +62,10 @@ async fn everything_arrived(stack: &Stack, within: Duration) {
         })
         .await
         .unwrap();
-    for told in [("push", github::LOGIN, None), ("task", taiga::USERNAME, None)] {
-        stack.eval.has_accepted("Team", told).unwrap();
+    for notified in [("push", github::LOGIN, None), ("task", taiga::USERNAME, None)] {
+        stack.eval.has_accepted("Team", notified).unwrap();
     }
-    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "an outage is nobody's poison");
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "an outage makes no dead letter");
 }
 
 /// Some of the work is done.
@@ -124,7 +124,7 @@ async fn a_worker_that_cannot_finish_when_asked_to_stop_hands_its_events_back() 
     worker.process.thaw().unwrap();
     mid_work(&stack, 1).await;
     stack.mongo.as_ref().unwrap().process.freeze().unwrap();
-    // Its exit code tells that it did not end well; that it ends in time is what counts here.
+    // Its exit code says that it did not end well. Here it counts only that it ends in time.
     worker.process.stop(Duration::from_secs(10)).await.unwrap();
     stack.mongo.as_ref().unwrap().process.thaw().unwrap();
     assert!(stack.nothing_pending().await.is_err(), "it was done before it was stopped: this run proves nothing");
@@ -161,7 +161,7 @@ async fn ingress_killed_between_requests_loses_nothing_it_answered() {
 }
 
 #[tokio::test]
-async fn ld_eval_down_delays_no_document_and_is_told_when_it_is_back() {
+async fn ld_eval_down_delays_no_document_and_is_notified_when_it_is_back() {
     let stack = Stack::start().await.unwrap();
     stack.eval.down();
     let delivery = Delivery::github("push", &github::push(1, [github::commit(&github::sha(1), "x")]));
@@ -170,25 +170,25 @@ async fn ld_eval_down_delays_no_document_and_is_told_when_it_is_back() {
     stack.eventually("the commit is stored", SOON, stored).await.unwrap();
     assert!(stack.eval.received().is_empty());
     stack.eval.up().unwrap();
-    let told = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
-    stack.eventually("LD Eval is told after all", LONG, told).await.unwrap();
+    let notified = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
+    stack.eventually("LD Eval is notified after all", LONG, notified).await.unwrap();
     stack.eventually("nothing is left to do", LONG, async || stack.nothing_pending().await).await.unwrap();
 }
 
 #[tokio::test]
-async fn ld_eval_answering_503_is_told_again_until_it_accepts() {
+async fn ld_eval_answering_503_is_notified_again_until_it_accepts() {
     let stack = Stack::start().await.unwrap();
     stack.eval.reply(Reply::Status(503));
     let delivery = Delivery::github("push", &github::push(1, [github::commit(&github::sha(1), "x")]));
     assert_eq!(stack.sender.send(&delivery).await.unwrap().status, 200);
     let refused = async || {
-        ensure!(!stack.eval.received().is_empty(), "it was not told at all");
+        ensure!(!stack.eval.received().is_empty(), "it was not notified at all");
         Ok(())
     };
-    stack.eventually("LD Eval is told and refuses", SOON, refused).await.unwrap();
+    stack.eventually("LD Eval is notified and refuses", SOON, refused).await.unwrap();
     stack.eval.reply(Reply::Accepted);
-    let told = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
-    stack.eventually("LD Eval accepts", LONG, told).await.unwrap();
+    let notified = async || stack.eval.has_accepted("Team", ("push", github::LOGIN, None));
+    stack.eventually("LD Eval accepts", LONG, notified).await.unwrap();
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }
 

@@ -41,7 +41,9 @@ impl Notification {
         (self.text("event_type"), self.text("author_login"), self.body.get("quality_model").and_then(Value::as_str))
     }
 
-    fn is_accepted(&self) -> bool {
+    /// Whether 2xx was answered.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
         (200..300).contains(&self.answer)
     }
 }

@@ -1,4 +1,4 @@
-//! Free ports that stay ours while a server is down.
+//! Free ports that stay free while a server is down.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -12,7 +12,7 @@ const RANGE: std::ops::Range<u16> = 20_000..32_000;
 /// How many ports we try.
 const TRIES: usize = 200;
 
-/// A port of 127.0.0.1 on which nobody listens.
+/// A port of 127.0.0.1 on which nothing listens.
 ///
 /// # Errors
 /// When none of many was free.
@@ -26,7 +26,7 @@ pub fn free_port() -> anyhow::Result<u16> {
     bail!("none of {TRIES} ports tried in {RANGE:?} was free on 127.0.0.1")
 }
 
-/// Can one listen there?
+/// Whether the port can be listened on.
 #[must_use]
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()

@@ -10,7 +10,7 @@ use clap::Parser;
 use fuzz::{Failure, check, run, targets};
 use harness::paths;
 
-/// Fuzzes what strangers' bytes go through.
+/// Fuzzes the code that unauthenticated clients reach.
 #[derive(Debug, Parser)]
 struct Options {
     /// How long all targets together, in seconds.

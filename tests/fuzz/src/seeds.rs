@@ -25,7 +25,7 @@ pub(super) fn of(target: &Target) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// What was found by fuzzing and mended.
+/// What fuzzing has found, and was fixed.
 pub(super) fn failed_before(target: &Target) -> Vec<Vec<u8>> {
     files(&workspace().join("tests/fuzz/corpus").join(target.name))
 }

@@ -1,4 +1,4 @@
-//! What must hold for every input, whoever sends it.
+//! What must hold for every input.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

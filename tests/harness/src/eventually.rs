@@ -1,5 +1,5 @@
-//! How a test waits: for a named fact, for a named time, and not a moment longer when what would bring
-//! it about has died.
+//! How a test waits: for a named fact, for a named time, and no longer once a process that it needs has
+//! died.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub trait Alive {
     /// Says how it died, if it did.
     ///
     /// # Errors
-    /// When a process ended that nobody ended; with the end of its log.
+    /// When a process ended by itself; with the end of its log.
     fn check(&self) -> anyhow::Result<()>;
 }
 

@@ -63,7 +63,7 @@ fn sweep(all: &Path) {
     for entry in entries.flatten() {
         let owner = entry.file_name();
         if !Path::new("/proc").join(&owner).exists() {
-            // Another run may be sweeping too; whoever comes second finds nothing, which is as well.
+            // Another run may be sweeping too; then there is nothing left to remove.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

@@ -59,7 +59,7 @@ pub enum Verdict {
 }
 
 impl Register {
-    /// Compares what is shown with what was acknowledged. `acked` and `sent` tell of a delivery whether
+    /// Compares what is shown with what was acknowledged. `acked` and `sent` say of a delivery whether
     /// it was answered 200, and whether it was sent at all.
     pub fn judge(&self, shown: Option<&str>, acked: impl Fn(usize) -> bool, sent: impl Fn(usize) -> bool) -> Verdict {
         let newest = self.claims.iter().filter(|claim| acked(claim.entry)).max_by_key(|c| c.rank);
@@ -124,7 +124,7 @@ impl Claims {
     }
 }
 
-/// Collection and natural key (CONTRACT §3) of a document; none when it is not of such a collection.
+/// Collection and natural key of a document; none of an unknown collection.
 #[must_use]
 pub fn name_of(collection: &str, document: &Document) -> Option<String> {
     let (source, suffix) = (collection.split('_').next()?, collection.rsplit('.').next()?);

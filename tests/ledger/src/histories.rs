@@ -82,7 +82,7 @@ impl Author {
     }
 
     /// Adds a delivery to the history and gives its number.
-    fn say(&mut self, saying: Saying, second: u32, told_as: &'static [&'static str]) -> usize {
+    fn say(&mut self, saying: Saying, second: u32, notified_as: &'static [&'static str]) -> usize {
         let number = self.entries.len();
         let is_row = matches!(saying, Saying::Row);
         let alone = self.forged || self.rng.random_bool(0.5);
@@ -103,7 +103,7 @@ impl Author {
         let (project, subjects) = (self.project.clone(), Vec::new());
         let (twice, again) = (false, None);
         let entry =
-            Entry { saying, project, author, model, second, forged, twice, again, at, told_as, subjects, alone };
+            Entry { saying, project, author, model, second, forged, twice, again, at, notified_as, subjects, alone };
         self.entries.push(entry);
         self.senders_of.push(self.sender);
         number
@@ -188,17 +188,17 @@ impl Author {
 
     /// Something of Taiga's is created, changed a few times, perhaps deleted.
     fn life(&mut self, suffix: &str, thing: impl Fn(i64) -> Thing, kind: &'static str) {
-        let told_as = told_as(kind);
+        let notified_as = notified_as(kind);
         let id = self.next_id();
         let name = self.name("taiga", suffix, id);
         let changes = self.rng.random_range(0..4);
         for second in 0..=changes {
             let action = if second == 0 { "create" } else { "change" };
-            let entry = self.say(Saying::Taiga(thing(id), action), second, told_as);
+            let entry = self.say(Saying::Taiga(thing(id), action), second, notified_as);
             self.state(entry, &name);
         }
         if self.rng.random_bool(0.2) {
-            let entry = self.say(Saying::Taiga(thing(id), "delete"), changes + 1, told_as);
+            let entry = self.say(Saying::Taiga(thing(id), "delete"), changes + 1, notified_as);
             self.claim(entry, &name, Part::State, None, false);
         }
     }
@@ -214,7 +214,7 @@ impl Author {
         let things = [Thing::Story(story, within(0)), Thing::Task(task, story, within(0))];
         for ((second, thing), name) in (0..).zip(things).zip(&names) {
             let kind = if second == 0 { "userstory" } else { "task" };
-            let entry = self.say(Saying::Taiga(thing, "create"), second, told_as(kind));
+            let entry = self.say(Saying::Taiga(thing, "create"), second, notified_as(kind));
             self.state(entry, name);
             self.claim(entry, name, Part::Sprint, Some(first.clone()), true);
         }
@@ -223,7 +223,7 @@ impl Author {
             self.claim(renamed, name, Part::Sprint, Some(called(2).1), false);
         }
         let story = Thing::Story(story, within(2));
-        let changed = self.say(Saying::Taiga(story, "change"), 3, told_as("userstory"));
+        let changed = self.say(Saying::Taiga(story, "change"), 3, notified_as("userstory"));
         self.state(changed, &names[0]);
         self.claim(changed, &names[0], Part::Sprint, Some(called(2).1), false);
         if self.rng.random_bool(0.4) {
@@ -239,22 +239,22 @@ impl Author {
         let (epic, story, id) = (self.next_id(), self.next_id(), self.next_id());
         let epic_name = self.name("taiga", "epics", epic);
         let story_name = self.name("taiga", "userstories", story);
-        let made = self.say(Saying::Taiga(Thing::Epic(epic), "create"), 0, told_as("epic"));
+        let made = self.say(Saying::Taiga(Thing::Epic(epic), "create"), 0, notified_as("epic"));
         self.state(made, &epic_name);
         let thing = Thing::Story(story, None);
-        let made = self.say(Saying::Taiga(thing, "create"), 1, told_as("userstory"));
+        let made = self.say(Saying::Taiga(thing, "create"), 1, notified_as("userstory"));
         self.state(made, &story_name);
         let called = format!("epic {epic}");
         let link = || Thing::Link { id, story, epic, name: called.clone() };
-        let linked = self.say(Saying::Taiga(link(), "create"), 2, told_as("userstory"));
+        let linked = self.say(Saying::Taiga(link(), "create"), 2, notified_as("userstory"));
         self.claim(linked, &story_name, Part::Epic, Some(called.clone()), true);
         match self.rng.random_range(0..3) {
             0 => {
-                let unlinked = self.say(Saying::Taiga(link(), "delete"), 3, told_as("userstory"));
+                let unlinked = self.say(Saying::Taiga(link(), "delete"), 3, notified_as("userstory"));
                 self.claim(unlinked, &story_name, Part::Epic, None, false);
             }
             1 => {
-                let deleted = self.say(Saying::Taiga(Thing::Epic(epic), "delete"), 3, told_as("epic"));
+                let deleted = self.say(Saying::Taiga(Thing::Epic(epic), "delete"), 3, notified_as("epic"));
                 self.claim(deleted, &epic_name, Part::State, None, false);
                 self.claim(deleted, &story_name, Part::Epic, None, false);
             }
@@ -266,17 +266,17 @@ impl Author {
     fn story_with_tasks_deleted(&mut self) {
         let story = self.next_id();
         let mut names = vec![self.name("taiga", "userstories", story)];
-        let made = self.say(Saying::Taiga(Thing::Story(story, None), "create"), 0, told_as("userstory"));
+        let made = self.say(Saying::Taiga(Thing::Story(story, None), "create"), 0, notified_as("userstory"));
         self.state(made, &names[0]);
         for second in 1..3 {
             let task = self.next_id();
             let name = self.name("taiga", "tasks", task);
             let thing = Thing::Task(task, story, None);
-            let made = self.say(Saying::Taiga(thing, "create"), second, told_as("task"));
+            let made = self.say(Saying::Taiga(thing, "create"), second, notified_as("task"));
             self.state(made, &name);
             names.push(name);
         }
-        let deleted = self.say(Saying::Taiga(Thing::Story(story, None), "delete"), 3, told_as("userstory"));
+        let deleted = self.say(Saying::Taiga(Thing::Story(story, None), "delete"), 3, notified_as("userstory"));
         for name in &names {
             self.claim(deleted, name, Part::State, None, false);
         }
@@ -284,7 +284,7 @@ impl Author {
 }
 
 /// A kind as a list of one that lives for ever.
-fn told_as(kind: &'static str) -> &'static [&'static str] {
+fn notified_as(kind: &'static str) -> &'static [&'static str] {
     match kind {
         "userstory" => &["userstory"],
         "task" => &["task"],

@@ -3,16 +3,12 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people at a terminal: printing is its work")]
 
-mod options;
-
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use harness::paths;
-use ledger::Report;
-
-use options::Options;
+use ledger::{Options, Report};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Settings;
 use clap::Parser;
-use ledger::Settings;
 
 /// Which share of the time is for sending and disturbing; the rest is for what is left to do.
 const SENDING: f64 = 0.6;
@@ -15,7 +15,7 @@ const SENDING: f64 = 0.6;
 /// Exit codes: 0 nothing lost, 1 something lost, doubled, forged or left behind, 2 the run could not be finished.
 #[derive(Debug, Parser)]
 #[command(name = "cargo ledger")]
-pub(crate) struct Options {
+pub struct Options {
     /// How many deliveries, forged ones among them.
     #[arg(long, default_value_t = 20_000)]
     events: usize,
@@ -39,12 +39,12 @@ pub(crate) struct Options {
     kills_every: (Duration, Duration),
     /// Writes the report there too, as JSON.
     #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
+    pub json: Option<PathBuf>,
 }
 
 impl Options {
     /// As the run wants them.
-    pub(crate) fn settings(&self) -> Settings {
+    pub fn settings(&self) -> Settings {
         let limit = Duration::from_secs_f64(self.minutes * 60.0);
         Settings {
             events: self.events,

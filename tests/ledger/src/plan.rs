@@ -52,8 +52,8 @@ pub struct Entry {
     pub again: Option<Duration>,
     /// When it is sent.
     pub at: Duration,
-    /// The event types under which LD Eval is told.
-    pub told_as: &'static [&'static str],
+    /// The event types of its notifications.
+    pub notified_as: &'static [&'static str],
     /// The documents that it makes claims on.
     pub subjects: Vec<usize>,
     /// No other delivery leads to the same notification.
@@ -103,7 +103,7 @@ impl Entry {
     /// What notifications of it are recognised by.
     pub fn keys(&self) -> impl Iterator<Item = String> {
         let model = self.model.as_deref();
-        self.told_as.iter().map(move |kind| notification_key(&self.project, kind, &self.author, model))
+        self.notified_as.iter().map(move |kind| notification_key(&self.project, kind, &self.author, model))
     }
 
     /// The request of this delivery, number `number`, as it is sent each time.

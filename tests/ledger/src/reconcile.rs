@@ -1,5 +1,5 @@
 //! Compares, by id, what was acknowledged with what MongoDB holds, what the stream holds and what LD
-//! Eval was told.
+//! Eval received.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use mongodb::Database;
 
 use super::book::Outcome;
 use super::claims::{Part, Verdict, name_of, shown};
-use super::heard::Times;
+use super::notified::Times;
 use super::plan::Plan;
 use super::report::Report;
 use super::rig::Rig;
@@ -54,8 +54,8 @@ pub async fn documents(db: &Database, plan: &Plan, outcomes: &[Outcome], report:
                     (entry.sprint, entry.epic) = (part(Part::Sprint), part(Part::Epic));
                 }
                 None => {
-                    report.strangers += 1;
-                    report.find(format!("{collection} holds a document that nobody sent: {name:?}"));
+                    report.unknown += 1;
+                    report.find(format!("{collection} holds a document that was not sent: {name:?}"));
                 }
             }
         }
@@ -123,21 +123,21 @@ pub async fn stream(rig: &Rig, plan: &Plan, outcomes: &[Outcome], report: &mut R
     Ok(())
 }
 
-/// Was LD Eval told of everything, and never before it could see it?
+/// Was LD Eval notified of everything, and never before the document was visible?
 pub fn notifications(
     plan: &Plan,
     outcomes: &[Outcome],
     seen: &HashMap<usize, Vec<Seen>>,
-    heard: &HashMap<String, Times>,
+    notified: &HashMap<String, Times>,
     report: &mut Report,
 ) {
     for (number, (entry, outcome)) in plan.entries.iter().zip(outcomes).enumerate() {
-        let heard_of = || entry.keys().map(|key| (heard.get(&key).copied(), key));
+        let heard_of = || entry.keys().map(|key| (notified.get(&key).copied(), key));
         if entry.forged.is_some() {
             // The notification of a forged delivery would have a key of its own.
             for (_, key) in heard_of().filter(|(times, _)| times.is_some()) {
-                report.forged_told += 1;
-                report.find(format!("LD Eval was told {key} of the forged delivery {number}"));
+                report.forged_notified += 1;
+                report.find(format!("LD Eval was notified of {key} of the forged delivery {number}"));
             }
             continue;
         }
@@ -149,26 +149,29 @@ pub fn notifications(
         }
         for (times, key) in heard_of() {
             let Some(times) = times else {
-                report.untold += 1;
-                report.find(format!("LD Eval was not told {key} of delivery {number}"));
+                report.not_notified += 1;
+                report.find(format!("LD Eval was not notified of {key} of delivery {number}"));
                 continue;
             };
-            report.told += 1;
+            report.notified += 1;
             let when = || {
                 let after = |at: i64| at - sent;
                 let (first, last) = (after(times.first), after(times.last));
                 format!(
-                    "told after {first} and last after {last} ms, 200 after {}, written after {:?}",
+                    "notified after {first} and last after {last} ms, 200 after {}, written after {:?}",
                     after(acked),
                     written.map(after)
                 )
             };
             if times.last < sent.max(written.unwrap_or(sent)) {
-                report.untold += 1;
-                report.find(format!("LD Eval was told {key} only before delivery {number} was stored: {}", when()));
+                report.not_notified += 1;
+                report.find(format!(
+                    "LD Eval was notified of {key} only before delivery {number} was stored: {}",
+                    when()
+                ));
             } else if entry.alone && written.is_some_and(|written| times.first < written) {
                 report.early += 1;
-                report.find(format!("LD Eval was told {key} before delivery {number} was stored: {}", when()));
+                report.find(format!("LD Eval was notified of {key} before delivery {number} was stored: {}", when()));
             }
         }
     }

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::rig::Victim;
 use super::settings::Settings;
 
-/// How many findings are kept: the first few tell what is wrong, the counts how much.
+/// How many findings are kept: the first few say what is wrong, the counts how much.
 const FINDINGS: usize = 40;
 
 /// The result of a run.
@@ -43,22 +43,22 @@ pub struct Report {
     pub missing: u64,
     /// Documents that are there more than once.
     pub duplicates: u64,
-    /// Documents that nobody sent.
-    pub strangers: u64,
+    /// Documents that were not sent.
+    pub unknown: u64,
     /// Acknowledged deliveries that are not in `LD_EVENTS`.
     pub lost_in_stream: u64,
     /// Messages of `LD_EVENTS` that were there already; harmless.
     pub stream_again: u64,
     /// Forged deliveries in MongoDB or in the stream.
     pub forged_stored: u64,
-    /// Forged deliveries of which LD Eval was told.
-    pub forged_told: u64,
+    /// Notifications of forged deliveries.
+    pub forged_notified: u64,
     /// Notifications due to acknowledged deliveries that LD Eval got.
-    pub told: u64,
+    pub notified: u64,
     /// How many notifications LD Eval accepted in all, repetitions too.
     pub notifications: u64,
     /// Notifications due that never came, or only before the write.
-    pub untold: u64,
+    pub not_notified: u64,
     /// Notifications that came before the write.
     pub early: u64,
     /// Deliveries whose write could be timed.
@@ -104,14 +104,14 @@ impl Report {
             expected: 0,
             missing: 0,
             duplicates: 0,
-            strangers: 0,
+            unknown: 0,
             lost_in_stream: 0,
             stream_again: 0,
             forged_stored: 0,
-            forged_told: 0,
-            told: 0,
+            forged_notified: 0,
+            notified: 0,
             notifications: 0,
-            untold: 0,
+            not_notified: 0,
             early: 0,
             timed: 0,
             longest_gap: (0, 0),
@@ -145,11 +145,11 @@ impl Report {
             ("forged deliveries not refused", unrefused),
             ("missing", self.missing),
             ("duplicates", self.duplicates),
-            ("documents that nobody sent", self.strangers),
+            ("documents that were not sent", self.unknown),
             ("lost in the stream", self.lost_in_stream),
             ("forged deliveries stored", self.forged_stored),
-            ("forged deliveries told", self.forged_told),
-            ("not notified", self.untold),
+            ("notified of a forged delivery", self.forged_notified),
+            ("not notified", self.not_notified),
             ("notified too early", self.early),
             ("dead letters", self.dead),
             ("left behind", u64::from(!self.left_behind.is_empty())),
@@ -184,12 +184,12 @@ impl fmt::Display for Report {
             ("documents stored", self.stored.to_string()),
             ("**missing**", self.missing.to_string()),
             ("**duplicates**", self.duplicates.to_string()),
-            ("documents of forged or unknown origin", (self.forged_stored + self.strangers).to_string()),
+            ("documents of forged or unknown origin", (self.forged_stored + self.unknown).to_string()),
             ("acknowledged, but not in the stream", self.lost_in_stream.to_string()),
-            ("notifications due and received", self.told.to_string()),
-            ("notifications due and not received", self.untold.to_string()),
+            ("notifications due and received", self.notified.to_string()),
+            ("notifications due and not received", self.not_notified.to_string()),
             ("notified too early", self.early.to_string()),
-            ("notified of a forged delivery", self.forged_told.to_string()),
+            ("notified of a forged delivery", self.forged_notified.to_string()),
             ("notifications received in all", self.notifications.to_string()),
             ("longest gap between a 200 and its write", format!("{:.1} s", self.longest_gap.0 as f64 / 1000.0)),
             ("dead letters", self.dead.to_string()),

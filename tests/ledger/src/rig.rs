@@ -10,7 +10,7 @@ use async_nats::jetstream;
 use futures::TryStreamExt as _;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::heard::Heard;
+use super::notified::Notified;
 use super::settings::Settings;
 use harness::eval::Eval;
 use harness::eventually::{Alive, eventually};
@@ -73,8 +73,8 @@ pub struct Rig {
     pub mongo: ReplicaSet,
     /// LD Eval's stand-in.
     pub eval: Eval,
-    /// What it was told.
-    pub heard: Arc<Heard>,
+    /// What it accepted.
+    pub notified: Arc<Notified>,
     /// What senders sign with.
     pub secrets: Secrets,
     busy: BTreeMap<(Victim, usize), Arc<Mutex<()>>>,
@@ -89,9 +89,9 @@ impl Rig {
     pub async fn start(dir: &Path, settings: &Settings) -> anyhow::Result<Self> {
         let (nats_dir, mongo_dir) = (dir.join("nats"), dir.join("mongo"));
         let (nats, mongo) = tokio::try_join!(NatsServer::start(&nats_dir), ReplicaSet::start(&mongo_dir, MEMBERS))?;
-        let heard = Arc::new(Heard::default());
-        let listener = Arc::clone(&heard);
-        let eval = Eval::start_with(ports::free_port()?, move |told| listener.note(told))?;
+        let notified = Arc::new(Notified::default());
+        let listener = Arc::clone(&notified);
+        let eval = Eval::start_with(ports::free_port()?, move |notified| listener.note(notified))?;
         // Sheets signed too, so that a row can be forged.
         let secrets = Secrets { excel: Some("excel-secret".to_owned()), ..Secrets::default() };
         let env = [
@@ -122,7 +122,7 @@ impl Rig {
         let all = victims.flat_map(|(victim, count)| (0..count).map(move |n| (victim, n)));
         let busy = all.map(|victim| (victim, Arc::default())).collect();
         let dir = dir.to_owned();
-        let rig = Self { ingresses, workers, nats, mongo, eval, heard, secrets, busy, dir };
+        let rig = Self { ingresses, workers, nats, mongo, eval, notified, secrets, busy, dir };
         let stream = async || rig.stream_messages("LD_EVENTS").await.map(|_| ());
         eventually("ingress has made its streams", START, &rig, stream).await?;
         Ok(rig)
@@ -254,13 +254,13 @@ impl Rig {
 }
 
 impl Alive for Rig {
-    /// Whoever is being disturbed may be dead; nobody else.
+    /// A process that is being disturbed may be dead; no other.
     fn check(&self) -> anyhow::Result<()> {
         for (&(victim, n), busy) in &self.busy {
             let Ok(_left_in_peace) = busy.try_lock() else { continue };
             let Some(process) = self.process(victim, n) else { continue };
             if process.pid().is_none() {
-                bail!("{} is not there, though nobody ended it", process.name());
+                bail!("{} ended by itself", process.name());
             }
             process.check()?;
         }

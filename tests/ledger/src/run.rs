@@ -9,18 +9,18 @@ use tokio::time::timeout;
 
 use super::book::Book;
 use super::chaos;
-use super::crowd::Crowd;
 use super::plan::Plan;
 use super::reconcile;
 use super::report::Report;
 use super::rig::Rig;
+use super::senders::Senders;
 use super::settings::Settings;
 use super::watch::Watch;
 use harness::eventually::eventually;
 use harness::stack::build::{Voice, build};
 
-/// How often a person who waits is told how far it is.
-const TELL: Duration = Duration::from_secs(10);
+/// How often progress is shown.
+const SHOW: Duration = Duration::from_secs(10);
 
 /// At least as long it is waited, once all is quiet, until everything is done: ack waits and growing
 /// delays have to run out.
@@ -29,12 +29,12 @@ const QUIET: Duration = Duration::from_secs(60);
 /// How long the change stream may take to be read to its end.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// Makes a run, with all data and logs in `dir`, and compares. `tell` is given a line now and then.
+/// Makes a run, with all data and logs in `dir`, and compares. `show` gets lines about its progress.
 ///
 /// # Errors
 /// When the run itself could not be made: a server did not come back, a process died of itself, time
 /// ran out. What was lost is no error, but in the report.
-pub async fn run(settings: &Settings, dir: &Path, tell: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
+pub async fn run(settings: &Settings, dir: &Path, show: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
     build(Voice::Quiet)?;
     let plan = Arc::new(Plan::make(settings));
     let rig = Rig::start(dir, settings).await?;
@@ -42,23 +42,23 @@ pub async fn run(settings: &Settings, dir: &Path, tell: &(dyn Fn(&str) + Sync)) 
     let watch = Watch::start(db.clone(), Arc::clone(&plan)).await?;
     // Not counted before: how fast servers start says nothing of us.
     let begin = Instant::now();
-    tell(&format!("everything runs; logs are in {}", dir.display()));
+    show(&format!("everything runs; logs are in {}", dir.display()));
 
     let book = Arc::new(Book::new(plan.entries.len()));
     let (plan_, book_) = (Arc::clone(&plan), Arc::clone(&book));
-    let crowd = Arc::new(Crowd { plan: plan_, book: book_, ways: rig.ways()?, seed: settings.seed });
+    let senders = Arc::new(Senders { plan: plan_, book: book_, ways: rig.ways()?, seed: settings.seed });
     let left = settings.limit.saturating_sub(begin.elapsed());
     let mut sending = tokio::task::JoinSet::new();
-    sending.spawn(crowd.send_all());
+    sending.spawn(senders.send_all());
     let disturbing = async {
         let done = chaos::disturb(&rig, settings).await?;
-        tell("all is quiet; waiting until everything is acknowledged and done");
+        show("all is quiet; waiting until everything is acknowledged and done");
         anyhow::Ok(done)
     };
     let progress = async {
         loop {
-            tokio::time::sleep(TELL).await;
-            tell(&progress(&book, begin));
+            tokio::time::sleep(SHOW).await;
+            show(&progress(&book, begin));
         }
     };
     let both = async {
@@ -68,9 +68,9 @@ pub async fn run(settings: &Settings, dir: &Path, tell: &(dyn Fn(&str) + Sync)) 
     };
     let done = tokio::select! {
         done = timeout(left, both) => done,
-        () = progress => unreachable!("it is told for ever"),
+        () = progress => unreachable!("progress is shown until the run ends"),
     };
-    // Nobody sends any more from here on, whether time ran out or not.
+    // No sender is left after this, whether time ran out or not.
     sending.shutdown().await;
     let done = done.context("time ran out before everything was acknowledged")??;
 
@@ -83,12 +83,12 @@ pub async fn run(settings: &Settings, dir: &Path, tell: &(dyn Fn(&str) + Sync)) 
         report.find(report.left_behind.clone());
     }
     watch.catch_up(CATCH_UP, &rig).await?;
-    tell("comparing");
+    show("comparing");
     reconcile::documents(&db, &plan, &outcomes, &mut report).await?;
     reconcile::stream(&rig, &plan, &outcomes, &mut report).await?;
-    reconcile::notifications(&plan, &outcomes, &watch.seen(), &rig.heard.times(), &mut report);
+    reconcile::notifications(&plan, &outcomes, &watch.seen(), &rig.notified.times(), &mut report);
     report.dead = rig.stream_messages("LD_DEAD").await?;
-    (report.answers, report.notifications) = (book.answers(), rig.heard.total());
+    (report.answers, report.notifications) = (book.answers(), rig.notified.total());
     for complaint in book.complaints() {
         report.find(complaint);
     }

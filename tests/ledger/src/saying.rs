@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use harness::sender::{github, sheets, taiga};
 
-/// The field by which a payload is known again in the stream; nobody else reads it.
+/// The field by which a payload is known again in the stream; the product does not read it.
 const MARK: &str = "ledger";
 
 /// A payload.
@@ -147,7 +147,7 @@ pub fn commit_message(n: u64) -> String {
     format!("commit {n} of task #{}", n % 50)
 }
 
-/// Which delivery a payload in the stream is; none when it is not one of ours.
+/// Which delivery a payload in the stream is; none of a payload from elsewhere.
 #[must_use]
 pub fn entry_of(payload: &[u8]) -> Option<usize> {
     let payload: Value = serde_json::from_slice(payload).ok()?;

@@ -37,7 +37,7 @@ pub struct Seen {
 struct Notes {
     /// By subject.
     seen: HashMap<usize, Vec<Seen>>,
-    /// Which subject a document is: a deletion tells only `_id`.
+    /// Which subject a document is: a deletion has only `_id`.
     ids: HashMap<String, usize>,
     marks: u64,
     changes: u64,

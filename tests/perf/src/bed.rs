@@ -187,10 +187,10 @@ pub(crate) async fn stop(service: &Service) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until nothing is left to be told to LD Eval.
+/// Waits until every notification was sent.
 pub(crate) async fn all_told(site: &Site, worker: &Service) -> anyhow::Result<()> {
     let name = site.topology.stream(StreamName::Notify);
-    eventually("LD Eval was told everything", READY, worker, async || {
+    eventually("every notification was sent", READY, worker, async || {
         let left = site.jetstream.get_stream(&name).await?.cached_info().state.messages;
         ensure!(left == 0, "{left} notifications wait");
         Ok(())

@@ -1,4 +1,4 @@
-//! What the servers can do at most when nothing of ours is in the way: bare publishing, bare upserts.
+//! The most that the servers can do alone: bare publishing, bare upserts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

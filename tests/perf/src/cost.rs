@@ -209,13 +209,13 @@ async fn projects(plan: &Plan, servers: &Servers, report: &mut Report) -> anyhow
             (watched * 4).to_string(),
             at(&lag.visible, 0.5),
             at(&lag.visible, 0.99),
-            at(&lag.told, 0.5),
-            at(&lag.told, 0.99),
+            at(&lag.notified, 0.5),
+            at(&lag.notified, 0.99),
             lag.missing.to_string(),
         ]);
         figures.push(json!({
             "collections": drained * 8, "per_second": run.rate, "worker_peak_mb": run.worker_mb, "lag_collections": watched * 4,
-            "visible_p99_us": lag.visible.value_at_quantile(0.99), "told_p99_us": lag.told.value_at_quantile(0.99),
+            "visible_p99_us": lag.visible.value_at_quantile(0.99), "notified_p99_us": lag.notified.value_at_quantile(0.99),
         }));
     }
     table.note(format!(

@@ -1,4 +1,4 @@
-//! How long after its answer a webhook is a document that others see, and LD Eval is told.
+//! How long after its answer a webhook is a document that others see, and LD Eval is notified.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -72,7 +72,7 @@ pub(crate) struct Lag {
     /// From the 200 to the change stream's event.
     pub(crate) visible: Histogram<u64>,
     /// From the 200 to LD Eval's stand-in.
-    pub(crate) told: Histogram<u64>,
+    pub(crate) notified: Histogram<u64>,
     /// Not answered 200, or late by more than [`TAIL`].
     pub(crate) missing: usize,
 }
@@ -116,26 +116,26 @@ pub(crate) async fn watch(field: &Field, rate: u64, seconds: u64, projects: u64)
         accepted.extend(one.await?);
     }
     let deadline = Instant::now() + TAIL;
-    let had = |told: &[Notification]| {
-        told.iter().filter(|told| told.text("quality_model").starts_with(&format!("{run}-"))).count()
+    let had = |notified: &[Notification]| {
+        notified.iter().filter(|notified| notified.text("quality_model").starts_with(&format!("{run}-"))).count()
     };
     while had(&field.eval.received()) < accepted.len() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     watcher.abort();
-    let told: BTreeMap<String, Instant> =
-        field.eval.received().iter().map(|told| (told.text("quality_model").to_owned(), told.at)).collect();
+    let notified: BTreeMap<String, Instant> =
+        field.eval.received().iter().map(|notified| (notified.text("quality_model").to_owned(), notified.at)).collect();
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut lag = Lag { answered: histogram()?, visible: histogram()?, told: histogram()?, missing: 0 };
+    let mut lag = Lag { answered: histogram()?, visible: histogram()?, notified: histogram()?, missing: 0 };
     lag.missing = usize::try_from(requests)? - accepted.len();
     for (id, model, at, took) in &accepted {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         lag.answered.saturating_record(micros(*took));
-        match (seen.get(id), told.get(model)) {
+        match (seen.get(id), notified.get(model)) {
             // The document may be there before the answer has crossed the loopback.
-            (Some(visible), Some(told)) => {
+            (Some(visible), Some(notified)) => {
                 lag.visible.saturating_record(micros(visible.saturating_duration_since(*at)));
-                lag.told.saturating_record(micros(told.saturating_duration_since(*at)));
+                lag.notified.saturating_record(micros(notified.saturating_duration_since(*at)));
             }
             _ => lag.missing += 1,
         }
@@ -143,7 +143,7 @@ pub(crate) async fn watch(field: &Field, rate: u64, seconds: u64, projects: u64)
     Ok(lag)
 }
 
-/// A document of ours tells which delivery it came from.
+/// Every document names the delivery that it came from.
 fn delivery_of(document: &Document) -> Option<String> {
     Some(document.get_document("_ld").ok()?.get_str("delivery").ok()?.to_owned())
 }
@@ -179,9 +179,11 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         &["", "p50 ms", "p99 ms", "p99.9 ms", "most ms"],
     );
     let mut figures = serde_json::Map::new();
-    for (name, of) in
-        [("request → 200", &lag.answered), ("200 → document visible", &lag.visible), ("200 → LD Eval told", &lag.told)]
-    {
+    for (name, of) in [
+        ("request → 200", &lag.answered),
+        ("200 → document visible", &lag.visible),
+        ("200 → LD Eval notified", &lag.notified),
+    ] {
         let at = |quantile| of.value_at_quantile(quantile);
         table.row([name.to_owned(), millis(at(0.5)), millis(at(0.99)), millis(at(0.999)), millis(of.max())].into());
         figures.insert(

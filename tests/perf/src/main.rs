@@ -80,7 +80,7 @@ enum Part {
     Ingest,
     /// Waiting events a second into documents, beside bare bulk upserts.
     Drain,
-    /// How long until a document is visible and LD Eval told.
+    /// How long until a document is visible and LD Eval notified.
     Lag,
     /// Memory, CPU, start-up, size, and how they grow.
     Cost,

@@ -68,7 +68,7 @@ impl Table {
         Self { title: title.to_owned(), rows: vec![head], note: String::new() }
     }
 
-    /// One row more. A person who waits is told that it is done.
+    /// One row more, which is also shown as progress.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         eprintln!("  {}", cells.join(" | "));
         self.rows.push(cells);

@@ -132,6 +132,6 @@ pub(super) fn add(cases: &mut Cases) {
     let deep =
         |open: &str, close: &str| format!(r#"{{"type":"task","a":{}{}}}"#, open.repeat(100_000), close.repeat(100_000));
     cases.taiga("100,000 lists within each other", Stored, |raw| raw.body(deep("[", "]")));
-    cases.taiga("100,000 lists that nobody closes", 400, |raw| raw.body(deep("[", "")));
+    cases.taiga("100,000 lists that are not closed", 400, |raw| raw.body(deep("[", "")));
     cases.sheets("a number of 10,000 digits", Stored, |raw| raw.body(format!(r#"{{"Raw":{}}}"#, "9".repeat(10_000))));
 }

@@ -24,7 +24,7 @@ pub(super) const OTHER_COURSE: &str = "OtherCourse";
 pub(super) const OTHER_SECRET: &str = "the-other-courses-secret";
 
 /// How long a connection may take as a whole: the slowest runs into a limit of ten seconds, then is drained for ten.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What must come back.
 #[derive(Debug, Clone)]
@@ -304,7 +304,7 @@ struct Answer {
 impl Case {
     /// Does it; the error says what was wrong.
     pub(super) async fn run(&self, address: SocketAddr) -> Result<(), String> {
-        let told = async {
+        let notified = async {
             let stream = TcpStream::connect(address).await.map_err(|error| format!("no connection: {error}"))?;
             let (mut read, mut write) = stream.into_split();
             let steps = self.steps.clone();
@@ -338,7 +338,7 @@ impl Case {
             }
             self.judge(&bytes)
         };
-        let result = timeout(PATIENCE, told).await.unwrap_or_else(|_| Err(format!("not done within {PATIENCE:?}")));
+        let result = timeout(TIMEOUT, notified).await.unwrap_or_else(|_| Err(format!("not done within {TIMEOUT:?}")));
         result.map_err(|error| format!("{} ({}): {error}", self.name, self.project))
     }
 

@@ -1,8 +1,8 @@
-//! Strangers at the socket: some two hundred connections, byte by byte, of which most are wrong.
+//! Some two hundred connections, byte by byte, of which most are wrong.
 //!
-//! Each gets the contract's answer (CONTRACT §1) or a clean refusal, a 4xx or the end of its connection; none
+//! Each gets the documented answer or a clean refusal, a 4xx or the end of its connection; none
 //! gets a 500, none brings ingress down, and nothing of a refused request is in the stream afterwards. Each
-//! case has a project of its own, so that what was published tells by whom.
+//! case has a project of its own, so that a message in the stream names its case.
 
 mod bodies;
 mod case;
@@ -39,7 +39,7 @@ async fn published(stack: &Stack) -> BTreeMap<String, u64> {
 }
 
 #[tokio::test]
-async fn no_stranger_gets_a_500_or_a_crash_or_anything_published() {
+async fn no_wrong_request_gets_a_500_or_a_crash_or_is_published() {
     let file = scratch("raw_socket").unwrap().join("credentials.json");
     let courses = serde_json::json!({ "other": { "teams": [OTHER_COURSE], "github_secret": OTHER_SECRET } });
     std::fs::write(&file, courses.to_string()).unwrap();

@@ -160,7 +160,7 @@ pub(super) fn add(cases: &mut Cases) {
         let value = raw.value(TWO);
         raw.without(TWO).plus(format!("x-hUB-sIGNATURE-256: {value}"))
     });
-    cases.github("ping, which nobody stores", Ignored, |raw| raw.with("X-GitHub-Event", "ping"));
+    cases.github("ping, which is not stored", Ignored, |raw| raw.with("X-GitHub-Event", "ping"));
     cases.github("ping with a wrong signature", 403, |raw| raw.with("X-GitHub-Event", "ping").signed_with("guessed"));
 }
 

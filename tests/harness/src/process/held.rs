@@ -28,7 +28,7 @@ pub struct Recipe {
     pub dir: PathBuf,
 }
 
-/// A process of ours, dead or alive. Dropping it kills it.
+/// A process that we started, running or ended. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
     recipe: Mutex<Recipe>,
@@ -205,7 +205,7 @@ impl Alive for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing is left to tell, and if the system refuses, the spawner's thread ends it later.
+        // If the system refuses, the child dies with the spawner's thread.
         let _ = self.kill();
     }
 }

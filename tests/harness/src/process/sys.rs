@@ -41,7 +41,7 @@ pub(super) fn die_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// Sends a signal to a process that is a child of ours and not yet reaped, so that its id is its own.
+/// Sends a signal to a process that is our child and not yet reaped, so that its id is its own.
 pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     let number = match signal {
         Signal::Kill => libc::SIGKILL,
@@ -51,6 +51,6 @@ pub(super) fn signal(pid: u32, signal: Signal) -> io::Result<()> {
         Signal::Thaw => libc::SIGCONT,
     };
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
-    // SAFETY: kill takes two integers and touches no memory of ours.
+    // SAFETY: kill takes two integers and touches no memory.
     if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,4 +1,4 @@
-//! A project as Taiga's REST API shows it. What it holds is told in the words of webhooks; here it gets the API's
+//! A project as Taiga's REST API shows it. What it holds is given as webhooks; here it gets the API's
 //! shape: numbers instead of objects, lists without descriptions, attributes and history elsewhere.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Repositories as GitHub's REST API shows them. What they hold is told in the words of webhooks, so that a test
+//! Repositories as GitHub's REST API shows them. What they hold is given as webhooks, so that a test
 //! says one thing once: the API's shape is made here.
 
 use std::collections::BTreeMap;

@@ -36,7 +36,7 @@ impl Sender {
     /// When the HTTP client cannot be made.
     pub fn new(base: &str, secrets: Secrets) -> anyhow::Result<Self> {
         // The client insists on a TLS provider, though it only ever speaks plain HTTP here. A second
-        // sender finds one installed already, which is as well.
+        // sender finds one installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build().context("no HTTP client")?;
         Ok(Self { base: base.to_owned(), secrets, http })

@@ -1,5 +1,5 @@
 //! What GitHub sends, invented and short: the fields that matter, the objects that may be null, and some
-//! that nobody reads. A test changes what it is about.
+//! that are never read. A test changes the fields that it is about.
 
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ pub fn pull_request(number: u64, action: &str, updated_at: &str) -> Value {
     })
 }
 
-/// Another of GitHub's events, which nobody stores.
+/// An event that is not stored.
 #[must_use]
 pub fn ping() -> Value {
     json!({ "zen": "Half measures are as bad as nothing at all.", "hook_id": 1, "repository": repository(REPO), "sender": user(LOGIN) })

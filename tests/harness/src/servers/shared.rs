@@ -19,10 +19,10 @@ pub struct Servers {
     mongo: Option<MongoServer>,
 }
 
-/// The servers, started by whoever asks first, or those that `NATS_URL` and `MONGO_URI` name.
+/// The servers, started by the first call, or those that `NATS_URL` and `MONGO_URI` name.
 ///
 /// # Errors
-/// When one cannot be had. Everybody is told the same; nobody tries again.
+/// When one cannot be had. Every call gets the same error; none tries again.
 pub async fn shared() -> anyhow::Result<&'static Servers> {
     static SHARED: OnceCell<Result<Servers, String>> = OnceCell::const_new();
     let servers = SHARED.get_or_init(async || Servers::start().await.map_err(|error| format!("{error:#}"))).await;

@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use super::Stack;
 use crate::servers::{mongo, nats};
 
-/// A stream of ours as a test names it: `LD_EVENTS`, `LD_NOTIFY`, `LD_ENRICH`, `LD_DEAD`.
+/// A stream as a test names it, without the prefix: `LD_EVENTS`, `LD_NOTIFY`, `LD_ENRICH`, `LD_DEAD`.
 pub type StreamName<'a> = &'a str;
 
 impl Stack {
@@ -78,11 +78,12 @@ impl Stack {
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<StreamMessage>> {
         let stream = self.stream("LD_DEAD").await?;
         let state = &stream.cached_info().state;
-        let mut letters = Vec::new();
+        let mut dead_letters = Vec::new();
         for sequence in state.first_sequence..=state.last_sequence {
-            letters.push(stream.get_raw_message(sequence).await.with_context(|| format!("dead letter {sequence}"))?);
+            dead_letters
+                .push(stream.get_raw_message(sequence).await.with_context(|| format!("dead letter {sequence}"))?);
         }
-        Ok(letters)
+        Ok(dead_letters)
     }
 
     /// The consumer that workers share: how much of `LD_EVENTS` is in flight, how much came again.

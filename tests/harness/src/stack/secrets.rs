@@ -1,5 +1,5 @@
-//! No secret may stand in what a process writes: everything that a stack's processes were told and must keep to
-//! themselves, and a search for it.
+//! No secret may stand in what a process writes: all secrets that a stack's processes get
+//! in their settings, and a search for them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// How long a secret must be to be searched for: a shorter one could be a word.
 const SHORTEST: usize = 8;
 
-/// All secrets in these settings: what is called so, passwords in addresses, and what the teachers' file and key
+/// All secrets in these settings: what is called so, passwords in addresses, and what the credentials file and key
 /// files hold.
 #[must_use]
 pub fn of(env: &BTreeMap<String, String>) -> Vec<String> {
@@ -43,7 +43,7 @@ fn password(url: &str) -> Option<String> {
     Some(login.split_once(':')?.1.to_owned())
 }
 
-/// The teachers' file's secrets: every text of a course that is neither a team nor an account's name.
+/// The credentials file's secrets: every text of a course that is neither a team nor an account's name.
 fn words(courses: &Value, secrets: &mut Vec<String>) {
     for course in courses.as_object().into_iter().flat_map(serde_json::Map::values) {
         for (name, value) in course.as_object().into_iter().flatten() {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_found_wherever_they_are_told() {
+    fn secrets_are_found_in_every_setting_that_holds_them() {
         let dir = std::env::temp_dir().join(format!("ld-scan-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (file, key) = (dir.join("c.json"), dir.join("k.pem"));

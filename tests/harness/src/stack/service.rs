@@ -1,4 +1,4 @@
-//! One of our two binaries as a real process. Where it listens it tells in its log.
+//! One of our two binaries as a real process. The addresses it listens on are read from its log.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -223,7 +223,7 @@ impl Stack {
 }
 
 impl Stack {
-    /// All secrets that ingress and the workers were told.
+    /// All secrets in the settings of ingress and the workers.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let mut all = secrets::of(&self.env);
@@ -260,11 +260,11 @@ impl Alive for Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tell(&self.ingress);
-            self.workers.iter().for_each(tell);
+            show_log(&self.ingress);
+            self.workers.iter().for_each(show_log);
         }
         for service in self.workers.iter().chain([&self.ingress]) {
-            // A process that cannot be killed dies with ours.
+            // A process that cannot be killed ends with this one.
             let _ = service.process.kill();
         }
         self.keep_secrets();
@@ -301,7 +301,7 @@ async fn make(nats_url: &str, prefix: &str, streams: Vec<stream::Config>) -> any
 
 /// The end of a service's log, beside the test's own message.
 #[expect(clippy::print_stderr, reason = "cargo test shows it with the failed test")]
-fn tell(service: &Service) {
+fn show_log(service: &Service) {
     eprintln!("--- {}:\n{}", service.process.name(), service.process.log().tail());
 }
 

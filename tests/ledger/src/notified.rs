@@ -1,4 +1,4 @@
-//! What LD Eval's stand-in was told, and when first and last.
+//! What LD Eval's stand-in accepted, and when first and last.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -17,32 +17,32 @@ pub struct Times {
     pub last: i64,
 }
 
-/// Everything that was told, by key.
+/// Everything that was accepted, by key.
 #[derive(Debug)]
-pub struct Heard {
+pub struct Notified {
     times: Mutex<HashMap<String, Times>>,
     total: Mutex<u64>,
     /// The same instant on both clocks.
     begin: (Instant, i64),
 }
 
-impl Default for Heard {
+impl Default for Notified {
     fn default() -> Self {
         Self { times: Mutex::default(), total: Mutex::default(), begin: (Instant::now(), now()) }
     }
 }
 
-impl Heard {
+impl Notified {
     /// Notes a notification, if it was accepted.
-    pub fn note(&self, told: &Notification) {
-        if told.answer >= 300 {
+    pub fn note(&self, notification: &Notification) {
+        if !notification.is_accepted() {
             return;
         }
         *lock(&self.total) += 1;
-        let (kind, author, model) = told.triple();
-        let key = notification_key(told.text("prj"), kind, author, model);
+        let (kind, author, model) = notification.triple();
+        let key = notification_key(notification.text("prj"), kind, author, model);
         // When it came, not when it was answered: a slow stand-in answers much later.
-        let since = told.at.saturating_duration_since(self.begin.0).as_millis();
+        let since = notification.at.saturating_duration_since(self.begin.0).as_millis();
         let at = self.begin.1 + i64::try_from(since).unwrap_or(i64::MAX);
         let mut times = lock(&self.times);
         let times = times.entry(key).or_insert(Times { first: at, last: at });
@@ -50,7 +50,7 @@ impl Heard {
         (times.first, times.last) = (times.first.min(at), times.last.max(at));
     }
 
-    /// What was told under each key.
+    /// When each key was accepted.
     #[must_use]
     pub fn times(&self) -> HashMap<String, Times> {
         lock(&self.times).clone()

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use harness::sender::{Request, Sender};
 
 /// When a sender hangs up: as GitHub does.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many deliveries one sender has under way. An outage keeps their number, and with it our memory, small.
 const UNDER_WAY: usize = 24;
@@ -28,7 +28,7 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(6);
 
 /// What all senders share.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct Senders {
     /// What is to be sent.
     pub plan: Arc<Plan>,
     /// What came of it.
@@ -39,7 +39,7 @@ pub struct Crowd {
     pub seed: u64,
 }
 
-impl Crowd {
+impl Senders {
     /// Sends everything; ends when everything has its final answer.
     pub async fn send_all(self: Arc<Self>) {
         let begin = Instant::now();
@@ -57,11 +57,11 @@ impl Crowd {
         for &entry in &self.plan.senders[number] {
             sleep_until(begin + self.plan.entries[entry].at).await;
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let crowd = Arc::clone(&self);
+            let senders = Arc::clone(&self);
             under_way.spawn(async move {
-                crowd.deliver(entry).await;
+                senders.deliver(entry).await;
                 drop(place);
-                crowd.repeat(entry).await;
+                senders.repeat(entry).await;
             });
             while under_way.try_join_next().is_some() {}
         }
@@ -110,7 +110,7 @@ impl Crowd {
 
     /// Sends and notes the answer. True when the answer is final.
     async fn try_once(&self, entry: usize, way: &Sender, request: &Request) -> bool {
-        let answer = match timeout(PATIENCE, way.request(request)).await {
+        let answer = match timeout(TIMEOUT, way.request(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => {
                 self.book.counts("no answer");
