@@ -4,9 +4,10 @@
 //! project has one request in flight at a time, and healthy projects share [`SLOTS`]. A request that takes longer than
 //! [`SLOW`] gives its slot back and goes on without, and its project is troubled: until a notification of it is
 //! accepted, its requests use slots of their own, after growing delays. So a project that hangs costs the others at
-//! most [`SLOW`], once.
+//! most [`SLOW`], once. While nothing is accepted at all, the delays grow with every failure, whichever project's.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const LATER: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(1)
 /// Delay of a troubled project's notifications.
 const TROUBLED_RETRY: Policy = Policy::new(Duration::from_secs(2), Duration::from_secs(30));
 
+/// So many failures in a row, of any projects, lengthen a delay as one failure of the project does.
+const FAILURES_PER_STEP: u32 = 8;
+
 /// Healthy projects beyond this number are dropped from memory.
 const KEPT: usize = 10_000;
 
@@ -41,6 +45,8 @@ const KEPT: usize = 10_000;
 pub struct Turns {
     healthy: Arc<Semaphore>,
     troubled: Arc<Semaphore>,
+    /// Failures since the last success.
+    failures: Arc<AtomicU32>,
     projects: Mutex<HashMap<String, Arc<ProjectState>>>,
 }
 
@@ -60,6 +66,7 @@ struct Trouble {
 #[derive(Debug)]
 pub struct Turn {
     project: Arc<ProjectState>,
+    failures: Arc<AtomicU32>,
     slot: Option<OwnedSemaphorePermit>,
     _in_flight: OwnedSemaphorePermit,
 }
@@ -69,6 +76,7 @@ impl Default for Turns {
         Self {
             healthy: Arc::new(Semaphore::new(SLOTS)),
             troubled: Arc::new(Semaphore::new(TROUBLED_SLOTS)),
+            failures: Arc::default(),
             projects: Mutex::default(),
         }
     }
@@ -93,7 +101,7 @@ impl Turns {
             false => Ok(Arc::clone(&self.healthy).acquire_owned().await),
         };
         match slot {
-            Ok(Ok(slot)) => Ok(Turn { project, slot: Some(slot), _in_flight: in_flight }),
+            Ok(Ok(slot)) => Ok(Turn { project, failures: Arc::clone(&self.failures), slot: Some(slot), _in_flight: in_flight }),
             _ => Err(LATER.delay_for(1)),
         }
     }
@@ -112,20 +120,22 @@ impl Turn {
     /// The request is slow: its slot is for others, and its project is troubled.
     pub fn is_slow(&mut self) {
         if !self.project.is_troubled() {
-            self.project.fail(None);
+            let _delay = self.project.fail(None, 0);
             self.slot = None;
         }
     }
 
     /// LD Eval answered, so the project is healthy.
     pub fn succeeded(&self) {
+        self.failures.store(0, Ordering::Relaxed);
         *self.project.lock() = None;
     }
 
     /// The request failed. Returns the delay of the notification.
     #[must_use]
     pub fn failed(&self, wanted: Option<Duration>) -> Duration {
-        self.project.fail(wanted)
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        self.project.fail(wanted, failures / FAILURES_PER_STEP)
     }
 }
 
@@ -146,10 +156,10 @@ impl ProjectState {
         (!left.is_zero()).then(|| left + LATER.delay_for(1) / 4)
     }
 
-    fn fail(&self, wanted: Option<Duration>) -> Duration {
+    fn fail(&self, wanted: Option<Duration>, more: u32) -> Duration {
         let mut trouble = self.lock();
         let failures = trouble.map_or(0, |trouble| trouble.failures).saturating_add(1);
-        let delay = wanted.unwrap_or_else(|| TROUBLED_RETRY.delay_for(failures));
+        let delay = wanted.unwrap_or_else(|| TROUBLED_RETRY.delay_for(failures.saturating_add(more)));
         *trouble = Some(Trouble { failures, until: Instant::now() + delay });
         delay
     }
