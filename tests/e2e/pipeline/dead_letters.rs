@@ -7,10 +7,9 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::StreamMessage;
-use bson::doc;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use harness::sender::{Delivery, github};
+use harness::sender::github;
 use harness::stack::Stack;
 use serde_json::{Value, json};
 use shared::config::StreamArgs;
@@ -162,43 +161,6 @@ async fn poison_becomes_a_dead_letter_at_once_with_all_that_is_known_and_delays_
     }
     assert_eq!(stack.worker().process.pid(), pid);
     assert!(stack.documents("github_Team.issues").await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_document_that_mongodb_refuses_takes_no_other_event_of_its_batch_or_entity_with_it() {
-    let stack = Stack::start().await.unwrap();
-    let db = stack.db().await.unwrap();
-    let forbidden = doc! { "issue.title": { "$ne": "forbidden" } };
-    db.create_collection("github_Team.issues").validator(forbidden).await.unwrap();
-    let issue = |number: u64, at: &str, title: &str| {
-        let mut body = github::issue(number, "edited", at);
-        body["issue"]["title"] = json!(title);
-        Delivery::github("issues", &body)
-    };
-    stack.worker().process.freeze().unwrap();
-    for delivery in [
-        issue(1, "2026-11-23T10:00:00Z", "first"),
-        issue(1, "2026-11-23T11:00:00Z", "second"),
-        issue(1, "2026-11-23T12:00:00Z", "forbidden"),
-        issue(2, "2026-11-23T10:00:00Z", "another"),
-        issue(3, "2026-11-23T10:00:00Z", "forbidden"),
-    ] {
-        send(&stack, &delivery).await;
-    }
-    stack.worker().process.thaw().unwrap();
-    let mut dead_letters = dead_letters(&stack, 2).await;
-    // Two lanes may hold one each, and dead-letter them in either order.
-    dead_letters.sort_by(|a, b| header(a, "LD-Dead-Sequence").cmp(header(b, "LD-Dead-Sequence")));
-    for (dead_letter, sequence) in dead_letters.iter().zip(["3", "5"]) {
-        assert_eq!(header(dead_letter, "LD-Dead-Reason"), "unstorable");
-        assert_eq!(header(dead_letter, "LD-Dead-Sequence"), sequence);
-    }
-    let mut titles: Vec<_> = stack.documents("github_Team.issues").await.unwrap();
-    titles
-        .sort_by_key(|issue| issue.get_i32("issue_id").map_or_else(|_| issue.get_i64("issue_id").unwrap(), i64::from));
-    let titles: Vec<_> =
-        titles.iter().map(|issue| issue.get_document("issue").unwrap().get_str("title").unwrap()).collect();
-    assert_eq!(titles, ["second", "another"]);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! Bounds the memory of events by their plain size, the bytes of their payloads before compression.
 //!
 //! A pull is bounded by the bytes in the stream, but 1 MB there can be 4 GB of JSON. So a batch is processed in parts, and
-//! all batches of the process share one budget. The documents of an event, the statements of a command and the driver's
-//! buffer are further copies of it: a part takes some four times its plain size while it is written.
+//! all batches of the process share one budget.
+//!
+//! Fields, encoded document, statement, command and the driver's buffer are further copies of an event: while a large one
+//! is written, it takes some ten times its plain size. Of many small events only those of one command are copied so
+//! often. So a large event counts double, and the largest are alone in the process.
 
 use std::sync::Arc;
 
@@ -12,14 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::settle::InFlight;
 
-/// Bytes of all parts that are processed at a time. The largest event (25 MiB) fits.
+/// Bytes of all parts that are processed at a time.
 const BUDGET: usize = 32 * 1024 * 1024;
 
-/// Bytes of one part: two fit into the budget. A larger event is a part of its own.
+/// Bytes of one part: two fit into the budget. An event that counts more is a part of its own.
 const PART: usize = BUDGET / 2;
 
-/// A larger part is decoded on a thread of its own, so that the runtime's threads stay free for others.
-const BLOCKING_FROM: usize = 1024 * 1024;
+/// A larger event counts double. A larger part is decoded on a thread of its own, so that the runtime's threads stay free.
+const LARGE: usize = 1024 * 1024;
 
 /// A semaphore counts at most 2³² permits, so each stands for a kibibyte.
 const UNIT: usize = 1024;
@@ -45,10 +48,10 @@ impl MemoryBudget {
 
 /// Whether a part of this size is decoded on a thread of its own.
 pub(super) const fn is_large(bytes: usize) -> bool {
-    bytes > BLOCKING_FROM
+    bytes > LARGE
 }
 
-/// The plain size of some messages.
+/// What some messages count.
 pub(super) fn of(messages: &InFlight, part: &[usize]) -> usize {
     part.iter().filter_map(|index| messages.messages().get(*index)).map(of_message).sum()
 }
@@ -76,7 +79,8 @@ fn divide(sizes: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
 }
 
 fn of_message(message: &Message) -> usize {
-    message.headers.as_ref().map_or(message.payload.len(), |headers| plain_size(headers, &message.payload))
+    let bytes = message.headers.as_ref().map_or(message.payload.len(), |headers| plain_size(headers, &message.payload));
+    if bytes > LARGE { bytes.saturating_mul(2) } else { bytes }
 }
 
 #[cfg(test)]
