@@ -29,7 +29,7 @@ pub enum StartError {
     #[error(transparent)]
     Secrets(#[from] MissingSecret),
     /// The credentials file is broken.
-    #[error("the teachers' file is broken: {0}")]
+    #[error("the credentials file is broken: {0}")]
     Credentials(#[from] CredentialsError),
     /// Certificate and key cannot be used.
     #[error(transparent)]

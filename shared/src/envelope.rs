@@ -14,6 +14,7 @@
 //! LD-Quality-Model  AMEP                            only when the URL had one
 //! traceparent       00-…                            only when the request had one
 //! LD-Origin-Sequence 4711                           only on a message that was sent again
+//! LD-Unsigned       1                               only on an event that was accepted without a signature
 //! LD-Backfill       1                               only on what `worker backfill` made of a provider's answers
 //! Content-Encoding  zstd                            only when the payload is compressed
 //! LD-Length         31457                           bytes of the payload before compression
@@ -62,6 +63,8 @@ pub mod header {
     pub const QUALITY_MODEL: &str = "LD-Quality-Model";
     /// The stream sequence under which a message that is sent again was first stored.
     pub const ORIGIN_SEQUENCE: &str = "LD-Origin-Sequence";
+    /// Present on what came without a signature: `1`. The name of its project can be invented.
+    pub const UNSIGNED: &str = "LD-Unsigned";
     /// Present on what `worker backfill` publishes: `1`.
     pub const BACKFILL: &str = "LD-Backfill";
     /// W3C trace context.

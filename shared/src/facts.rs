@@ -7,6 +7,7 @@
 //! ```text
 //! ld.status.refused.<source>.<prj>        {"at":1795455723511,"prj":"TeamA","reason":"signature"}
 //! ld.status.refused.<source>              the same, of a project that is not known here
+//! ld.status.refused.<source>-unverified[.<prj>]  the same, of a request whose sender is not known: anyone can cause it
 //! ld.status.told                          {"at":1795455723511,"prj":"TeamA","event_type":"push"}
 //! ld.status.untold                        {"at":1795455723511,"error":"LD Eval answered 503 …"}
 //! ld.status.token.<provider>.<hash>       {"at":…,"provider":"github","label":"amep","remaining":4999,"stopped_until":null}

@@ -158,10 +158,15 @@ async fn join_all(tasks: &mut JoinSet<TaskResult>) -> bool {
 
 /// SIGTERM and SIGINT, kept until they are asked for.
 #[derive(Debug)]
-struct StopSignals(Option<(Signal, Signal)>);
+pub struct StopSignals(Option<(Signal, Signal)>);
 
 impl StopSignals {
-    fn listen() -> Self {
+    /// Listens from now on; from then on signals do not end the process by themselves.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    #[must_use]
+    pub fn listen() -> Self {
         let both = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
         let (Ok(term), Ok(int)) = both else {
             tracing::error!("cannot listen for SIGTERM and SIGINT; stop this process with SIGKILL");
@@ -171,7 +176,7 @@ impl StopSignals {
     }
 
     /// Resolves at the next one; never when the process cannot listen for them.
-    async fn next(&mut self) {
+    pub async fn next(&mut self) {
         let Some((term, int)) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
             _ = term.recv() => {}

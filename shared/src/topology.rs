@@ -36,6 +36,9 @@ pub const ACK_WAIT: Duration = Duration::from_secs(20);
 /// What stands in a dead letter's subject for a source or project that its headers do not name.
 pub const UNKNOWN: &str = "unknown";
 
+/// What follows the source in the subject of a refusal whose sender is not known.
+pub const UNVERIFIED: &str = "-unverified";
+
 /// Ceiling of the facts for the status page; each has some 200 bytes.
 const STATUS_MAX_BYTES: i64 = 8 * 1024 * 1024;
 
@@ -195,12 +198,16 @@ impl Topology {
     }
 
     /// The fact that a webhook was refused; without a project, of one that is not known here.
+    ///
+    /// Refusals before the signature was found right have a subject of their own: anyone can cause them, and they must
+    /// not replace what the team itself caused. Both begin alike, because `nats-server.conf` lets ingress publish these.
     #[must_use]
-    pub fn refused_subject(&self, source: Source, project: Option<&Project>) -> String {
+    pub fn refused_subject(&self, source: Source, project: Option<&Project>, verified: bool) -> String {
         let root = self.root(StreamName::Status);
+        let suffix = if verified { "" } else { UNVERIFIED };
         match project {
-            Some(project) => format!("{root}.refused.{source}.{project}"),
-            None => format!("{root}.refused.{source}"),
+            Some(project) => format!("{root}.refused.{source}{suffix}.{project}"),
+            None => format!("{root}.refused.{source}{suffix}"),
         }
     }
 
@@ -208,6 +215,13 @@ impl Topology {
     #[must_use]
     pub fn refused_filter(&self, project: &Project) -> String {
         format!("{}.refused.*.{project}", self.root(StreamName::Status))
+    }
+
+    /// All facts but refusals of known projects.
+    #[must_use]
+    pub fn general_facts(&self) -> Vec<String> {
+        let root = self.root(StreamName::Status);
+        ["told", "untold", "refused.*", "token.*.*"].map(|fact| format!("{root}.{fact}")).into()
     }
 
     /// The fact that LD Eval accepted (or did not accept) a notification.

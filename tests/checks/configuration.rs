@@ -21,7 +21,7 @@ others; quote a value with spaces. `ingress config check` and `worker config che
 set or unset, and every problem; nothing needs to run for that.
 
 [.env.example](../.env.example) holds the same settings to be copied; what a course has of its own stands in the
-teachers' file, see [credentials.md](credentials.md).
+credentials file, see [credentials.md](credentials.md).
 
 `GITHUB_SIGNATURE_KEY` and `TAIGA_SIGNATURE_KEY`, the Python service's names, are read where `GITHUB_SECRET` and
 `TAIGA_SECRET` are absent.

@@ -1,19 +1,20 @@
-//! The command line: a list of subcommands, each of which has a file of its own in `worker/admin`.
+//! The command line: a list of subcommands, each with a module in `worker_admin::commands`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use worker_admin::terminal::exit;
-use worker_admin::{
-    backfill, completions, config_check, dead_letters, doctor, forget, healthcheck, hooks, migrate, redeliver, replay,
+use worker_admin::commands::{
+    backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, redeliver,
+    replay,
 };
+use worker_admin::terminal::exit;
 
 use crate::run;
 
-/// LD Connect's worker: turns webhooks waiting in JetStream into MongoDB documents and tells LD Eval.
+/// LD Connect's worker: turns webhooks waiting in JetStream into MongoDB documents and notifies LD Eval.
 ///
-/// Without a command it does that, as `worker run` does, whose --help lists the settings.
+/// Without a command it is `worker run`, whose --help lists the settings.
 #[derive(Debug, Parser)]
 #[command(version, name = "worker", after_help = exit::HELP)]
 pub struct Command {
@@ -23,27 +24,29 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
-    /// Work until stopped: consume, store, notify; also without a command.
+    /// Process events until stopped: consume, store, notify; also without a command.
     Run(Box<run::Options>),
-    /// Bring what the Python service stored into the collections of this one.
+    /// Copy what the Python service stored into our collections.
     Migrate(Box<migrate::Options>),
-    /// Process again what the event stream still holds: after a lost database, or a mended bug.
+    /// Process again what the event stream still holds: after a lost database, or a fixed bug.
     Replay(Box<replay::Options>),
-    /// Look at what could not be processed, send it again, throw it away.
+    /// List what could not be processed, redrive it, remove it.
     DeadLetters(Box<dead_letters::Options>),
-    /// Remove a project's data, or take a person out of it.
+    /// Remove chosen events, such as forged ones, and what they wrote.
+    Events(Box<events::Options>),
+    /// Remove a project's data, or a person from a project.
     Forget(Box<forget::Options>),
-    /// Check everything a person would check by hand; exit 0 when all is well, 1 when not.
+    /// Check everything a person would check by hand; exit code 0 when all is well, 1 when not.
     Doctor(Box<doctor::Options>),
-    /// Bring documents up to what GitHub and Taiga say now: after an outage, or for a team that comes late.
+    /// Update documents from what GitHub and Taiga show now: after an outage, or for a team that comes late.
     Backfill(Box<backfill::Options>),
-    /// Ask GitHub or Taiga to send again what never reached us.
+    /// Ask GitHub or Taiga to redeliver what never reached us.
     Redeliver(Box<redeliver::Options>),
-    /// See, make, mend and remove our hooks at GitHub and Taiga.
+    /// List, create, fix and remove our hooks at GitHub and Taiga.
     Hooks(Box<hooks::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
-    /// Look at the settings.
+    /// Check the settings.
     #[command(subcommand)]
     Config(config_check::Config),
     /// Print a script that completes this command line; `--help` says where it goes.
@@ -58,6 +61,7 @@ impl Command {
             Sub::Migrate(options) => migrate::run(*options).await,
             Sub::Replay(options) => replay::run(*options).await,
             Sub::DeadLetters(options) => dead_letters::run(*options).await,
+            Sub::Events(options) => events::run(*options).await,
             Sub::Forget(options) => forget::run(*options).await,
             Sub::Doctor(options) => doctor::run(*options).await,
             Sub::Backfill(options) => backfill::run(*options).await,
@@ -78,7 +82,7 @@ mod tests {
             let path = format!("{path} {}", command.get_name());
             for arg in command.get_arguments() {
                 assert!(arg.get_help().is_some(), "{path} does not explain {}", arg.get_id());
-                // What is a command's own stands first. (A heading goes on to what is declared behind it.)
+                // A heading of the help holds for everything declared behind it.
                 let own = ["prj", "output", "dry_run", "yes"].contains(&arg.get_id().as_str());
                 assert!(
                     !own || arg.get_help_heading().is_none(),

@@ -21,7 +21,7 @@ pub enum Config {
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The teachers' file to check, instead of the one in effect.
+    /// The credentials file to check, instead of the one in effect.
     #[arg(long)]
     file: Option<PathBuf>,
     #[command(flatten)]

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
 use shared::credentials::{Courses, DefaultKeys, Handle, SigningKeys};
-use shared::envelope::Envelope;
+use shared::envelope::{Envelope, header as envelope_header};
 use shared::facts::{FactPublisher, WebhookRefused};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Published};
@@ -134,6 +134,7 @@ impl<P: Publish> Webhooks<P> {
         let project = request.query.as_ref().ok().map(|query| query.project.clone());
         let expects_continue = request.headers.contains_key(header::EXPECT);
         let team = project.as_ref().is_some_and(|project| request.courses.course_of(project).is_some());
+        let has_secret = request.keys().is_some();
         let answer = match framing {
             Ok(()) => self.answer(request, &mut body, team, &mut span).await,
             Err(refusal) => Err(refusal),
@@ -147,7 +148,8 @@ impl<P: Publish> Webhooks<P> {
                     body::drain(body);
                 }
                 self.count(Some(source), &refusal);
-                self.note(source, project.clone(), team, &refusal);
+                let verified = has_secret && refusal.follows_signature();
+                self.note(source, project.clone(), team, verified, &refusal);
                 self.log(source, team.then_some(project).flatten(), &refusal);
                 refusal.into_response()
             }
@@ -228,13 +230,13 @@ impl<P: Publish> Webhooks<P> {
     }
 
     /// For metrics and the status page. All unknown projects share one fact.
-    fn note(&self, source: Source, project: Option<Project>, team: bool, refusal: &Refusal) {
+    fn note(&self, source: Source, project: Option<Project>, team: bool, verified: bool, refusal: &Refusal) {
         if project.is_none() && matches!(refusal, Refusal::Signature | Refusal::NoSecret) {
             // The documented sign of life (`?ping=1`), or an unauthenticated client: no team's.
             return;
         }
         let known = project.as_ref().is_some_and(|project| self.meters.last_rejected(source, project, team));
-        let subject = self.topology.refused_subject(source, project.as_ref().filter(|_| known));
+        let subject = self.topology.refused_subject(source, project.as_ref().filter(|_| known), verified);
         let at = shared::time::now_ms();
         self.facts.note(subject, &WebhookRefused { at, prj: project, reason: refusal.reason().to_owned() });
     }
@@ -246,7 +248,7 @@ impl<P: Publish> Webhooks<P> {
             return;
         }
         if let Some(more) = self.bad_signatures.open() {
-            let prj = team.as_ref().map_or("not a team of the teachers' file", Project::as_str);
+            let prj = team.as_ref().map_or("not a team of the credentials file", Project::as_str);
             let reason = refusal.reason();
             tracing::warn!(
                 source = source.as_str(),
@@ -316,7 +318,10 @@ impl RequestHead {
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);
-        let (headers, payload) = envelope.encode();
+        let (mut headers, payload) = envelope.encode();
+        if signed == Signed::Unsigned {
+            headers.insert(envelope_header::UNSIGNED, "1");
+        }
         let message = Outgoing { subject, headers, payload };
         Ok((signed, Checked::Publish { project: envelope.project, delivery: envelope.delivery, message }))
     }

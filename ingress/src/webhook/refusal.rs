@@ -112,6 +112,17 @@ impl Refusal {
             Self::Panic => "panic",
         }
     }
+
+    /// Whether it comes after the signature was found right, where there is a secret: then its sender is known.
+    #[must_use]
+    pub const fn follows_signature(&self) -> bool {
+        match self {
+            Self::NoProject | Self::Name(_) | Self::Twice(_) => true,
+            Self::Encoding | Self::NoJson | Self::Json(_) | Self::NoEvent | Self::Unavailable => true,
+            Self::NotFound | Self::Method | Self::Framing(_) | Self::TooLarge | Self::Slow | Self::Broken => false,
+            Self::Signature | Self::NoSecret | Self::Overloaded | Self::Panic => false,
+        }
+    }
 }
 
 impl From<NotStored> for Refusal {

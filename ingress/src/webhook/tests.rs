@@ -55,7 +55,7 @@ struct Bench {
     double: Arc<Double>,
 }
 
-/// The teachers' file of the tests: `Team` has keys of its own for every source.
+/// The credentials file of the tests: `Team` has keys of its own for every source.
 const COURSES: &str = r#"{"c": {"teams": ["Team"], "github_secret": "own", "github_secret_previous": "own before",
     "taiga_secret": "own", "excel_secret": "own"}}"#;
 
@@ -319,6 +319,17 @@ async fn without_a_secret_github_and_taiga_are_refused_and_sheets_are_not() {
         bench.signed_with("", source, "?prj=a", &[PUSH], BODY).await.is(403, FORBIDDEN);
     }
     assert_eq!(bench.post("/webhook/excel?prj=a", &[], b"{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn only_an_unsigned_webhook_is_marked_as_unsigned() {
+    let bench = Bench::new(Act::Store);
+    assert_eq!(bench.post("/webhook/excel?prj=a", &[], b"{}").await.status, 200);
+    assert_eq!(bench.signed(Source::Github, "?prj=a", &[PUSH], BODY).await.status, 200);
+    let published = bench.published();
+    let marks: Vec<_> =
+        published.iter().map(|message| message.headers.get(envelope_header::UNSIGNED).is_some()).collect();
+    assert_eq!(marks, [true, false]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,9 +7,9 @@ use clap::Args;
 
 /// Where the credentials file is.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Teachers' file")]
+#[command(next_help_heading = "Credentials file")]
 pub struct CredentialsArgs {
-    /// The teachers' file; when it is absent no course has settings of its own.
+    /// The credentials file; when it is absent no course has settings of its own.
     #[arg(long, env = "CREDENTIALS_FILE", default_value = "config_files/credentials_config.json")]
     pub credentials_file: PathBuf,
 }

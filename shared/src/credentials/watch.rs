@@ -104,7 +104,7 @@ pub fn open(path: &Path) -> Result<(Handle, Watcher), CredentialsError> {
 fn describe() {
     metrics::describe_gauge!(
         "ldconnect_credentials_file_ok",
-        "1 while the teachers' file is good or absent, 0 while a broken edit is being ignored"
+        "1 while the credentials file is good or absent, 0 while a broken edit is being ignored"
     );
 }
 
@@ -162,7 +162,7 @@ impl Watcher {
 
     fn accept(&self, courses: Courses) {
         let (count, teams) = (courses.iter().count(), courses.iter().map(|course| course.teams.len()).sum::<usize>());
-        tracing::info!(file = %self.path.display(), courses = count, teams, "the teachers' file changed and is in force");
+        tracing::info!(file = %self.path.display(), courses = count, teams, "the credentials file changed and is in force");
         metrics::gauge!("ldconnect_credentials_file_ok").set(1.0);
         self.sender.send_replace(Snapshot { courses: Arc::new(courses), problem: None });
     }
@@ -172,7 +172,7 @@ impl Watcher {
         let text = problem.to_string();
         metrics::gauge!("ldconnect_credentials_file_ok").set(0.0);
         if self.sender.borrow().problem.as_deref() != Some(text.as_str()) {
-            tracing::error!(error = %text, "the teachers' file is broken; the last good one stays in force until it is fixed");
+            tracing::error!(error = %text, "the credentials file is broken; the last good one stays in force until it is fixed");
             self.sender.send_modify(|snapshot| snapshot.problem = Some(text.into()));
         }
     }

@@ -71,7 +71,7 @@ fn made_secrets_are_read_from_their_files_and_never_made_twice() {
     };
     let ingress =
         check("ingress", &["NATS_URL", "GITHUB_SECRET", "TAIGA_SECRET", "EXCEL_SECRET", "GITHUB_SECRET_PREVIOUS"]);
-    for line in ["GITHUB_SECRET=set", "TAIGA_SECRET=set", "EXCEL_SECRET=unset", "GITHUB_SECRET_PREVIOUS=unset"] {
+    for line in ["GITHUB_SECRET=set", "TAIGA_SECRET=set", "EXCEL_SECRET=set", "GITHUB_SECRET_PREVIOUS=unset"] {
         assert!(ingress.lines().any(|said| said == line), "{line}: {ingress}");
     }
     assert!(ingress.contains("@nats:4222"), "{ingress}");

@@ -8,7 +8,7 @@ use harness::providers::{Commit, Providers};
 use harness::sender::{Delivery, Request, github};
 use harness::stack::{Options, Service, Stack};
 use serde_json::{Value, json};
-use shared::envelope::Envelope;
+use shared::envelope::{Envelope, header};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
 use shared::source::Source;
@@ -74,7 +74,9 @@ async fn every_worker_shows_the_last_events_refusals_and_notifications() {
     let options = Options::default().env("CREDENTIALS_FILE", file.to_str().unwrap());
     let mut stack = Stack::start_with(options).await.unwrap();
     stack.add_worker().await.unwrap();
-    let empty = becomes(&stack, "nothing has happened", |status| status["level"] == "well").await;
+    let nothing = |status: &Value| findings(status) == ["never_heard"];
+    let empty = becomes(&stack, "nothing has come from the two teams", nothing).await;
+    assert_eq!((&empty["level"], &empty["findings"][0]["teams"]), (&json!("look"), &json!(["Loud", "Quiet"])));
     assert_eq!(empty["rows"].as_array().unwrap().len(), 6, "each listed team has its three sources: {empty:#}");
     assert!(row(&empty, "Quiet", "taiga")["last_accepted"].is_null());
 
@@ -84,16 +86,17 @@ async fn every_worker_shows_the_last_events_refusals_and_notifications() {
     }
     refused(&stack, &push("Quiet", 9)).await;
     let spoke = |status: &Value| {
-        let notified = status["last_told"]["prj"] == "Loud" && status["notifications_waiting"] == 0;
+        let notified = status["last_notified"]["prj"] == "Loud" && status["notifications_waiting"] == 0;
         let hours =
             row(status, "Loud", "github")["hours"].as_array().map(|hours| hours.iter().filter_map(Value::as_u64).sum());
-        notified && hours == Some(3_u64) && row(status, "Quiet", "github")["last_refused"]["reason"] == "signature"
+        notified && hours == Some(3_u64) && row(status, "Quiet", "github")["last_unverified"]["reason"] == "signature"
     };
     let found = becomes(&stack, "the page shows it", spoke).await;
     let at = row(&found, "Loud", "github")["last_accepted"].as_i64().unwrap();
     assert!((before..before + 90_000).contains(&at), "{at} is not just after {before}");
-    assert_eq!((found["level"].as_str(), findings(&found)), (Some("look"), vec!["signature"]));
-    assert_eq!(found["findings"][0]["prj"], "Quiet");
+    assert_eq!((found["level"].as_str(), findings(&found)), (Some("look"), vec!["never_heard", "unverified"]));
+    assert_eq!(found["findings"][0]["teams"], json!(["Quiet"]));
+    assert_eq!(found["rows"][0]["prj"], "Quiet", "trouble comes first");
     let everywhere = async || {
         for worker in &stack.workers {
             ensure!(spoke(&status(&stack, worker).await?), "{} shows something else", worker.process.name());
@@ -102,21 +105,84 @@ async fn every_worker_shows_the_last_events_refusals_and_notifications() {
     };
     stack.eventually("every worker shows the same", SOON, everywhere).await.unwrap();
 
-    // An event with the right signature shows that it is fixed.
+    // A webhook with the right signature ends both findings.
     send(&stack, &push("Quiet", 9)).await;
-    let mended = becomes(&stack, "all is well again", |status| status["level"] == "well").await;
-    assert_eq!(row(&mended, "Quiet", "github")["last_refused"]["reason"], "signature");
+    let fixed = becomes(&stack, "all is well again", |status| findings(status).is_empty()).await;
+    assert_eq!(fixed["level"], "well");
+    assert_eq!(row(&fixed, "Quiet", "github")["last_unverified"]["reason"], "signature");
+}
+
+/// A stack whose credentials file lists these teams.
+async fn listing(name: &str, teams: &[&str]) -> Stack {
+    let file = scratch(name).unwrap().join("credentials.json");
+    std::fs::write(&file, json!({ "amep": { "teams": teams } }).to_string()).unwrap();
+    Stack::start_with(Options::default().env("CREDENTIALS_FILE", file.to_str().unwrap())).await.unwrap()
 }
 
 #[tokio::test]
-async fn unauthenticated_requests_for_invented_projects_share_one_row_and_no_metric() {
+async fn a_forged_request_says_nothing_against_a_team_and_hides_nothing_that_it_sent() {
+    let stack = listing("status-forged", &["Team"]).await;
+    send(&stack, &push("Team", 1)).await;
+    becomes(&stack, "it was heard", |status| findings(status).is_empty()).await;
+    refused(&stack, &push("Team", 2)).await;
+    let noted = becomes(&stack, "the forged request is noted", |status| findings(status) == ["unverified"]).await;
+    assert_eq!((&noted["level"], &row(&noted, "Team", "github")["level"]), (&json!("well"), &json!("well")));
+
+    // Signed, so the team's own; what is forged after it does not take its place.
+    let broken = Delivery::github("push", &json!([])).project("Team");
+    assert_eq!(stack.sender.request(&broken.request(stack.sender.secrets())).await.unwrap().status, 400);
+    refused(&stack, &push("Team", 3)).await;
+    let both = |status: &Value| findings(status) == ["refused", "unverified"];
+    let found = becomes(&stack, "the signed request is a finding", both).await;
+    assert_eq!((&found["level"], &found["findings"][0]["reason"]), (&json!("look"), &json!("json")));
+}
+
+#[tokio::test]
+async fn three_thousand_invented_projects_take_no_place_of_a_listed_team() {
+    let file = scratch("status-invented").unwrap().join("credentials.json");
+    std::fs::write(&file, json!({ "amep": { "teams": ["Listed"] } }).to_string()).unwrap();
+    let options = Options::default().env("CREDENTIALS_FILE", file.to_str().unwrap());
+    let mut stack = Stack::start_with(Options { no_worker: true, ..options }).await.unwrap();
+    let sheet = |n: u64| {
+        let message = event(&stack, Source::Excel, "sheets_activity", &format!("Invented{n}"), n, json!({}));
+        let mut headers = message.headers;
+        headers.insert(header::UNSIGNED, "1");
+        Outgoing { headers, ..message }
+    };
+    let publisher = Publisher::new(stack.jetstream().await.unwrap().client());
+    publisher.publish_all((0..3_100).map(sheet).collect()).await.unwrap();
+    send(&stack, &push("Listed", 1)).await;
+    stack.add_worker().await.unwrap();
+    let heard = |status: &Value| row(status, "Listed", "github")["last_accepted"].is_i64();
+    let found = becomes(&stack, "the listed team was heard", heard).await;
+    assert_eq!(found["rows"][0]["prj"], "Listed");
+    assert!(found["rows"].as_array().unwrap().len() < 400, "invented projects have a bounded number of rows");
+}
+
+#[tokio::test]
+async fn the_page_is_filtered_without_a_script_and_found_at_the_root() {
+    let stack = listing("status-filter", &["L10", "L2"]).await;
+    let get = async |path: &str| {
+        let (headers, body) = (Vec::new(), Default::default());
+        let request = Request { method: "GET".into(), path: path.into(), headers, body };
+        stack.sender.to(&stack.worker().admin()).request(&request).await.unwrap()
+    };
+    let found = get("/status?q=l10").await.body.as_str().unwrap().to_owned();
+    assert!(found.contains("L10 ") && !found.contains(">L2 ") && found.contains("value=\"l10\""), "{found}");
+    assert!(get("/").await.body.as_str().unwrap().contains("<title>"), "the root leads to the page");
+    let all = page(&stack, "en").await;
+    assert!(all.find(">L2 ").unwrap() < all.find(">L10 ").unwrap(), "in the order in which people count: {all}");
+}
+
+#[tokio::test]
+async fn unauthenticated_requests_for_invented_projects_share_one_note_and_no_metric() {
     let stack = Stack::start().await.unwrap();
     for n in 0..300 {
         refused(&stack, &push(&format!("invented{n}"), n)).await;
     }
-    let refused = |status: &Value| row(status, Value::Null, "github")["last_refused"]["prj"] == "invented299";
-    let found = becomes(&stack, "the last unknown project is shown", refused).await;
-    assert_eq!((found["level"].as_str(), findings(&found)), (Some("well"), vec!["stranger"]));
+    let refused = |status: &Value| status["unknown_projects"]["github"]["prj"] == "invented299";
+    let found = becomes(&stack, "the last one is shown", refused).await;
+    assert_eq!((found["level"].as_str(), findings(&found)), (Some("well"), vec!["unknown_project"]));
     assert_eq!(stack.messages("LD_STATUS").await.unwrap(), 1, "all unknown projects share one message");
     let metrics = stack.sender.get(&format!("{}/metrics", stack.ingress.admin())).await.unwrap().1;
     assert!(!metrics.contains("invented"), "unknown projects make no time series");
@@ -134,11 +200,11 @@ async fn dead_letters_and_an_absent_ld_eval_are_reported_with_what_to_do() {
     let found = becomes(&stack, "both are found", both).await;
     assert_eq!((found["level"].as_str(), &found["dead"]), (Some("look"), &json!({ "no_identity": 1 })));
     assert_eq!(row(&found, "Team", "github")["dead"], 1);
-    assert!(found["last_untold"]["error"].as_str().unwrap().contains("503"));
+    assert!(found["last_notification_failure"]["error"].as_str().unwrap().contains("503"));
     for (language, sentence, todo) in [
-        ("en", "LD Eval does not take notifications", "worker dead-letters list"),
-        ("ca-ES,ca;q=0.9", "LD Eval no accepta avisos", "worker dead-letters list"),
-        ("es", "LD Eval no acepta avisos", "worker dead-letters list"),
+        ("en", "LD Eval does not accept notifications", "worker dead-letters list"),
+        ("ca-ES,ca;q=0.9", "LD Eval no accepta notificacions", "worker dead-letters list"),
+        ("es", "LD Eval no acepta notificaciones", "worker dead-letters list"),
     ] {
         let page = page(&stack, language).await;
         assert!(page.contains(&format!("<html lang=\"{}\"", &language[..2])), "{page}");
@@ -226,7 +292,7 @@ async fn a_deleted_stream_of_facts_is_made_again() {
     let name = format!("{}_LD_STATUS", stack.prefix);
     stack.jetstream().await.unwrap().delete_stream(&name).await.unwrap();
     refused(&stack, &push("Team", 1)).await;
-    let refused = |status: &Value| row(status, Value::Null, "github")["last_refused"]["reason"] == "signature";
+    let refused = |status: &Value| status["unknown_projects"]["github"]["reason"] == "signature";
     let found = becomes(&stack, "the refusal is shown", refused).await;
     assert_eq!(found["level"], "well");
 }
@@ -245,27 +311,32 @@ async fn looking_costs_the_same_however_many_look_and_leaves_nothing_behind() {
     }
 }
 
+/// What ingress publishes of an event that it just accepted.
+fn event(stack: &Stack, source: Source, event: &str, prj: &str, n: u64, payload: Value) -> Outgoing {
+    let project = Project::new(prj).unwrap();
+    let subject = format!("{}.ld.events.{source}.{prj}.{event}", stack.prefix);
+    let envelope = Envelope {
+        source,
+        project,
+        event: event.into(),
+        delivery: format!("{prj}-{n}"),
+        quality_model: None,
+        received_at: shared::time::now_ms(),
+        traceparent: None,
+        origin_sequence: None,
+        backfill: false,
+        payload: payload.to_string().into(),
+    };
+    let (headers, payload) = envelope.encode();
+    Outgoing { subject, headers, payload }
+}
+
 #[tokio::test]
 async fn more_events_than_one_portion_are_all_counted_once() {
     let mut stack = Stack::start_with(Options { no_worker: true, ..Options::default() }).await.unwrap();
     let publisher = Publisher::new(stack.jetstream().await.unwrap().client());
-    let event = |n: u64| {
-        let team = format!("T{}", n % 7);
-        let envelope = Envelope {
-            source: Source::Github,
-            project: Project::new(&team).unwrap(),
-            event: "push".into(),
-            delivery: n.to_string(),
-            quality_model: None,
-            received_at: shared::time::now_ms(),
-            traceparent: None,
-            origin_sequence: None,
-            backfill: false,
-            payload: github::push(1, [github::commit(&github::sha(n), "task #1")]).to_string().into(),
-        };
-        let (headers, payload) = envelope.encode();
-        Outgoing { subject: format!("{}.ld.events.github.{team}.push", stack.prefix), headers, payload }
-    };
+    let payload = github::push(1, [github::commit(&github::sha(1), "task #1")]);
+    let event = |n: u64| event(&stack, Source::Github, "push", &format!("T{}", n % 7), n, payload.clone());
     publisher.publish_all((0..2_500).map(event).collect()).await.unwrap();
     stack.add_worker().await.unwrap();
     let counted = |status: &Value| -> u64 {

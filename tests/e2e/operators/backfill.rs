@@ -409,3 +409,35 @@ async fn a_backfill_rests_while_its_token_is_at_a_limit() {
     assert!(calls.len() > 2 && calls.iter().all(|call| call.status == 200), "{calls:?}");
     assert_eq!(shown(&stack, "github", "Late", "issues").await.unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn what_github_refuses_of_one_repository_stops_no_other() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "backfill-refused").await;
+    {
+        let mut world = providers.world();
+        for (name, sha) in [("a", 1), ("blocked", 2), ("hidden", 3), ("locked", 4), ("z", 5)] {
+            let repo = Repo { branches: [("main".to_owned(), commits(sha..sha + 1))].into(), ..Repo::default() };
+            world.repos.insert(format!("upc-pes/{name}"), repo);
+        }
+        for (path, status) in
+            [("/repos/upc-pes/blocked/", 451), ("/repos/upc-pes/hidden/", 404), ("/repos/upc-pes/locked/", 403)]
+        {
+            world.refusals.push((path.to_owned(), status));
+        }
+    }
+    let args = ["backfill", "github", "--org", "upc-pes", "--prj", "Late", "--events", "commits"];
+    let output = command(&stack, &args).await;
+    let notices = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{notices}");
+    for (name, status) in [("blocked", "451"), ("hidden", "shows no"), ("locked", "403")] {
+        let said =
+            notices.lines().any(|line| line.contains(&format!("upc-pes/{name}, commits: ")) && line.contains(status));
+        assert!(said, "{name}: {notices}");
+    }
+    settled(&stack).await;
+    assert_eq!(shown(&stack, "github", "Late", "commits").await.unwrap().len(), 2, "those of a and z");
+    providers.world().refusals.clear();
+    done(&stack, &args).await;
+    assert_eq!(shown(&stack, "github", "Late", "commits").await.unwrap().len(), 5, "the same command reads the rest");
+}

@@ -180,7 +180,7 @@ async fn a_wrong_argument_names_itself_and_shows_what_would_be_right() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
+async fn a_dead_letter_is_listed_shown_redriven_and_removed() {
     let stack = Stack::start().await.unwrap();
     let body = json!({ "repository": { "full_name": "o/r" }, "commits": [{ "message": "without an id" }] });
     assert_eq!(stack.sender.send(&Delivery::github("push", &body)).await.unwrap().status, 200);
@@ -200,6 +200,11 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
         listed.iter().find(|dead_letter| dead_letter["reason"] == reason).unwrap_or_else(|| panic!("{listed:?}"))
     };
     assert_eq!(by("no_identity")["prj"], "Team");
+    let delivery = by("no_identity")["delivery"].as_str().unwrap();
+    let table = done(&stack, &["dead-letters", "list"]).await;
+    assert!(table.lines().count() == 3, "{table}");
+    let row: Vec<_> = table.lines().find(|line| line.contains("no_identity")).unwrap().split_whitespace().collect();
+    assert_eq!(row[3..8], ["github", "push", "Team", delivery, "1"], "{table}");
     let id = by("no_identity")["id"].as_u64().unwrap();
     let shown = done(&stack, &["dead-letters", "show", &id.to_string()]).await;
     assert!(shown.contains("LD-Dead-Reason: no_identity") && shown.contains("without an id"), "{shown}");
@@ -213,22 +218,27 @@ async fn a_dead_letter_is_listed_shown_sent_again_and_thrown_away() {
     assert_eq!(would.lines().count(), 2, "{would}");
     let would = done(&stack, &["dead-letters", "redrive", "--prj", "Team", "--dry-run", "--output", "json"]).await;
     assert!(would.lines().count() == 1 && would.contains("\"sent\":false"), "{would}");
-    assert_eq!(dead_letters(&stack).await.len(), 2, "a dry run sends nothing");
+    assert_eq!(dead_letters(&stack).await.len(), 2, "a dry run publishes nothing");
 
-    // Sent again it fails again: as another dead letter of the same event.
+    // Redriven it dies again: as another dead letter of the same event, which says where it comes from.
     done(&stack, &["dead-letters", "redrive", "--reason", "no_identity"]).await;
     let again = async || {
         let now = dead_letters(&stack).await;
         ensure!(now.len() == 2 && now.iter().all(|dead_letter| dead_letter["id"] != id), "{now:?}");
         Ok(())
     };
-    stack.eventually("it is a new letter", SOON, again).await.unwrap();
+    stack.eventually("it is a new dead letter", SOON, again).await.unwrap();
+    let now = dead_letters(&stack).await;
+    let new = now.iter().find(|letter| letter["reason"] == "no_identity").unwrap();
+    assert_eq!((&new["attempts"], &new["delivery"]), (&json!(2), &json!(delivery)), "{new}");
+    let shown = done(&stack, &["dead-letters", "show", &new["id"].to_string()]).await;
+    assert!(shown.contains(&format!("LD-Redriven-From: {id}\n")), "{shown}");
     let gone = command(&stack, &["dead-letters", "redrive", "--id", &id.to_string()]).await;
     let said = String::from_utf8_lossy(&gone.stderr).into_owned();
-    assert!(gone.status.code() == Some(1) && said.contains(&format!("no dead letter {id};")), "{said}");
+    assert!(gone.status.code() == Some(1) && said.contains(&format!("no dead letter {id}.")), "{said}");
 
     let would = done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--dry-run", "--output", "json"]).await;
-    assert!(would.contains("\"letters\":2") && would.contains("\"removed\":false"), "{would}");
+    assert!(would.contains("\"dead_letters\":2") && would.contains("\"removed\":false"), "{would}");
     done(&stack, &["dead-letters", "purge", "--older-than", "0s"]).await;
     assert_eq!(dead_letters(&stack).await.len(), 2, "without --yes nothing is removed");
     done(&stack, &["dead-letters", "purge", "--older-than", "1h", "--yes"]).await;
@@ -264,13 +274,78 @@ async fn a_redriven_event_is_stored_once_its_cause_is_fixed() {
 }
 
 #[tokio::test]
+async fn a_replay_says_how_many_events_it_left_out_and_why() {
+    let stack = Stack::start().await.unwrap();
+    let anonymous = json!({ "repository": { "full_name": "o/r" }, "commits": [{ "message": "without an id" }] });
+    let good = github::push(1_795_455_723, [github::commit(&github::sha(1), "task #1")]);
+    for body in [&good, &anonymous, &anonymous] {
+        assert_eq!(stack.sender.send(&Delivery::github("push", body)).await.unwrap().status, 200);
+    }
+    settled(&stack).await;
+    let output = command(&stack, &["replay", "--output", "json"]).await;
+    let notices = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{notices}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&said["processed"], &said["of"], &said["left_out"]),
+        (&json!(1), &json!(3), &json!({ "no_identity": 2 })),
+        "{said}"
+    );
+    assert!(notices.contains("left out: 2 no_identity") && notices.contains("2 of 3 events failed"), "{notices}");
+    let stream = stack.stream("LD_EVENTS").await.unwrap();
+    assert_eq!(stream.cached_info().state.consumer_count, 1, "it ended, and its consumer is gone");
+}
+
+/// What a repository could be called: it sets the window's title, clears the screen, reorders text and forges a line.
+const HOSTILE: &str = "o\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}r\nok: all is well";
+
+#[tokio::test]
+async fn text_from_outside_reaches_a_terminal_escaped() {
+    let stack = Stack::start().await.unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("LD-Version", "1");
+    headers.insert("LD-Delivery", HOSTILE.replace('\n', " ").as_str());
+    let subject = format!("{}.ld.events.github.Team.push", stack.prefix);
+    let jetstream = stack.jetstream().await.unwrap();
+    jetstream.publish_with_headers(subject, headers, HOSTILE.into()).await.unwrap().await.unwrap();
+    let dead = async || {
+        ensure!(stack.messages("LD_DEAD").await? == 1, "no dead letter yet");
+        Ok(())
+    };
+    stack.eventually("it is dead", SOON, dead).await.unwrap();
+    let id = dead_letters(&stack).await[0]["id"].to_string();
+    for args in [
+        &["dead-letters", "list"][..],
+        &["dead-letters", "list", "--output", "json"],
+        &["dead-letters", "show", &id],
+        &["dead-letters", "show", &id, "--output", "json"],
+        &["dead-letters", "redrive", "--all", "--dry-run", "--output", "json"],
+        &["events", "remove", "--prj", "Team"],
+        &["events", "remove", "--prj", "Team", "--output", "json"],
+        &["replay"],
+    ] {
+        let output = command(&stack, args).await;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        let raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(raw), "{args:?}: {text:?}");
+        assert!(args[0] == "replay" || text.contains("owned"), "{args:?}: {text}");
+    }
+    let shown = done(&stack, &["dead-letters", "show", &id, "--output", "json"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["payload"].as_str(), Some(HOSTILE), "a script reads what was sent");
+}
+
+#[tokio::test]
 async fn every_command_lists_the_exit_codes() {
     harness::stack::build::build(harness::stack::build::Voice::Quiet).unwrap();
-    for command in ["", "replay", "dead-letters redrive", "forget", "doctor", "config check", "completions"] {
+    for command in
+        ["", "replay", "dead-letters redrive", "forget", "events remove", "doctor", "config check", "completions"]
+    {
         let args = command.split_whitespace().chain(["--help"]);
         let output = tokio::process::Command::new(path("worker").unwrap()).args(args).output().await.unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
-        assert!(help.contains("130  interrupted"), "{command}: {help}");
+        assert!(help.contains("130  interrupted") && help.contains("3    done in part"), "{command}: {help}");
     }
 }
 

@@ -5,13 +5,15 @@ use std::time::Duration;
 use anyhow::ensure;
 use bson::{Document, doc};
 use harness::eval::Reply;
+use harness::process::Signal;
 use harness::sender::{Delivery, github, sheets, taiga};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
-use crate::SOON;
 use crate::observe::{push, send, stored};
 use crate::operators::commands::{command, done, history, process, settled};
+use crate::operators::replaying::fill;
+use crate::{LONG, SOON};
 
 /// Everything that MongoDB holds of a project, as text.
 async fn all_of(stack: &Stack, project: &str) -> Vec<String> {
@@ -30,6 +32,18 @@ async fn all_of(stack: &Stack, project: &str) -> Vec<String> {
     }
     all.sort();
     all
+}
+
+/// Every message of `LD_STATUS`, as text.
+async fn facts(stack: &Stack) -> Vec<String> {
+    let stream = stack.stream("LD_STATUS").await.unwrap();
+    let mut facts = Vec::new();
+    let mut from = 1;
+    while let Ok(message) = stream.get_first_raw_message_by_subject(">", from).await {
+        from = message.sequence + 1;
+        facts.push(format!("{} {}", message.subject, String::from_utf8_lossy(&message.payload)));
+    }
+    facts
 }
 
 /// What `worker forget … --output json` said, by what it was said of.
@@ -93,6 +107,8 @@ async fn a_forgotten_project_leaves_nothing_and_takes_nothing_of_another() {
     assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), events / 2);
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 2);
     assert_eq!(stack.messages("LD_NOTIFY").await.unwrap(), 1);
+    let facts = facts(&stack).await;
+    assert!(facts.iter().all(|fact| !fact.contains("Team")), "{facts:?}");
 
     // Neither a replay nor the repaired LD Eval restores anything. A new event of its hooks starts from nothing.
     done(&stack, &["replay", "--no-notify"]).await;
@@ -230,6 +246,29 @@ async fn a_forgotten_person_stays_forgotten_through_live_events_and_replays() {
     db.drop().await.unwrap();
     done(&stack, &["replay", "--no-notify"]).await;
     assert_eq!((naming(&stack, "Team").await, naming(&stack, "Other").await), (0, 5));
+}
+
+#[tokio::test]
+async fn an_interrupted_erasure_says_how_much_is_left_and_is_no_success() {
+    let stack = Stack::start().await.unwrap();
+    fill(&stack, 0..6_000).await;
+    settled(&stack).await;
+    let args = ["forget", "--prj", "Team", "--login", "mduran", "--erase-messages", "--yes"];
+    let forget = process(&stack, &args);
+    let begun = async || {
+        let messages = stack.messages("LD_EVENTS").await?;
+        ensure!(messages < 6_000, "nothing is erased yet");
+        Ok(())
+    };
+    stack.eventually("messages are being erased", LONG, begun).await.unwrap();
+    forget.signal(Signal::Interrupt).unwrap();
+    assert_eq!(forget.ended(SOON).await.unwrap().code(), Some(130), "{}", forget.log().tail());
+    let left = stack.messages("LD_EVENTS").await.unwrap();
+    assert!(left > 0, "it was too fast to be interrupted");
+    let said = forget.log().lines().join("\n");
+    assert!(said.contains(&format!("{left} still to be looked at; run the same command again")), "{said}");
+    done(&stack, &args).await;
+    assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), 0);
 }
 
 #[tokio::test]

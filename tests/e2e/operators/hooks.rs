@@ -82,12 +82,12 @@ async fn a_hook_of_github_is_created_once_and_fixed_and_works() {
     let listed = done(&stack, &[&["hooks", "list", "github"], &common[..]].concat()).await;
     let wrong = &lines(&listed)[0]["wrong"];
     assert_eq!(wrong, &json!(["url", "content type", "events", "inactive", "insecure", "no secret"]), "{listed}");
-    assert_eq!(state(&["--dry-run"]).await, "would be mended");
-    assert_eq!(state(&[]).await, "mended");
-    assert_eq!(state(&["--quality-model", "AMEP"]).await, "mended", "another quality model is another address");
-    assert_eq!(state(&["--set-secret", "--quality-model", "AMEP"]).await, "mended");
+    assert_eq!(state(&["--dry-run"]).await, "would be fixed");
+    assert_eq!(state(&[]).await, "fixed");
+    assert_eq!(state(&["--quality-model", "AMEP"]).await, "fixed", "another quality model is another address");
+    assert_eq!(state(&["--set-secret", "--quality-model", "AMEP"]).await, "fixed");
     let table = done(&stack, &["hooks", "list", "github", "--org", "upc-pes", "--public-url", &base]).await;
-    assert!(table.contains("quality_model=AMEP  right") && table.lines().count() == 1, "{table}");
+    assert!(table.contains("quality_model=AMEP  right") && table.lines().count() == 2, "{table}");
     assert_eq!(hooks(&providers).len(), 2, "it is still one");
 
     let org = ["hooks", "create", "github", "--org", "upc-amep", "--prj", "Other"];
@@ -172,7 +172,7 @@ async fn a_webhook_of_taiga_is_created_once_and_fixed_and_works() {
     };
     assert_eq!((state().await, state().await), ("created".to_owned(), "right".to_owned()));
     providers.world().hooks[0].shown["key"] = json!("what it was");
-    assert_eq!((state().await, state().await), ("mended".to_owned(), "right".to_owned()));
+    assert_eq!((state().await, state().await), ("fixed".to_owned(), "right".to_owned()));
     let story = taiga::event("userstory", "create", "2026-11-23T17:00:00Z", taiga::userstory(1, "x"));
     let hook = providers.world().hooks[0].id;
     providers.world().sent(hook, Delivery::taiga(&story), 0, shared::time::now_ms(), false);

@@ -3,6 +3,7 @@
 pub(crate) mod backfill;
 pub(crate) mod commands;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod forgetting;
 pub(crate) mod hooks;
 pub(crate) mod migrate;

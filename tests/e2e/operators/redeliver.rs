@@ -124,3 +124,30 @@ async fn taiga_resends_what_never_arrived_oldest_first() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("403"));
 }
+
+#[tokio::test]
+async fn a_delivery_that_github_always_fails_at_stops_no_other() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "redeliver-failing").await;
+    let ingress = stack.ingress.webhooks();
+    let secret = &stack.sender.secrets().github;
+    let issue = |n: u64| Delivery::github("issues", &github::issue(n, "opened", "2026-11-23T17:00:00Z"));
+    {
+        let mut world = providers.world();
+        let ours =
+            world.hook("repos/upc-pes/marmota", github_hook(&endpoint(&ingress, Source::Github, "Team"), secret));
+        for n in 1..=3 {
+            world.sent(ours, issue(n), 503, now_ms() - 3_600_000 + n as i64, false);
+        }
+        let second = world.hooks.iter().find(|hook| hook.id == ours).unwrap().sent[1].id;
+        world.refusals.push((format!("/deliveries/{second}/attempts"), 500));
+    }
+    let args = ["redeliver", "github", "--org", "upc-pes", "--prj", "Team", "--output", "json"];
+    let output = command(&stack, &args).await;
+    let notices = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{notices}");
+    assert!(notices.contains("1 of 3 deliveries failed") && notices.contains("/attempts"), "{notices}");
+    assert_eq!(tally(&String::from_utf8(output.stdout).unwrap()), [(3, 0, 2)]);
+    providers.world().refusals.clear();
+    assert_eq!(tally(&done(&stack, &args).await), [(3, 2, 1)], "the same command requests the rest");
+}

@@ -1,17 +1,10 @@
-//! The operators' commands: one file per subcommand, each with `Options` and `run`.
+//! The operators' commands: one file or folder a command in [`commands`], each with `Options` and `run`.
+//!
+//! Below them: arguments ([`args`]), the streams ([`streams`]), GitHub and Taiga ([`clients`]), and what a person
+//! sees ([`terminal`]).
 
-pub mod migrate;
-pub mod replay;
-pub mod dead_letters;
-pub mod forget;
-pub mod doctor;
-pub mod remote;
-pub mod backfill;
-pub mod ours;
-pub mod redeliver;
-pub mod hooks;
-pub mod healthcheck;
-pub mod config_check;
-pub mod completions;
+pub mod args;
+pub mod clients;
+pub mod commands;
+pub mod streams;
 pub mod terminal;
-pub mod when;

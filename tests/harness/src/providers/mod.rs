@@ -215,7 +215,10 @@ async fn handle(
     let stumble = {
         let mut world = lock(&shared.world);
         let at = world.stumbles.iter().position(|(part, _)| shown.contains(part.as_str()));
-        at.map(|at| world.stumbles.remove(at).1)
+        at.map(|at| world.stumbles.remove(at).1).or_else(|| {
+            let refused = world.refusals.iter().find(|(part, _)| shown.contains(part.as_str()));
+            refused.map(|(_, status)| *status)
+        })
     };
     let mut answer = if let Some(status) = stumble {
         Answer::new(status, Value::Null)

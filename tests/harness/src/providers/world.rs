@@ -96,6 +96,8 @@ pub struct World {
     pub unseen_hooks: Vec<String>,
     /// The next request whose path holds this is answered so, and no other.
     pub stumbles: Vec<(String, u16)>,
+    /// Every request whose path holds this is answered so.
+    pub refusals: Vec<(String, u16)>,
     /// Taiga gives lists in pages whatever is asked.
     pub always_pages: bool,
     pub(super) numbers: i64,

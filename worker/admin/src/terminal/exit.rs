@@ -5,9 +5,10 @@ use std::process::ExitCode;
 /// The codes as every command's `--help` lists them.
 pub const HELP: &str = "Exit codes:\n  \
     0    everything asked for was done; of a check: all is well\n  \
-    1    something failed, or is not well; the output says what, and what to do\n  \
+    1    it failed, or something is not well; the output says what, and what to do\n  \
     2    wrong arguments or settings; nothing was done\n  \
-    130  interrupted (Ctrl-C, SIGTERM); the same command goes on where it stopped";
+    3    done in part: the output says what failed; the rest was done\n  \
+    130  interrupted (Ctrl-C, SIGTERM); the output says how to go on";
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +16,13 @@ pub const HELP: &str = "Exit codes:\n  \
 pub enum Exit {
     /// Everything asked for was done; of a check: all is well.
     Done = 0,
-    /// Something failed, or is not well; the output says what, and what to do.
+    /// It failed, or something is not well; the output says what, and what to do.
     Failed = 1,
     /// Wrong arguments or settings; nothing was done. The same code as clap's.
-    Wrong = 2,
-    /// Interrupted; the same command goes on where it stopped.
+    Usage = 2,
+    /// Some things failed and the rest was done.
+    Partial = 3,
+    /// Interrupted; the output says how to go on.
     Interrupted = 130,
 }
 
@@ -35,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_code() {
-        for exit in [Exit::Done, Exit::Failed, Exit::Wrong, Exit::Interrupted] {
+        for exit in [Exit::Done, Exit::Failed, Exit::Usage, Exit::Partial, Exit::Interrupted] {
             let code = format!("  {:<3}  ", exit as u8);
             assert!(HELP.contains(&code), "{exit:?}: {HELP}");
         }

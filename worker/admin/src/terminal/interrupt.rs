@@ -1,13 +1,13 @@
-//! Ctrl-C and SIGTERM: a command finishes what it has in hand, so that the next one goes on behind it.
+//! Ctrl-C and SIGTERM: a command finishes what is in flight, so that the next one goes on behind it.
 
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use shared::lifecycle::StopSignals;
 use tokio_util::sync::CancellationToken;
 
-use super::tell;
+use super::{CommandError, notice};
 
-/// How long what is in hand may take after the first signal: as long as an orchestrator's patience.
+/// How long what is in flight may take after the first signal: less than what orchestrators allow before SIGKILL.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Says when a command must stop.
@@ -15,7 +15,7 @@ const GRACE: Duration = Duration::from_secs(8);
 pub struct Interrupt {
     /// Begin nothing new.
     pub soft: CancellationToken,
-    /// Leave what is in hand: at the second signal, or when the grace time is over.
+    /// Leave what is in flight: at the second signal, or when the grace time is over.
     pub hard: CancellationToken,
 }
 
@@ -25,16 +25,14 @@ impl Interrupt {
     pub fn listen() -> Self {
         let interrupt = Self::default();
         let listening = interrupt.clone();
-        // Here and not in the task, which begins a moment later. Where a signal cannot be listened to, it ends
-        // the process as ever.
-        let (mut interrupted, mut terminated) =
-            (signal(SignalKind::interrupt()).ok(), signal(SignalKind::terminate()).ok());
+        // Here and not in the task, which begins a moment later.
+        let mut signals = StopSignals::listen();
         tokio::spawn(async move {
-            one(&mut interrupted, &mut terminated).await;
+            signals.next().await;
             listening.soft.cancel();
-            tell("stopping after what is in hand; once more stops at once");
+            notice("stopping after what is in flight; a second signal stops at once");
             tokio::select! {
-                () = one(&mut interrupted, &mut terminated) => {}
+                () = signals.next() => {}
                 () = tokio::time::sleep(GRACE) => {}
             }
             listening.hard.cancel();
@@ -48,27 +46,19 @@ impl Interrupt {
         self.soft.is_cancelled()
     }
 
+    /// Goes on, unless nothing new may be begun.
+    ///
+    /// # Errors
+    /// When a signal came.
+    pub fn check(&self) -> Result<(), CommandError> {
+        if self.is_stopping() { Err(CommandError::interrupted()) } else { Ok(()) }
+    }
+
     /// Waits so long, or until a signal.
     pub async fn pause(&self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep(time) => {}
             () = self.soft.cancelled() => {}
         }
-    }
-}
-
-/// Waits for one signal of either kind.
-async fn one(interrupted: &mut Option<Signal>, terminated: &mut Option<Signal>) {
-    async fn next(signal: &mut Option<Signal>) {
-        match signal {
-            Some(signal) => {
-                signal.recv().await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-    tokio::select! {
-        () = next(interrupted) => {}
-        () = next(terminated) => {}
     }
 }

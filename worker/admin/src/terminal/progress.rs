@@ -1,4 +1,4 @@
-//! How far a command is: a bar on a terminal, a plain line now and then elsewhere.
+//! Progress: a bar on a terminal, elsewhere a plain line every two seconds.
 //!
 //! One bar is shown at a time. Whatever else is written goes [`aside`]: above the bar, which stays the last line.
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::tell;
+use super::{escape, notice};
 
 /// How often a plain line is written.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
 const WITH_END: &str = "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {rate} a second, {eta} left";
 const WITHOUT_END: &str = "{prefix} {human_pos} {msg}, {rate} a second";
@@ -37,7 +37,7 @@ pub struct Progress {
     total: Option<u64>,
     done: u64,
     began: Instant,
-    told: Instant,
+    last_line: Instant,
     bar: Option<ProgressBar>,
 }
 
@@ -46,7 +46,9 @@ impl Progress {
     #[must_use]
     pub fn new(verb: impl Into<Cow<'static, str>>, things: &'static str, total: impl Into<Option<u64>>) -> Self {
         let target = std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
-        let progress = Self::on(target, verb.into(), things, total.into());
+        // It may name what a provider calls its repository.
+        let verb = escape::line(&verb.into()).into_owned().into();
+        let progress = Self::on(target, verb, things, total.into());
         if let Some(bar) = &progress.bar {
             *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         }
@@ -66,7 +68,7 @@ impl Progress {
                 .with_message(things)
         });
         let now = Instant::now();
-        Self { verb, things, total, done: 0, began: now, told: now, bar }
+        Self { verb, things, total, done: 0, began: now, last_line: now, bar }
     }
 
     /// There are so many, as far as is known now; `None` when nothing more is known than before.
@@ -91,9 +93,9 @@ impl Progress {
         }
         match &self.bar {
             Some(bar) => bar.set_position(self.done),
-            None if self.told.elapsed() >= TELL_EVERY => {
-                self.told = Instant::now();
-                tell(self.line());
+            None if self.last_line.elapsed() >= LINE_INTERVAL => {
+                self.last_line = Instant::now();
+                notice(self.line());
             }
             None => {}
         }
@@ -114,10 +116,10 @@ impl Progress {
     /// Takes the bar away and writes a last line, in either case.
     pub fn end(&mut self) {
         self.clear();
-        tell(self.line());
+        notice(self.line());
     }
 
-    /// Takes the bar away and says nothing: something else does.
+    /// Takes the bar away and writes nothing.
     fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_learned_later_is_shown_from_then_on() {
+    fn a_total_that_is_learned_later_is_shown_from_then_on() {
         let (terminal, mut progress) = on_terminal(None);
         progress.add(1_000);
         let text = shown(&terminal, &progress);
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_line_tells_count_rate_and_time_left() {
+    fn a_plain_line_shows_count_rate_and_time_left() {
         let mut progress = Progress::on(None, "replayed".into(), "events", None);
         progress.began = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
         progress.add(5);

@@ -1,6 +1,6 @@
 //! What all consumers of a worker share.
 
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use async_nats::jetstream::Context as JetStream;
 use shared::publish::Publisher;
 use shared::throttle::Throttle;
 use shared::topology::{EnsureError, Topology};
+use worker_event::reason::Reason;
 use worker_providers::Tokens;
 
 use super::blocked::BlockedCollections;
@@ -67,8 +68,8 @@ pub struct Pipeline {
     /// Events per batch at most.
     pub batch: usize,
     pub mode: Mode,
-    /// How many events a replay could not process.
-    pub left_out: AtomicU64,
+    /// Events that a replay could not process.
+    pub left_out: LeftOut,
     pub backlog: Backlog,
     /// One log line per interval for outages of MongoDB or NATS.
     pub outages: Throttle,
@@ -109,7 +110,7 @@ impl Pipeline {
             forgotten: Known::default(),
             batch,
             mode: Mode::Live,
-            left_out: AtomicU64::default(),
+            left_out: LeftOut::default(),
             backlog: Backlog::default(),
             outages: Throttle::new(LOG_INTERVAL),
             pulls: Throttle::new(LOG_INTERVAL),
@@ -129,6 +130,20 @@ impl Pipeline {
             *checked = Some(Instant::now());
         }
         Ok(())
+    }
+}
+
+/// Counts events that a replay cannot process, by reason.
+#[derive(Debug, Default)]
+pub struct LeftOut(Mutex<BTreeMap<&'static str, u64>>);
+
+impl LeftOut {
+    pub(super) fn add(&self, reason: Reason) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.as_str()).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -11,13 +11,20 @@
 //! LD-Dead-First-At  when it was published
 //! LD-Dead-At        when it became a dead letter
 //! LD-Dead-Msg-Id    its Nats-Msg-Id
+//! LD-Dead-Truncated the size of the whole payload in bytes, only where less of it is kept
+//! LD-Redriven-From  the dead letter that it was before a redrive
+//! LD-Redriven-Attempts  how often it was delivered before that
 //! ```
+//!
+//! Of an unsigned event, which anybody can send, only the first [`UNSIGNED_BYTES`] of the payload are kept. `LD_EVENTS`
+//! has the whole.
 //!
 //! `Nats-…` headers are instructions to the server and are not kept under their names: a `Nats-Batch-Id` would make the
 //! dead letter part of a batch that ended long ago. All header values are bounded, because senders write some of them.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
+use bytes::Bytes;
 use shared::envelope::{header, header_safe};
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::time::{now_ms, rfc3339};
@@ -34,6 +41,12 @@ pub const ATTEMPTS: &str = "LD-Dead-Attempts";
 pub const FIRST_AT: &str = "LD-Dead-First-At";
 pub const AT: &str = "LD-Dead-At";
 pub const MSG_ID: &str = "LD-Dead-Msg-Id";
+pub const TRUNCATED: &str = "LD-Dead-Truncated";
+pub const REDRIVEN_FROM: &str = "LD-Redriven-From";
+pub const REDRIVEN_ATTEMPTS: &str = "LD-Redriven-Attempts";
+
+/// Bytes of an unsigned event's payload that are kept.
+pub const UNSIGNED_BYTES: usize = 4 * 1024;
 
 /// A longer error text is cut.
 const ERROR_MAX: usize = 1_000;
@@ -56,8 +69,11 @@ pub async fn publish(
     error: &str,
 ) -> Result<(), PublishError> {
     let originals = message.headers.clone().unwrap_or_default();
+    let beginning = beginning(&originals, &message.payload);
     let mut headers = HeaderMap::new();
-    let kept = originals.iter().filter(|(name, _)| !name.to_string().starts_with("Nats-"));
+    // A part of a payload is kept uncompressed.
+    let is_kept = |name: &str| !name.starts_with("Nats-") && (beginning.is_none() || name != header::ENCODING);
+    let kept = originals.iter().filter(|(name, _)| is_kept(&name.to_string()));
     for (name, value) in kept.flat_map(|(name, values)| values.iter().map(move |value| (name, value))).take(HEADERS_MAX) {
         headers.append(name.clone(), cut(value.as_str(), VALUE_MAX));
     }
@@ -70,7 +86,8 @@ pub async fn publish(
     }
     if let Ok(info) = message.info() {
         headers.insert(SEQUENCE, info.stream_sequence.to_string().as_str());
-        headers.insert(ATTEMPTS, info.delivered.to_string().as_str());
+        let earlier = originals.get(REDRIVEN_ATTEMPTS).and_then(|count| count.as_str().parse::<i64>().ok());
+        headers.insert(ATTEMPTS, info.delivered.saturating_add(earlier.unwrap_or(0)).to_string().as_str());
         let first_at = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         headers.insert(FIRST_AT, rfc3339(first_at).as_str());
         // If the worker dies before it acknowledges the message, the same dead letter is written again, and the server
@@ -86,12 +103,44 @@ pub async fn publish(
         safe(named(header::SOURCE, UNKNOWN)),
         safe(named(header::PROJECT, UNKNOWN)),
     );
-    let dead_letter = Outgoing { subject, headers, payload: message.payload.clone() };
-    publisher.publish(dead_letter).await?;
+    let payload = match beginning {
+        Some((payload, whole)) => {
+            headers.insert(TRUNCATED, whole.to_string().as_str());
+            payload
+        }
+        None => message.payload.clone(),
+    };
+    publisher.publish(Outgoing { subject, headers, payload }).await?;
     metrics::counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(1);
     Ok(())
 }
 
 fn cut(text: &str, chars: usize) -> String {
     header_safe(&text.chars().take(chars).collect::<String>()).into_owned()
+}
+
+/// What is kept of an unsigned event, and how large the whole is; `None` where the whole is kept.
+fn beginning(headers: &HeaderMap, payload: &Bytes) -> Option<(Bytes, usize)> {
+    headers.get(header::UNSIGNED)?;
+    let plain = shared::envelope::payload(headers, payload).unwrap_or_else(|_| payload.clone());
+    (plain.len() > UNSIGNED_BYTES).then(|| (plain.slice(..UNSIGNED_BYTES), plain.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_a_large_unsigned_event_a_part_is_kept_and_it_is_plain() {
+        let mut headers = HeaderMap::new();
+        let large = Bytes::from("x".repeat(300 * 1024));
+        assert_eq!(beginning(&headers, &large), None);
+        headers.insert(header::UNSIGNED, "1");
+        assert_eq!(beginning(&headers, &Bytes::from_static(b"{}")), None);
+        let kept = Some((large.slice(..UNSIGNED_BYTES), large.len()));
+        assert_eq!(beginning(&headers, &large), kept);
+        headers.insert(header::ENCODING, "zstd");
+        // A frame that cannot be read is kept as it is.
+        assert_eq!(beginning(&headers, &large).map(|(_, whole)| whole), Some(large.len()));
+    }
 }

@@ -198,7 +198,7 @@ async fn dead_letter(pipeline: &Pipeline, message: &Message, reason: Reason, err
     let headers = message.headers.as_ref();
     let delivery = headers.and_then(|headers| headers.get(header::DELIVERY)).map(|id| id.as_str());
     if !pipeline.mode.writes_dead_letters() {
-        pipeline.left_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        pipeline.left_out.add(reason);
         tracing::warn!(
             delivery.id = delivery,
             dead.reason = reason.as_str(),

@@ -1,18 +1,26 @@
 //! The status page: is all well, and when not, what to do?
 //!
-//! Reading order: what is read when somebody looks ([`activity`],
-//! [`look`]), what it means ([`model`], which knows nothing of pages), and how it is said ([`language`],
-//! [`texts`], [`html`], [`serve`]).
+//! Reading order: what is read when somebody looks ([`pass`], [`activity`], [`observations`], [`collect`]), what it
+//! means ([`level`], [`teams`], [`term`], [`rhythm`], [`findings`], [`model`], which do not depend on pages), and how it is written
+//! ([`i18n`], [`say`], [`filter`], [`page`], [`serve`]).
 //!
-//! Nothing is read while nobody looks, and what was read is kept for two seconds, so a page that a hundred people
-//! leave open costs what one costs.
+//! Nothing is read while nobody looks, and a look is kept for two seconds, so a page that a hundred people leave open
+//! costs what one costs.
 
+pub mod pass;
 pub mod activity;
-pub mod look;
+pub mod observations;
+pub mod level;
+pub mod term;
+pub mod rhythm;
+pub mod teams;
+pub mod findings;
 pub mod model;
-pub mod language;
-pub mod texts;
-pub mod html;
+pub mod collect;
+pub mod i18n;
+pub mod say;
+pub mod filter;
+pub mod page;
 pub mod serve;
 
 pub use model::Status;

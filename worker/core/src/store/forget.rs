@@ -130,13 +130,18 @@ impl Store {
         for kind in Kind::ALL {
             let collection = kind.collection(prj.as_str());
             // A document that was written in between is looked at again. Rules that are in force stop new ones.
+            let mut left = 0;
             for _ in 0..super::RACES {
                 let changes = self.changes(kind, prj, rules).await?;
-                if changes.is_empty() {
+                left = changes.len();
+                if left == 0 {
                     break;
                 }
                 *found.entry(collection.clone()).or_default() += changes.len() as u64;
                 command::none_failed(command::update(&self.db, &collection, &changes).await?)?;
+            }
+            if left > 0 && !self.changes(kind, prj, rules).await?.is_empty() {
+                return Err(StoreError::Outage(format!("{collection} is still being written to, and names them")));
             }
         }
         Ok(found)

@@ -30,6 +30,8 @@ mod forgotten;
 mod forget;
 mod index;
 mod memory;
+mod remove_events;
+mod sentence;
 mod statement;
 mod write;
 
@@ -47,6 +49,8 @@ pub use self::fold::{Batch, Event};
 pub use self::forget::Found;
 pub use self::forgotten::{Known, REFRESH};
 use self::index::Indexes;
+pub use self::remove_events::{Removal, RemovedEvents};
+pub use self::sentence::sentence;
 pub use self::statement::MILESTONE_FIELDS;
 use self::write::{Write, documents_of, registers};
 

@@ -1,0 +1,236 @@
+//! GitHub, asked for a person who waits: single objects, and lists page by page.
+
+use std::sync::Arc;
+
+use reqwest::header::{HeaderMap, LINK};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{FAILURES, GITHUB, patiently, read, unreadable, with};
+use crate::terminal::CommandError;
+use worker_providers::client::ProviderReply;
+use worker_providers::github;
+use worker_providers::tokens::Token;
+
+/// GitHub, asked with one token.
+#[derive(Debug, Clone)]
+pub struct GithubClient {
+    pub(super) github: Arc<github::GithubClient>,
+    pub(super) token: Token,
+    pub(super) stop: CancellationToken,
+}
+
+impl GithubClient {
+    /// What is there; `None` when it is not, or not for this token.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn get(&self, path: &str) -> Result<Option<Value>, CommandError> {
+        read(GITHUB, path, &self.ask(Method::GET, path, None).await?)
+    }
+
+    /// The list's first page, from which on it is turned over.
+    #[must_use]
+    pub fn list(&self, path: String) -> Pages<'_> {
+        Pages { github: self, next: Some(path), lenient: false, missing: false, read: 0, last: None }
+    }
+
+    /// The whole list; `None` when there is none to see.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn all(&self, path: String) -> Result<Option<Vec<Value>>, CommandError> {
+        self.list(path).rest().await
+    }
+
+    /// The whole list; `None` when there is none, or this token may not see it.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn all_it_may_see(&self, path: String) -> Result<Option<Vec<Value>>, CommandError> {
+        Pages { lenient: true, ..self.list(path) }.rest().await
+    }
+
+    /// The repository, or all of the organisation or person, as GitHub shows them; `None` when this token sees none.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn visible_repositories(
+        &self,
+        org: &str,
+        repo: Option<&str>,
+    ) -> Result<Option<Vec<Value>>, CommandError> {
+        if let Some(repo) = repo {
+            return Ok(self.get(&format!("/repos/{org}/{repo}")).await?.map(|found| vec![found]));
+        }
+        match self.all_it_may_see(format!("/orgs/{org}/repos?per_page=100")).await? {
+            // Some teams work under a person's account.
+            None => self.all_it_may_see(format!("/users/{org}/repos?per_page=100")).await,
+            all => Ok(all),
+        }
+    }
+
+    /// As [`visible_repositories`](Self::visible_repositories), and none is an error.
+    ///
+    /// # Errors
+    /// When there is none for this token; the text names the argument.
+    pub async fn repositories(&self, org: &str, repo: Option<&str>) -> Result<Vec<Value>, CommandError> {
+        self.visible_repositories(org, repo).await?.ok_or_else(|| match repo {
+            Some(repo) => CommandError::not_found(
+                format_args!("--repo: GitHub shows no repository {org}/{repo} to this token"),
+                "Check both names, and that the token may read it",
+            ),
+            None => CommandError::not_found(
+                format_args!("--org: GitHub shows no organisation or person {org} to this token"),
+                "Check the name",
+            ),
+        })
+    }
+
+    /// Sends a request until it is answered, whatever the answer.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
+        self.ask_at_most(FAILURES, method, path, body).await
+    }
+
+    /// Sends a request whose repetition would do it twice: of a failure nobody knows whether it was done.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or fails.
+    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
+        self.ask_at_most(1, method, path, body).await
+    }
+
+    /// Sends a request, again after failures, so many times in all.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or fails that often.
+    pub async fn ask_at_most(
+        &self,
+        most: u32,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<ProviderReply, CommandError> {
+        patiently(GITHUB, path, &self.stop, most, async || {
+            let request = |request: RequestBuilder| with(request, body);
+            self.github.request(&self.token, "command", (method.clone(), path), request).await
+        })
+        .await
+    }
+}
+
+/// A list of GitHub's, page by page.
+#[derive(Debug)]
+pub struct Pages<'h> {
+    github: &'h GithubClient,
+    next: Option<String>,
+    /// A list that this token may not see is none.
+    lenient: bool,
+    /// There is no such list, or not for this token.
+    missing: bool,
+    /// How many items were read.
+    read: u64,
+    /// How many items there are at most, by the number of the last page; lists with cursors do not say it.
+    last: Option<u64>,
+}
+
+impl Pages<'_> {
+    /// The next page; `None` after the last, or when there is no such list.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, CommandError> {
+        let Some(path) = self.next.take() else { return Ok(None) };
+        let reply = self.github.ask(Method::GET, &path, None).await?;
+        self.next = link(&reply.headers, "next");
+        self.last = link(&reply.headers, "last").and_then(|last| upper_bound(&last)).or(self.last);
+        if self.lenient && reply.status == StatusCode::FORBIDDEN {
+            return Ok(None);
+        }
+        // GitHub's answer for a repository without a commit.
+        if reply.status == StatusCode::CONFLICT {
+            return Ok(Some(Vec::new()));
+        }
+        self.missing = reply.status == StatusCode::NOT_FOUND;
+        match read(GITHUB, &path, &reply)? {
+            Some(Value::Array(items)) => {
+                self.read += items.len() as u64;
+                Ok(Some(items))
+            }
+            None => Ok(None),
+            Some(_) => Err(unreadable(GITHUB, &path, "it is no list")),
+        }
+    }
+
+    /// Fails where there is no such list.
+    ///
+    /// # Errors
+    /// When GitHub answered 404.
+    pub fn there(&self, path: &str) -> Result<(), CommandError> {
+        if !self.missing {
+            return Ok(());
+        }
+        let advice = "Check that the token may read that part of the repository";
+        Err(CommandError::not_found(format_args!("GitHub shows no {path} to this token"), advice))
+    }
+
+    /// How many items the list has, as far as its pages have told: on the last one, how many it had.
+    #[must_use]
+    pub fn expected(&self) -> Option<u64> {
+        if self.next.is_none() { Some(self.read) } else { self.last }
+    }
+
+    /// All pages that are left, as one.
+    async fn rest(&mut self) -> Result<Option<Vec<Value>>, CommandError> {
+        let Some(mut all) = self.next().await? else { return Ok(None) };
+        while let Some(more) = self.next().await? {
+            all.extend(more);
+        }
+        Ok(Some(all))
+    }
+}
+
+/// `Link: <https://…>; rel="next", …`
+fn link(headers: &HeaderMap, rel: &str) -> Option<String> {
+    let links = headers.get(LINK)?.to_str().ok()?;
+    let rel = format!("rel=\"{rel}\"");
+    links.split(',').find_map(|link| {
+        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+        rest.split(';').any(|part| part.trim() == rel).then(|| address.to_owned())
+    })
+}
+
+/// How many items there are at most when this is the address of the last page.
+fn upper_bound(last: &str) -> Option<u64> {
+    let url = Url::parse(last).ok()?;
+    let number = |name: &str| url.query_pairs().find(|(key, _)| key == name)?.1.parse::<u64>().ok();
+    number("page")?.checked_mul(number("per_page")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_where_the_link_says() {
+        let next = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, text.parse().unwrap());
+            link(&headers, "next")
+        };
+        let both = r#"<https://x/a?page=2>; rel="next", <https://x/a?page=9>; rel="last""#;
+        assert_eq!(next(both).as_deref(), Some("https://x/a?page=2"));
+        assert_eq!(next(r#"<https://x/a?page=1>; rel="prev", <https://x/a?page=1>; rel="first""#), None);
+        assert_eq!(link(&HeaderMap::new(), "next"), None);
+    }
+
+    #[test]
+    fn the_last_page_bounds_a_list() {
+        assert_eq!(upper_bound("https://x/a?per_page=100&page=9"), Some(900));
+        assert_eq!(upper_bound("https://x/a?per_page=100&cursor=v1"), None);
+    }
+}

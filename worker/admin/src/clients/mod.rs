@@ -1,0 +1,264 @@
+//! GitHub and Taiga, asked for a person who waits: pages, rate limits, refusals, and Ctrl-C at any moment.
+//!
+//! Requests go out through the same clients as look-ups, one at a time; a rate limit is waited for, with a notice.
+//! Reading order: whose token is used (here), then `github` and `taiga`.
+
+mod github;
+mod taiga;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::Value;
+use shared::config::CredentialsArgs;
+use shared::credentials::{self, Handle};
+use shared::ids::Project;
+use tokio_util::sync::CancellationToken;
+
+pub use self::github::GithubClient;
+pub use self::taiga::{TaigaClient, no_project};
+use crate::args::InvalidArg;
+use crate::terminal::{CommandError, Interrupt, notice};
+use worker_providers::client::ProviderReply;
+use worker_providers::config::EnrichArgs;
+use worker_providers::report::Reporter;
+use worker_providers::tokens::{Account, Token};
+use worker_providers::{ProviderError, Tokens};
+
+/// After how many failures in a row a request is given up. The pauses between them grow to a minute.
+const FAILURES: u32 = 8;
+
+/// How long an answer may take: Taiga's whole lists take longer than what a look-up asks.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A shorter wait is not announced.
+const ANNOUNCED_WAIT: Duration = Duration::from_secs(3);
+
+/// Their names in what is printed.
+pub const GITHUB: &str = "GitHub";
+/// See [`GITHUB`].
+pub const TAIGA: &str = "Taiga";
+
+/// Where the providers are and with whose tokens they are asked.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    #[command(flatten)]
+    credentials: CredentialsArgs,
+    #[command(flatten)]
+    enrich: EnrichArgs,
+}
+
+/// The providers, and everybody's tokens.
+#[derive(Debug)]
+pub struct Clients {
+    args: EnrichArgs,
+    /// The credentials file.
+    pub courses: Handle,
+    tokens: Tokens,
+    /// Cancelled at Ctrl-C and SIGTERM.
+    pub stop: CancellationToken,
+}
+
+impl ClientArgs {
+    /// Reads the credentials file.
+    ///
+    /// # Errors
+    /// When a setting is wrong; the text names it.
+    pub fn open(&self) -> Result<Clients, CommandError> {
+        let (courses, _) = credentials::open(&self.credentials.credentials_file).map_err(CommandError::usage)?;
+        let tokens = Tokens::new(courses.clone(), &self.enrich).map_err(CommandError::usage)?;
+        Ok(Clients { args: self.enrich.clone(), courses, tokens, stop: Interrupt::listen().soft })
+    }
+}
+
+impl Clients {
+    /// GitHub with a project's token; without a project with the only token there is, or the default one.
+    ///
+    /// # Errors
+    /// When there is none, or too many; the text says what to set.
+    pub fn github(&self, project: Option<&Project>) -> Result<GithubClient, CommandError> {
+        let token = match project {
+            Some(project) => self.tokens.github(project).ok_or_else(|| {
+                CommandError::usage(format_args!("there is no token for {project}: set GITHUB_TOKEN, or github_token of its course in the credentials file"))
+            })?,
+            None => one(self.tokens.all_github(), |token| token.credential.label == "default")
+                .map_err(|many| CommandError::usage(format_args!("{}: set GITHUB_TOKEN, or say whose with --prj", none_or(many, "token"))))?,
+        };
+        self.github_of(token)
+    }
+
+    /// GitHub once with each token there is.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn all_github(&self) -> Result<Vec<GithubClient>, CommandError> {
+        let all: Vec<GithubClient> =
+            self.tokens.all_github().into_iter().map(|t| self.github_of(t)).collect::<Result<_, _>>()?;
+        if all.is_empty() {
+            return Err(CommandError::usage(
+                "there is no token: set GITHUB_TOKEN, or github_token in the credentials file",
+            ));
+        }
+        Ok(all)
+    }
+
+    fn github_of(&self, token: Token) -> Result<GithubClient, CommandError> {
+        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent()).map_err(CommandError::usage)?;
+        Ok(GithubClient { github: Arc::new(github), token, stop: self.stop.clone() })
+    }
+
+    /// Taiga with a project's account; without a project with the only account there is, or the default one.
+    ///
+    /// # Errors
+    /// When there is none, or too many; the text says what to set.
+    pub fn taiga(&self, project: Option<&Project>) -> Result<TaigaClient, CommandError> {
+        let account = match project {
+            Some(project) => self.tokens.taiga(project).ok_or_else(|| {
+                CommandError::usage(format_args!("there is no account for {project}: set TAIGA_USERNAME and TAIGA_PASSWORD, or taiga_user and taiga_password of its course in the credentials file"))
+            })?,
+            None => one(self.tokens.all_taiga(), |account| account.credential.label == "default").map_err(|many| {
+                CommandError::usage(format_args!("{}: set TAIGA_USERNAME and TAIGA_PASSWORD, or say whose with --prj", none_or(many, "account")))
+            })?,
+        };
+        self.taiga_of(account)
+    }
+
+    /// Taiga once with each account there is.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn all_taiga(&self) -> Result<Vec<TaigaClient>, CommandError> {
+        let all: Vec<TaigaClient> =
+            self.tokens.all_taiga().into_iter().map(|a| self.taiga_of(a)).collect::<Result<_, _>>()?;
+        if all.is_empty() {
+            return Err(CommandError::usage(
+                "there is no account: set TAIGA_USERNAME and TAIGA_PASSWORD, or taiga_user and taiga_password in the credentials file",
+            ));
+        }
+        Ok(all)
+    }
+
+    fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
+        let taiga = worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent()).map_err(CommandError::usage)?;
+        Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
+    }
+}
+
+/// The preferred one, or the only one.
+fn one<T>(mut all: Vec<T>, preferred: impl Fn(&T) -> bool) -> Result<T, usize> {
+    if let Some(index) = all.iter().position(preferred) {
+        return Ok(all.swap_remove(index));
+    }
+    if all.len() > 1 {
+        return Err(all.len());
+    }
+    all.pop().ok_or(0)
+}
+
+fn none_or(count: usize, what: &str) -> String {
+    if count == 0 { format!("there is no {what}") } else { format!("{count} courses have a {what} of their own") }
+}
+
+fn with(request: RequestBuilder, body: Option<&Value>) -> RequestBuilder {
+    let request = request.timeout(REQUEST_TIMEOUT);
+    match body {
+        Some(body) => request.json(body),
+        None => request,
+    }
+}
+
+/// Sends a request until there is an answer: waits at rate limits, retries after failures, gives up at a refusal.
+async fn patiently(
+    provider: &'static str,
+    request: &str,
+    stop: &CancellationToken,
+    most: u32,
+    ask: impl AsyncFn() -> Result<ProviderReply, ProviderError>,
+) -> Result<ProviderReply, CommandError> {
+    let mut failures = 0;
+    loop {
+        let answer = stop.run_until_cancelled(ask()).await.ok_or_else(CommandError::interrupted)?;
+        let wait = match answer {
+            Ok(reply) => return Ok(reply),
+            Err(ProviderError::Limited(wait)) => wait,
+            Err(ProviderError::Unavailable(cause)) => {
+                failures += 1;
+                if failures >= most {
+                    let request = request.to_owned();
+                    return Err(CommandError::Failing { provider, failures, request, cause });
+                }
+                notice(format_args!("{provider} failed ({cause}); trying again"));
+                // The client's next answer says how long to wait.
+                Duration::ZERO
+            }
+            Err(ProviderError::Refused(error) | ProviderError::Unreadable(error)) => {
+                return Err(CommandError::failed(error, "Check that the token or account may do this"));
+            }
+        };
+        if wait >= ANNOUNCED_WAIT {
+            notice(format_args!("{provider} asks for a pause of {} s", wait.as_secs()));
+        }
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await.ok_or_else(CommandError::interrupted)?;
+    }
+}
+
+/// An answer as JSON; `None` when it says that there is nothing (404, 410, GitHub's 409 of an empty repository).
+fn read(provider: &'static str, path: &str, reply: &ProviderReply) -> Result<Option<Value>, CommandError> {
+    match reply.status {
+        status if status.is_success() => {
+            serde_json::from_slice(&reply.body).map(Some).map_err(|error| unreadable(provider, path, error))
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::CONFLICT => Ok(None),
+        _ => Err(refused(provider, path, reply)),
+    }
+}
+
+/// An answer that is not of the shape that the API documents.
+fn unreadable(provider: &'static str, path: &str, cause: impl std::fmt::Display) -> CommandError {
+    let setting = if provider == GITHUB { "GITHUB_API_URL" } else { "TAIGA_API_URL" };
+    CommandError::Unreadable { provider, request: path.to_owned(), cause: cause.to_string(), setting }
+}
+
+/// What a provider said to a request that it refused.
+#[must_use]
+pub fn refused(provider: &'static str, request: &str, reply: &ProviderReply) -> CommandError {
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let said = ["message", "_error_message", "detail"].iter().find_map(|name| body.get(*name)?.as_str());
+    let (request, said) = (request.to_owned(), said.unwrap_or_default().to_owned());
+    CommandError::Refused { provider, status: reply.status, request, said }
+}
+
+/// Reads the name of an organisation, a repository or a project's slug: it becomes part of an address.
+///
+/// # Errors
+/// When it cannot be one; the text shows what would be right.
+pub fn name(text: &str) -> Result<String, InvalidArg> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=200).contains(&text.len()) && text.bytes().all(good) && !text.bytes().all(|byte| byte == b'.') {
+        return Ok(text.to_owned());
+    }
+    Err(InvalidArg("write the name alone, of letters, digits, -, _ and ., such as upc-pes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_lead_elsewhere() {
+        assert_eq!(name("upc-pes.2026_a"), Ok("upc-pes.2026_a".to_owned()));
+        for bad in ["", "..", "a/b", "a?b", "a b", "https://github.example/a"] {
+            assert!(name(bad).unwrap_err().0.contains("such as upc-pes"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_token_goes_before_the_only_one_and_several_are_too_many() {
+        assert_eq!(one(vec!["a", "default"], |name| *name == "default"), Ok("default"));
+        assert_eq!(one(vec!["a"], |_| false), Ok("a"));
+        assert_eq!(one(vec!["a", "b"], |_| false), Err(2));
+        assert_eq!(one(Vec::<&str>::new(), |_| false), Err(0));
+    }
+}

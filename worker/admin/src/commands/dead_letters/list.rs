@@ -1,0 +1,102 @@
+//! Lists and shows dead letters.
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use serde_json::{Map, Value};
+use shared::envelope::header;
+use worker_core::pipeline::dead_letter;
+
+use super::json_of;
+use crate::streams::Scan;
+use crate::streams::scan::Stored;
+use crate::terminal::{Column, CommandError, Output, Table, print, print_block, print_json};
+
+pub(super) async fn list(stream: &Stream, subject: &str, output: Output) -> Result<(), CommandError> {
+    let mut table = Table::new(&[
+        Column::Right("id"),
+        Column::Left("given up at"),
+        Column::Left("reason"),
+        Column::Left("source"),
+        Column::Left("event"),
+        Column::Left("project"),
+        Column::Left("delivery"),
+        Column::Right("attempts"),
+        Column::Left("error"),
+    ]);
+    let mut scan = Scan::open(stream, subject, DeliverPolicy::All, true).await?;
+    loop {
+        let batch = scan.next().await?;
+        if batch.is_empty() {
+            break;
+        }
+        for letter in &batch {
+            match output {
+                Output::Json => print_json(&Value::from(json_of(letter))),
+                Output::Table => table.row(&[
+                    &letter.sequence,
+                    &letter.header(dead_letter::AT),
+                    &letter.header(dead_letter::REASON),
+                    &letter.header(header::SOURCE),
+                    &letter.header(header::EVENT),
+                    &letter.header(header::PROJECT),
+                    &letter.header(header::DELIVERY),
+                    &letter.header(dead_letter::ATTEMPTS),
+                    &letter.header(dead_letter::ERROR),
+                ]),
+            }
+        }
+    }
+    if output == Output::Table {
+        table.print();
+    }
+    Ok(())
+}
+
+pub(super) async fn show(stream: &Stream, id: u64, output: Output) -> Result<(), CommandError> {
+    let letter = match stream.get_raw_message(id).await {
+        Ok(message) => Stored {
+            sequence: message.sequence,
+            stored_at: message.time.unix_timestamp_nanos(),
+            subject: message.subject.to_string(),
+            headers: message.headers,
+            payload: message.payload,
+        },
+        Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => {
+            return Err(absent(&id.to_string()));
+        }
+        Err(error) => return Err(CommandError::nats(format_args!("Dead letter {id} cannot be read"), error)),
+    };
+    let payload = shared::envelope::payload(&letter.headers, &letter.payload).map_err(|error| {
+        let advice = "`--output json` of `list` shows its headers; a redrive publishes its bytes as they are";
+        CommandError::failed(format_args!("the payload of dead letter {id} cannot be shown: {error}"), advice)
+    })?;
+    let payload = String::from_utf8_lossy(&payload);
+    let mut headers: Vec<_> = letter
+        .headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.as_str())))
+        .collect();
+    headers.sort();
+    match output {
+        Output::Table => {
+            headers.iter().for_each(|(name, value)| print(format_args!("{name}: {value}")));
+            print("");
+            print_block(&payload);
+        }
+        Output::Json => {
+            let mut shown = json_of(&letter);
+            let headers: Map<_, _> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+            shown.insert("headers".to_owned(), headers.into());
+            // As text: it may not be JSON, and its bytes are what matters.
+            shown.insert("payload".to_owned(), payload.into());
+            print_json(&Value::from(shown));
+        }
+    }
+    Ok(())
+}
+
+/// An id of `--id` (or several) that names no dead letter.
+pub(super) fn absent(ids: &str) -> CommandError {
+    let advice = "`worker dead-letters list` shows those there are";
+    CommandError::not_found(format_args!("there is no dead letter {ids}"), advice)
+}

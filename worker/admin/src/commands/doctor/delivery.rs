@@ -1,0 +1,113 @@
+//! A signed delivery through the real ingress: GitHub's `ping`, which is checked like any other and stored nowhere.
+
+use std::fmt::Write as _;
+
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::{StatusCode, Url};
+use sha1::Sha1;
+use sha2::Sha256;
+use shared::config::SignatureArgs;
+use shared::credentials::Courses;
+use shared::ids::Project;
+use shared::secret::Secret;
+use shared::source::Source;
+
+use super::checks::Checks;
+use crate::terminal::CommandError;
+
+const NAME: &str = "test delivery";
+
+/// What is sent.
+const PING: &str = r#"{"zen":"Speak like a human.","hook_id":0,"hook":{"type":"Repository","active":true}}"#;
+
+/// The project of a ping for the default secret.
+const NO_PROJECT: &str = "doctor";
+
+/// Sends one for each secret: the default one, and that of each course that has its own.
+pub async fn check(
+    checks: &mut Checks,
+    http: &reqwest::Client,
+    ingress: &Url,
+    defaults: &SignatureArgs,
+    courses: &Courses,
+    prj: Option<&Project>,
+) {
+    match send(http, ingress, NO_PROJECT, None).await {
+        Ok((StatusCode::FORBIDDEN, _)) => {
+            checks.ok(NAME, format_args!("{ingress} answers, and refuses what is not signed (403)"))
+        }
+        Ok((status, _)) => checks.bad(
+            NAME,
+            format_args!("{ingress} answers {status} to a delivery that is not signed, not 403"),
+            "is that address ingress's? Give it with --ingress-url",
+        ),
+        Err(error) => {
+            let to_do = "start ingress, or give its address with --ingress-url";
+            return checks.bad(NAME, format_args!("{ingress}: {error}"), to_do);
+        }
+    }
+    let own = |prj: &Project| courses.course_of(prj)?.signing_keys(Source::Github).map(|keys| keys.current.clone());
+    let default = defaults.of(Source::Github).current.clone();
+    let all: Vec<(String, Option<Secret>)> = match prj {
+        Some(prj) => vec![(prj.to_string(), own(prj).or(default))],
+        None => {
+            let teams = courses.iter().filter_map(|course| course.teams.first());
+            let own = teams.filter_map(|team| Some((team.to_string(), Some(own(team)?))));
+            std::iter::once((NO_PROJECT.to_owned(), default)).chain(own).collect()
+        }
+    };
+    for (project, secret) in all {
+        let Some(secret) = secret else {
+            checks.note(NAME, format_args!("{project}: left out, because GITHUB_SECRET is not set here"));
+            continue;
+        };
+        match send(http, ingress, &project, Some(&secret)).await {
+            Ok((StatusCode::OK, answer)) if answer.contains("ignored") => {
+                checks.ok(NAME, format_args!("{project}: a signed ping passes all checks of ingress"));
+            }
+            Ok((StatusCode::FORBIDDEN, _)) => checks.bad(
+                NAME,
+                format_args!("{project}: ingress refuses our signature (403)"),
+                "the secret here is not ingress's: compare GITHUB_SECRET and the credentials file of both",
+            ),
+            Ok((status, _)) => {
+                checks.bad(NAME, format_args!("{project}: ingress answers {status}"), "look at its /readyz and log");
+            }
+            Err(error) => checks.bad(NAME, format_args!("{project}: {error}"), "look at ingress's log"),
+        }
+    }
+}
+
+/// Posts a ping; status and body of the answer.
+async fn send(
+    http: &reqwest::Client,
+    ingress: &Url,
+    project: &str,
+    secret: Option<&Secret>,
+) -> Result<(StatusCode, String), CommandError> {
+    // Unsigned it is the documented sign of life, which names no project and is noted nowhere.
+    let query = if secret.is_some() { format!("prj={project}") } else { "ping=1".to_owned() };
+    let url = ingress.join(&format!("webhook/github?{query}")).map_err(CommandError::usage)?;
+    let mut request = http.post(url).header("content-type", "application/json").header("x-github-event", "ping");
+    if let Some(secret) = secret {
+        request = request
+            .header("x-github-signature", format!("sha1={}", mac::<Hmac<Sha1>>(secret)))
+            .header("x-github-signature-256", format!("sha256={}", mac::<Hmac<Sha256>>(secret)));
+    }
+    let answer = request.body(PING).send().await.map_err(|error| {
+        CommandError::failed(format_args!("ingress does not answer: {}", error.without_url()), "Look at its log")
+    })?;
+    let status = answer.status();
+    Ok((status, answer.text().await.unwrap_or_default()))
+}
+
+/// The signature of the ping, in lower-case hex.
+fn mac<M: Mac + KeyInit>(secret: &Secret) -> String {
+    let Ok(mut mac) = <M as KeyInit>::new_from_slice(secret.expose().as_bytes()) else { return String::new() };
+    mac.update(PING.as_bytes());
+    mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,116 @@
+//! The last event of each team and source.
+
+use std::collections::BTreeSet;
+
+use async_nats::jetstream::message::StreamMessage;
+use futures::TryStreamExt as _;
+use shared::credentials::Courses;
+use shared::envelope::header;
+use shared::facts::WebhookRefused;
+use shared::ids::Project;
+use shared::source::Source;
+use shared::topology::StreamName;
+
+use super::ago;
+use super::checks::Checks;
+use crate::streams::Connection;
+use crate::terminal::CommandError;
+
+/// The last accepted event of each source, and the last refused one, team by team.
+pub async fn check(checks: &mut Checks, streams: &Connection, courses: &Courses, prj: Option<&Project>) {
+    let teams = match prj {
+        Some(prj) => BTreeSet::from([prj.clone()]),
+        None => all_teams(streams, courses).await,
+    };
+    if teams.is_empty() {
+        checks.note("team", "there is none: the credentials file names none and no event has come");
+    }
+    for team in &teams {
+        let mut newest = Vec::new();
+        for source in Source::ALL {
+            let last = tokio::try_join!(last_accepted(streams, team, source), last_refused(streams, team, source));
+            let (accepted, refused) = match last {
+                Ok(last) => last,
+                Err(error) => {
+                    checks.bad("team", format_args!("{team}, {source}: {error}"), "look at NATS");
+                    continue;
+                }
+            };
+            let since = accepted.as_ref().map_or(i64::MIN, |(at, _)| *at);
+            newest.extend(accepted.map(|(_, event)| format!("{source} {event}")));
+            if let Some(WebhookRefused { at, reason, .. }) = refused.filter(|refused| refused.at > since) {
+                let ago = humantime::format_duration(ago(i128::from(at) * 1_000_000));
+                checks.bad(
+                    "team",
+                    format_args!("{team}: the last webhook of {source} was refused {ago} ago: {reason}"),
+                    "of a signature: compare the hook's secret with ours; else look at what we answered, at the provider",
+                );
+            }
+        }
+        if newest.is_empty() {
+            checks.bad(
+                "team",
+                format_args!("{team}: no event is in the stream"),
+                "look at the hooks' deliveries at GitHub and Taiga: address, secret, events, and what we answered",
+            );
+        } else {
+            checks.ok("team", format_args!("{team}: {}", newest.join(", ")));
+        }
+    }
+}
+
+/// Teams of the credentials file, and those whose events are in the stream.
+async fn all_teams(streams: &Connection, courses: &Courses) -> BTreeSet<Project> {
+    let mut teams: BTreeSet<Project> = courses.iter().flat_map(|course| course.teams.iter().cloned()).collect();
+    let Ok(events) = streams.stream(StreamName::Events).await else { return teams };
+    let filter = streams.topology.event_filter(None, None, None);
+    if let Ok(subjects) = events.info_with_subjects(filter).await {
+        let names: Result<Vec<(String, usize)>, _> = subjects.try_collect().await;
+        // `….<prj>.<event>`
+        let project = |subject: &str| subject.rsplit('.').nth(1).and_then(|name| Project::new(name).ok());
+        teams.extend(names.unwrap_or_default().iter().filter_map(|(subject, _)| project(subject)));
+    }
+    teams
+}
+
+/// The newest event of a team and source that the stream still holds.
+///
+/// Its time, in milliseconds since 1970, and a description.
+async fn last_accepted(
+    streams: &Connection,
+    team: &Project,
+    source: Source,
+) -> Result<Option<(i64, String)>, CommandError> {
+    let events = streams.stream(StreamName::Events).await?;
+    let subject = streams.topology.event_filter(Some(source), Some(team), None);
+    let describe = |message: &StreamMessage| {
+        let event = message.headers.get(header::EVENT).map_or("", |event| event.as_str());
+        let published = message.time.unix_timestamp_nanos();
+        let at = i64::try_from(published / 1_000_000).unwrap_or(i64::MAX);
+        (at, format!("{event} {} ago", humantime::format_duration(ago(published))))
+    };
+    match events.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(Some(describe(&message))),
+        Err(error) => match error.kind() {
+            async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(CommandError::nats(format_args!("The last event of {source} cannot be read"), error)),
+        },
+    }
+}
+
+/// What ingress last refused of a team and source.
+async fn last_refused(
+    streams: &Connection,
+    team: &Project,
+    source: Source,
+) -> Result<Option<WebhookRefused>, CommandError> {
+    let facts = streams.stream(StreamName::Status).await?;
+    let subject = streams.topology.refused_subject(source, Some(team), true);
+    match facts.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
+        Err(error) => match error.kind() {
+            async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(CommandError::nats(format_args!("What was last refused of {source} cannot be read"), error)),
+        },
+    }
+}

@@ -1,0 +1,148 @@
+//! Whether tokens and accounts are good, and what is left of their budget.
+
+use std::collections::HashSet;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use shared::credentials::Courses;
+use shared::ids::Project;
+
+use super::checks::Checks;
+use worker_providers::Tokens;
+use worker_providers::config::EnrichArgs;
+use worker_providers::tokens::{Account, Token};
+
+/// A project that is in no course: with the default token.
+const NO_COURSE: &str = "-";
+
+/// `GET /rate_limit`
+#[derive(Deserialize)]
+struct RateLimit {
+    resources: Resources,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    core: Budget,
+}
+
+#[derive(Deserialize)]
+struct Budget {
+    limit: u64,
+    remaining: u64,
+    reset: i64,
+}
+
+/// Asks GitHub and Taiga about every token and account once.
+pub async fn check(
+    checks: &mut Checks,
+    settings: &EnrichArgs,
+    tokens: &Tokens,
+    courses: &Courses,
+    prj: Option<&Project>,
+    http: &reqwest::Client,
+) {
+    let all = || {
+        // One team of each course.
+        let teams = courses.iter().filter_map(|course| course.teams.first().cloned());
+        teams.chain(Project::new(NO_COURSE).ok()).collect()
+    };
+    let projects: Vec<Project> = prj.map_or_else(all, |prj| vec![prj.clone()]);
+    let (mut github, mut taiga) = (HashSet::new(), HashSet::new());
+    for project in &projects {
+        if let Some(token) = tokens.github(project)
+            && github.insert(token.credential.id.clone())
+        {
+            ask_github(checks, &settings.github_api_url, &token, http).await;
+        }
+        if let Some(account) = tokens.taiga(project)
+            && taiga.insert(account.credential.id.clone())
+        {
+            ask_taiga(checks, &settings.taiga_api_url, &account, http).await;
+        }
+    }
+    if github.is_empty() {
+        checks.note("GitHub token", "there is none: lines changed and signatures of commits are not looked up");
+    }
+    if taiga.is_empty() {
+        checks.note("Taiga account", "there is none: milestones' figures are not looked up");
+    }
+}
+
+async fn ask_github(checks: &mut Checks, api: &str, token: &Token, http: &reqwest::Client) {
+    const NAME: &str = "GitHub token";
+    let whose = whose(&token.credential.label);
+    // GitHub does not count this request.
+    let asked = http.get(format!("{}/rate_limit", api.trim_end_matches('/'))).bearer_auth(token.secret.expose());
+    match asked.send().await {
+        Ok(answer) if answer.status().is_success() => match answer.json::<RateLimit>().await {
+            Ok(RateLimit { resources: Resources { core: Budget { limit, remaining, reset } } }) => {
+                let found = format!("{whose}: {remaining} of {limit} requests left, full again at {}", instant(reset));
+                match remaining {
+                    0 => checks.bad(NAME, found, "nothing: look-ups wait and go on by themselves"),
+                    _ => checks.ok(NAME, found),
+                }
+            }
+            Err(_) => checks.bad(
+                NAME,
+                format_args!("{whose}: the answer cannot be read"),
+                "is GITHUB_API_URL an API of GitHub?",
+            ),
+        },
+        Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => checks.bad(
+            NAME,
+            format_args!("{whose} is refused (401): it has expired or was revoked"),
+            format_args!(
+                "make a new one and put it into {}",
+                place(&token.credential.label, "github_token", "GITHUB_TOKEN")
+            ),
+        ),
+        Ok(answer) => {
+            checks.bad(NAME, format_args!("{whose}: GitHub answers {}", answer.status()), "try again in a minute")
+        }
+        Err(_) => checks.bad(
+            NAME,
+            format_args!("{api} does not answer"),
+            "fix GITHUB_API_URL, or this machine's way to it (HTTPS_PROXY)",
+        ),
+    }
+}
+
+async fn ask_taiga(checks: &mut Checks, api: &str, account: &Account, http: &reqwest::Client) {
+    const NAME: &str = "Taiga account";
+    let whose = whose(&account.credential.label);
+    let login = json!({ "type": "normal", "username": account.username, "password": account.password.expose() });
+    match http.post(format!("{}/auth", api.trim_end_matches('/'))).json(&login).send().await {
+        Ok(answer) if answer.status().is_success() => checks.ok(NAME, format_args!("{whose} logs in")),
+        Ok(answer) if matches!(answer.status().as_u16(), 400 | 401) => checks.bad(
+            NAME,
+            format_args!("{whose} is refused ({})", answer.status().as_u16()),
+            format_args!(
+                "fix {}",
+                place(&account.credential.label, "taiga_user and taiga_password", "TAIGA_USERNAME and TAIGA_PASSWORD")
+            ),
+        ),
+        Ok(answer) => {
+            checks.bad(NAME, format_args!("{whose}: Taiga answers {}", answer.status()), "try again in a minute")
+        }
+        Err(_) => checks.bad(
+            NAME,
+            format_args!("{api} does not answer"),
+            "fix TAIGA_API_URL, or this machine's way to it (HTTPS_PROXY)",
+        ),
+    }
+}
+
+fn whose(label: &str) -> String {
+    if label == "default" { "the default one".to_owned() } else { format!("that of {label:?}") }
+}
+
+/// Where a token or account stands.
+fn place(label: &str, field: &str, variable: &str) -> String {
+    if label == "default" { variable.to_owned() } else { format!("{field} of {label:?} in the credentials file") }
+}
+
+fn instant(seconds: i64) -> String {
+    shared::time::rfc3339(seconds.saturating_mul(1_000))
+}

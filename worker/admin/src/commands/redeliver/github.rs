@@ -1,0 +1,158 @@
+//! `/hooks/{id}/deliveries` of an organisation's and its repositories' hooks.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+use shared::source::Source;
+use shared::time::parse_instant;
+
+use super::{ATTEMPTS, Counts, RedeliverArgs, Report};
+use crate::args::time_args::TimeArg;
+use crate::clients::{GITHUB, GithubClient, name, refused};
+use crate::terminal::{CommandError, Progress, Tally};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  worker redeliver github --org upc-pes --dry-run
+  worker redeliver github --org upc-pes --since 2h
+  worker redeliver github --org upc-pes --repo marmota --prj PES11A";
+
+/// Of which hooks, and since when.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The organisation (or person).
+    #[arg(long, value_parser = name)]
+    org: String,
+    /// Only of this repository, without its owner; else of the organisation and all its repositories.
+    #[arg(long, value_parser = name)]
+    repo: Option<String>,
+    /// Only what was sent since then: how long ago, such as 2h or 3d, a date (Madrid), or RFC 3339.
+    #[arg(long, value_name = "WHEN", default_value = "3d")]
+    since: TimeArg,
+    #[command(flatten)]
+    common: RedeliverArgs,
+}
+
+/// A delivery and its redeliveries.
+#[derive(Debug, Default)]
+struct Group {
+    /// The newest attempt, which is the one to be repeated: `(when, id)`.
+    newest: (i64, u64),
+    /// When it was first sent.
+    first: i64,
+    arrived: bool,
+}
+
+pub(super) async fn run(options: &Options) -> Result<(), CommandError> {
+    let clients = options.common.clients.open()?;
+    let github = clients.github(options.common.prj.as_ref())?;
+    let mut owners = Vec::new();
+    if options.repo.is_none() {
+        owners.push(format!("/orgs/{}", options.org));
+    }
+    for repository in github.repositories(&options.org, options.repo.as_deref()).await? {
+        owners.extend(repository.get("full_name").and_then(Value::as_str).map(|name| format!("/repos/{name}")));
+    }
+    let mut report = Report::new(&options.common);
+    let ended = of_owners(options, &github, owners, &mut report).await;
+    let none = CommandError::not_found(
+        "No hook of ours was found",
+        "Check --org, that the token may read hooks (admin:repo_hook, admin:org_hook), and --public-url",
+    );
+    report.end(ended, none)
+}
+
+async fn of_owners(
+    options: &Options,
+    github: &GithubClient,
+    owners: Vec<String>,
+    report: &mut Report<'_>,
+) -> Result<(), CommandError> {
+    for owner in owners {
+        // A person has no organisation, and not every token may see every hook.
+        let hooks = github.all_it_may_see(format!("{owner}/hooks?per_page=100")).await;
+        let Some(hooks) = report.tally.tried(&owner, hooks)? else { continue };
+        for hook in hooks.unwrap_or_default() {
+            let url = hook.get("config").and_then(|config| config.get("url")?.as_str()).unwrap_or_default();
+            let Some(id) = hook.get("id").and_then(Value::as_u64) else { continue };
+            if options.common.is_ours(Source::Github, url) {
+                let path = format!("{owner}/hooks/{id}/deliveries");
+                let groups = read(github, &path, options.since.ms()).await;
+                let Some(groups) = report.tally.tried(&path, groups)? else { continue };
+                let mut counts = Counts::default();
+                let ended = of_hook(options, github, &path, groups, &mut counts, &mut report.tally).await;
+                report.hook(&format!("{}#{id}", owner.trim_start_matches('/')), &counts);
+                ended?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn of_hook(
+    options: &Options,
+    github: &GithubClient,
+    path: &str,
+    groups: BTreeMap<String, Group>,
+    counts: &mut Counts,
+    tally: &mut Tally,
+) -> Result<(), CommandError> {
+    counts.sent = groups.len();
+    let (arrived, mut lost): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.arrived);
+    counts.delivered = arrived.len();
+    // In the order in which they were sent, so that fewer of them meet newer data.
+    lost.sort_by_key(|group| (group.first, group.newest));
+    if options.common.dry_run {
+        counts.asked = lost.len();
+        return Ok(());
+    }
+    let mut progress = options.common.requesting(path, lost.len());
+    for group in lost {
+        progress.add(1);
+        let attempt = format!("{path}/{}/attempts", group.newest.1);
+        let reply = github.ask_at_most(ATTEMPTS, Method::POST, &attempt, None).await;
+        let done = reply.and_then(|reply| match reply.status.is_success() {
+            true => Ok(()),
+            false => Err(refused(GITHUB, &attempt, &reply)),
+        });
+        match tally.tried(format_args!("not redelivered: {attempt}"), done)? {
+            Some(()) => counts.asked += 1,
+            None => counts.failed += 1,
+        }
+    }
+    Ok(())
+}
+
+/// All deliveries since then, by the id that a delivery shares with its redeliveries.
+async fn read(github: &GithubClient, path: &str, since: i64) -> Result<BTreeMap<String, Group>, CommandError> {
+    let mut groups = BTreeMap::<String, Group>::new();
+    let mut pages = github.list(format!("{path}?per_page=100"));
+    // Its pages have no numbers, so the total is not known.
+    let mut progress = Progress::new(format!("{}: read", path.trim_start_matches('/')), "deliveries", None);
+    // Newest first, so a page that ends before `since` is the last.
+    while let Some(page) = pages.next().await? {
+        let mut older = false;
+        for delivery in &page {
+            let text = |name: &str| delivery.get(name).and_then(Value::as_str);
+            let number = |name: &str| delivery.get(name).and_then(Value::as_u64);
+            let (Some(guid), Some(id)) = (text("guid"), number("id")) else { continue };
+            let at = text("delivered_at").and_then(parse_instant).unwrap_or(i64::MAX);
+            if at < since {
+                older = true;
+                continue;
+            }
+            let arrived = number("status_code").is_some_and(|status| (200..300).contains(&status));
+            let group = groups.entry(guid.to_owned()).or_insert(Group { first: at, ..Group::default() });
+            group.first = group.first.min(at);
+            group.newest = group.newest.max((at, id));
+            group.arrived |= arrived;
+        }
+        progress.add(page.len() as u64);
+        if older {
+            break;
+        }
+    }
+    progress.end();
+    Ok(groups)
+}

@@ -1,0 +1,135 @@
+//! `/webhooklogs` of a project's webhooks.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+use shared::source::Source;
+
+use super::{ATTEMPTS, Counts, RedeliverArgs, Report};
+use crate::clients::{TAIGA, TaigaClient, name, refused};
+use crate::terminal::{CommandError, Tally};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  worker redeliver taiga --slug mireia-marmota --dry-run
+  worker redeliver taiga --slug mireia-marmota --prj PES11A";
+
+/// Of which project.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The project's slug, the last part of its address.
+    #[arg(long, value_parser = name)]
+    slug: String,
+    #[command(flatten)]
+    common: RedeliverArgs,
+}
+
+/// A delivery and its resends.
+#[derive(Debug, Default)]
+struct Group {
+    oldest: i64,
+    arrived: bool,
+}
+
+pub(super) async fn run(options: &Options) -> Result<(), CommandError> {
+    let clients = options.common.clients.open()?;
+    let taiga = clients.taiga(options.common.prj.as_ref())?;
+    let project = taiga.project(&options.slug).await?;
+    let id = project.get("id").and_then(Value::as_i64).unwrap_or_default();
+    let hooks = taiga.list(&format!("/webhooks?project={id}")).await?;
+    let mut report = Report::new(&options.common);
+    let ended = of_hooks(options, &taiga, hooks, &mut report).await;
+    let none = CommandError::not_found(
+        "No webhook of ours was found",
+        "Check --slug, that the account administers the project, and --public-url",
+    );
+    report.end(ended, none)
+}
+
+async fn of_hooks(
+    options: &Options,
+    taiga: &TaigaClient,
+    hooks: Vec<Value>,
+    report: &mut Report<'_>,
+) -> Result<(), CommandError> {
+    for hook in hooks {
+        let url = hook.get("url").and_then(Value::as_str).unwrap_or_default();
+        let Some(id) = hook.get("id").and_then(Value::as_i64) else { continue };
+        if options.common.is_ours(Source::Taiga, url) {
+            let name = format!("{}#{id}", options.slug);
+            let logs = taiga.list(&format!("/webhooklogs?webhook={id}")).await;
+            let Some(logs) = report.tally.tried(&name, logs)? else { continue };
+            let mut counts = Counts::default();
+            let ended = of_hook(options, taiga, &name, &logs, &mut counts, &mut report.tally).await;
+            report.hook(&name, &counts);
+            ended?;
+        }
+    }
+    Ok(())
+}
+
+async fn of_hook(
+    options: &Options,
+    taiga: &TaigaClient,
+    name: &str,
+    logs: &[Value],
+    counts: &mut Counts,
+    tally: &mut Tally,
+) -> Result<(), CommandError> {
+    let mut groups = BTreeMap::<String, Group>::new();
+    for log in logs {
+        let Some(id) = log.get("id").and_then(Value::as_i64) else { continue };
+        let group = groups.entry(identity(log)).or_insert(Group { oldest: id, arrived: false });
+        group.oldest = group.oldest.min(id);
+        group.arrived |= arrived(log);
+    }
+    counts.sent = groups.len();
+    let (delivered, mut lost): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.arrived);
+    counts.delivered = delivered.len();
+    // Oldest first: each resend makes a log, and of more than ten the oldest goes, which was resent by then.
+    lost.sort_by_key(|group| group.oldest);
+    if options.common.dry_run {
+        counts.asked = lost.len();
+        return Ok(());
+    }
+    let mut progress = options.common.requesting(name, lost.len());
+    for group in lost {
+        progress.add(1);
+        let done = resend(taiga, group.oldest).await;
+        match tally.tried(format_args!("not redelivered: delivery {} of {name}", group.oldest), done)? {
+            Some(()) => counts.asked += 1,
+            None => counts.failed += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Taiga sends at once, and its answer says how that went. Where it sends later, it does not say it yet.
+async fn resend(taiga: &TaigaClient, log: i64) -> Result<(), CommandError> {
+    let path = format!("/webhooklogs/{log}/resend");
+    let reply = taiga.ask_at_most(ATTEMPTS, Method::POST, &path, None).await?;
+    if !reply.status.is_success() {
+        return Err(refused(TAIGA, &path, &reply));
+    }
+    let log: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    match log.get("status") {
+        Some(status) if !arrived(&log) => Err(CommandError::not_found(
+            format_args!("Taiga sent it again, and ingress answered {status}"),
+            "Look at ingress's log; `worker doctor` compares the secrets",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn arrived(log: &Value) -> bool {
+    log.get("status").and_then(Value::as_i64).is_some_and(|status| (200..300).contains(&status))
+}
+
+/// A resend has the same type, action, object and date.
+fn identity(log: &Value) -> String {
+    let data = log.get("request_data").unwrap_or(&Value::Null);
+    let part = |name: &str| data.get(name).unwrap_or(&Value::Null).to_string();
+    let object = data.get("data").and_then(|data| data.get("id")).unwrap_or(&Value::Null);
+    format!("{} {} {object} {}", part("type"), part("action"), part("date"))
+}

@@ -1,0 +1,145 @@
+//! One method a text of `locales/*.ftl`. What no code calls is a warning of the compiler, what a file lacks or has too
+//! much is a failing test.
+
+use std::sync::LazyLock;
+
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
+use unic_langid::LanguageIdentifier;
+
+use super::language::Language;
+
+/// The texts of one language.
+pub struct Texts {
+    pub(super) language: Language,
+    bundle: FluentBundle<FluentResource>,
+}
+
+static ALL: LazyLock<[Texts; Language::ALL.len()]> = LazyLock::new(|| Language::ALL.map(Texts::load));
+
+const fn source(language: Language) -> &'static str {
+    match language {
+        Language::En => include_str!("locales/en.ftl"),
+        Language::Ca => include_str!("locales/ca.ftl"),
+        Language::Es => include_str!("locales/es.ftl"),
+    }
+}
+
+impl Texts {
+    pub fn of(language: Language) -> &'static Self {
+        &ALL[language as usize]
+    }
+
+    fn load(language: Language) -> Self {
+        let id: LanguageIdentifier = language.code().parse().unwrap_or_default();
+        let mut bundle = FluentBundle::new_concurrent(vec![id]);
+        // No text mixes directions, so marks around what is filled in would only get into copied commands.
+        bundle.set_use_isolating(false);
+        // A broken entry is left out; a test finds it.
+        let resource = FluentResource::try_new(source(language).to_owned()).unwrap_or_else(|(resource, _)| resource);
+        bundle.add_resource_overriding(resource);
+        Self { language, bundle }
+    }
+
+    fn format(&self, key: &str, arguments: FluentArgs<'_>) -> String {
+        let pattern = self.bundle.get_message(key).and_then(|message| message.value());
+        pattern.map_or_else(
+            || key.to_owned(),
+            |pattern| self.bundle.format_pattern(pattern, Some(&arguments), &mut Vec::new()).into_owned(),
+        )
+    }
+}
+
+impl std::fmt::Debug for Texts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Texts").field(&self.language).finish()
+    }
+}
+
+macro_rules! texts {
+    ($($key:ident($($argument:ident),*))*) => {
+        impl Texts {
+            $(pub(in super::super) fn $key<'a>(&self $(, $argument: impl Into<FluentValue<'a>>)*) -> String {
+                #[allow(unused_mut, clippy::allow_attributes, reason = "a text without arguments changes none")]
+                let mut arguments = FluentArgs::<'a>::new();
+                $(arguments.set(stringify!($argument), $argument);)*
+                self.format(stringify!($key), arguments)
+            })*
+        }
+
+        #[cfg(test)]
+        const DECLARED: &[(&str, &[&str])] = &[$((stringify!($key), &[$(stringify!($argument)),*])),*];
+    };
+}
+
+texts! {
+    title() as_of() reload() language() filter() filter_apply() filter_clear() well() more(count) to_do() noticed() json()
+    waiting() events() notifications() lookups() dead_letters() accepted_by_eval() refused_by_eval() stream()
+    teams() no_teams() no_match(filter) team() source() accepted() refused() hours() unsigned() unverified_mark() never()
+    picture_empty() picture(sum, most, hour) not_counted(count) left_out(count) and_more(names, count)
+    tokens() course() requests_left() paused_until()
+    date_time(year, month, day, clock) just_now() seconds_ago(count) minutes_ago(count) hours_ago(count) days_ago(count)
+    reason_signature() reason_no_secret() reason_query() reason_json() reason_event() reason_too_large() reason_encoding()
+    reason_framing() reason_incomplete() reason_overloaded() reason_unavailable() reason_bug()
+    nats(error) nats_advice() mongo(error) mongo_advice() collection(name, error)
+    not_processed(count, ago) not_processed_advice() nearly_full(percent) nearly_full_advice()
+    eval_away(waiting, error) eval_away_advice() dead_letters_kept(count) dead_letters_kept_advice()
+    unsigned_dead_letters(count) unsigned_dead_letters_advice() credentials_file(error) credentials_file_advice()
+    never_heard(count, total, course, teams) source_never_heard(count, source, course, teams) never_heard_advice()
+    stopped(count, source, course, teams, ago) stopped_advice(source)
+    refused_signed(source, teams, ago, reason) refused_signed_advice()
+    refused_unverified(source, teams, ago, reason) refused_unverified_advice(source)
+    unknown_project(source, project, ago, reason) unknown_project_advice() no_project()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_language_has_every_text_and_fills_in_every_argument() {
+        let declared: BTreeSet<_> = DECLARED.iter().map(|(key, _)| *key).collect();
+        for language in Language::ALL {
+            let broken = FluentResource::try_new(source(language).to_owned()).err().map(|(_, errors)| errors);
+            assert_eq!(broken, None, "{language:?}");
+            let keys = source(language).lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+            let keys: Vec<_> = keys.filter_map(|line| Some(line.split_once('=')?.0.trim())).collect();
+            assert_eq!(keys.iter().copied().collect::<BTreeSet<_>>(), declared, "{language:?}");
+            assert_eq!(keys.len(), declared.len(), "{language:?} has a text twice");
+            let texts = Texts::of(language);
+            for (key, arguments) in DECLARED {
+                let mark = |name: &str| format!("<{name}>");
+                let filled: FluentArgs<'_> = arguments.iter().map(|name| (*name, mark(name))).collect();
+                let mut errors = Vec::new();
+                let pattern = texts.bundle.get_message(key).and_then(|message| message.value()).unwrap();
+                let text = texts.bundle.format_pattern(pattern, Some(&filled), &mut errors);
+                assert!(errors.is_empty(), "{language:?}: {key}: {errors:?}");
+                for name in *arguments {
+                    assert!(text.contains(&mark(name)), "{language:?}: {key} does not fill in {name}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_count_of_one_is_in_the_singular() {
+        for language in Language::ALL {
+            let texts = Texts::of(language);
+            assert_ne!(texts.more(1).replace('1', "2"), texts.more(2), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn no_text_is_left_in_english() {
+        let english = Texts::of(Language::En);
+        let own = ["date_time"];
+        for language in [Language::Ca, Language::Es] {
+            for (key, _) in DECLARED.iter().filter(|(key, _)| !own.contains(key)) {
+                let text = |texts: &Texts| texts.format(key, FluentArgs::new());
+                assert_ne!(text(Texts::of(language)), text(english), "{language:?}: {key}");
+            }
+        }
+    }
+}
