@@ -1,18 +1,17 @@
 //! What `config check` prints: effective settings, notes, problems; of either binary.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs};
+use crate::config::{Checked, EnvironmentError, NatsArgs, Origin, Setting, Unchecked};
 use crate::credentials::{self, Handle};
-use crate::redact;
 
 /// What `config check` prints.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Name and value; secrets as set or unset.
-    pub settings: Vec<(&'static str, String)>,
+    /// All settings, with where each value comes from.
+    pub settings: Vec<Setting>,
     /// What is as it should be, but worth knowing.
     pub notes: Vec<String>,
     /// What keeps the process from starting or working.
@@ -28,13 +27,26 @@ impl Report {
         if self.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// One line each.
+    /// One line each. What the lines quote may come from anywhere, so controls are escaped.
     #[must_use]
     pub fn text(&self) -> String {
-        let lines = self.settings.iter().map(|(name, value)| format!("{name}={value}"));
+        let lines = self.settings.iter().map(|Setting { name, value, origin }| match origin {
+            Origin::Unset => format!("{name}=unset"),
+            origin => format!("{name}={value}  # {origin}"),
+        });
         let notes = self.notes.iter().map(|note| format!("note: {note}"));
         let problems = self.problems.iter().map(|problem| format!("problem: {problem}"));
-        lines.chain(notes).chain(problems).map(|line| line + "\n").collect()
+        let escaped = |line: String| line.chars().flat_map(escape).collect::<String>() + "\n";
+        lines.chain(notes).chain(problems).map(escaped).collect()
+    }
+
+    /// Begins a report with every setting and every value that cannot be read; with the settings that are usable.
+    ///
+    /// # Errors
+    /// When `.env` cannot be read.
+    pub fn of<A: clap::Args>(settings: Unchecked<A>) -> Result<(Self, Option<A>), EnvironmentError> {
+        let Checked { settings, problems, usable } = settings.check()?;
+        Ok((Self { settings, notes: Vec::new(), problems }, usable))
     }
 
     /// Checks the settings for NATS, without connecting.
@@ -59,8 +71,12 @@ impl Report {
         }
     }
 
-    /// Reads the credentials file as the process would.
-    pub fn check_file(&mut self, file: &Path) -> Option<Handle> {
+    /// Reads the credentials file as the process would. One that is named on purpose must be there.
+    pub fn check_file(&mut self, file: &Path, must_exist: bool) -> Option<Handle> {
+        if must_exist && !file.exists() {
+            self.problems.push(format!("--file: {} does not exist: check the path", file.display()));
+            return None;
+        }
         match credentials::open(file) {
             Ok((handle, _)) => {
                 if !file.exists() {
@@ -76,50 +92,7 @@ impl Report {
     }
 }
 
-/// A secret's value in a report.
-#[must_use]
-pub fn secret<T>(secret: &Option<T>) -> String {
-    if secret.is_some() { "set" } else { "unset" }.to_owned()
-}
-
-/// A file's path in a report.
-#[must_use]
-pub fn path(path: &Option<PathBuf>) -> String {
-    path.as_ref().map_or_else(|| "unset".to_owned(), |path| path.display().to_string())
-}
-
-/// The settings of NATS and its streams, which both binaries have.
-#[must_use]
-pub fn nats(nats: &NatsArgs, streams: &StreamArgs) -> Vec<(&'static str, String)> {
-    vec![
-        ("NATS_URL", redact::without_passwords(&nats.nats_url)),
-        ("NATS_CREDS", path(&nats.nats_creds)),
-        ("NATS_CA", path(&nats.nats_ca)),
-        ("NATS_CERT", path(&nats.nats_cert)),
-        ("NATS_KEY", path(&nats.nats_key)),
-        ("NATS_PREFIX", nats.nats_prefix.clone().unwrap_or_else(|| "unset".to_owned())),
-        ("LD_EVENTS_MAX_AGE", format!("{}s", streams.ld_events_max_age.as_secs())),
-        ("LD_EVENTS_MAX_BYTES", streams.events_max_bytes().to_string()),
-        ("LD_REPLICAS", streams.ld_replicas.to_string()),
-    ]
-}
-
-/// The settings of the process itself, which both binaries have.
-#[must_use]
-pub fn process(logs: &LogArgs, shutdown: &ShutdownArgs) -> Vec<(&'static str, String)> {
-    vec![
-        ("LOG_LEVEL", logs.log_level.as_str().to_uppercase()),
-        ("LOG_FORMAT", format!("{:?}", logs.log_format).to_lowercase()),
-        ("SHUTDOWN_GRACE", format!("{}s", shutdown.shutdown_grace.as_secs())),
-    ]
-}
-
-/// The default signing secrets, as set or unset.
-#[must_use]
-pub fn signatures(signatures: &SignatureArgs) -> Vec<(&'static str, String)> {
-    let of = signatures.0.iter().flat_map(|(source, secrets)| {
-        let names = &source.description().secret;
-        [(names.variable, secret(&secrets.current)), (names.previous_variable, secret(&secrets.previous))]
-    });
-    of.collect()
+/// A character, or how a control is shown.
+fn escape(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }

@@ -68,7 +68,7 @@ impl Command {
             Sub::Redeliver(options) => redeliver::run(*options).await,
             Sub::Hooks(options) => hooks::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
-            Sub::Config(config) => config_check::run(config),
+            Sub::Config(config) => config_check::run(config).await,
             Sub::Completions(options) => completions::run::<Self>("worker", &options),
         }
     }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use shared::config::{SignatureArgs, SigningSecrets};
-use shared::config_report::{self, Report};
+use shared::config::{EnvironmentError, SignatureArgs, SigningSecrets, Unchecked};
+use shared::config_report::Report;
 use shared::credentials::{Courses, DefaultKeys};
 use shared::source::Source;
 
@@ -15,7 +15,7 @@ use crate::server::Certificate;
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Prints the effective settings and every problem; exit code 0 when there is none, else 1.
+    /// Print every setting with where its value comes from, and every problem; exit code 0 when there is none, else 1.
     Check(Options),
 }
 
@@ -25,21 +25,22 @@ pub struct Options {
     #[arg(long)]
     file: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    settings: Unchecked<Settings>,
 }
 
 /// Prints settings (secrets as set or unset), notes and problems.
 #[must_use]
 pub fn run(options: Options) -> ExitCode {
-    let mut settings = options.settings;
-    if let Some(file) = options.file {
-        settings.credentials.credentials_file = file;
+    match report(options) {
+        Ok(report) => report.print(),
+        // It is the text of a usage error elsewhere, too.
+        Err(error) => clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n")).exit(),
     }
-    report(&settings).print()
 }
 
-fn report(settings: &Settings) -> Report {
-    let mut report = Report { settings: effective(settings), ..Report::default() };
+fn report(options: Options) -> Result<Report, EnvironmentError> {
+    let (mut report, settings) = Report::of(options.settings)?;
+    let Some(settings) = settings else { return Ok(report) };
     let keys = DefaultKeys::new(&settings.signatures);
     let keys = keys.map_err(|error| report.problems.push(error.to_string())).unwrap_or_default();
     if let Err(error) = Certificate::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref()) {
@@ -47,10 +48,11 @@ fn report(settings: &Settings) -> Report {
     }
     report.notes.extend(shared_secrets(&settings.signatures));
     report.check_nats(&settings.nats);
-    if let Some(courses) = report.check_file(&settings.credentials.credentials_file) {
+    let file = options.file.as_deref();
+    if let Some(courses) = report.check_file(file.unwrap_or(&settings.credentials.credentials_file), file.is_some()) {
         describe(&mut report, &courses.courses(), &keys);
     }
-    report
+    Ok(report)
 }
 
 /// Whose webhooks are accepted, and with which secrets.
@@ -87,41 +89,29 @@ fn shared_secrets(keys: &SignatureArgs) -> Vec<String> {
         .collect()
 }
 
-fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
-    let mut all = vec![
-        ("BIND_ADDR", settings.bind_addr.to_string()),
-        ("TLS_CERT", config_report::path(&settings.tls_cert)),
-        ("TLS_KEY", config_report::path(&settings.tls_key)),
-        ("ADMIN_ADDR", settings.admin_addr.to_string()),
-        ("MAX_CONNECTIONS", settings.max_connections.to_string()),
-        ("MAX_REQUESTS", settings.max_requests.to_string()),
-        ("MAX_BODY_MEMORY_MIB", settings.max_body_memory_mib.to_string()),
-    ];
-    all.extend(config_report::nats(&settings.nats, &settings.streams));
-    all.extend(config_report::signatures(&settings.signatures));
-    all.push(("CREDENTIALS_FILE", settings.credentials.credentials_file.display().to_string()));
-    all.extend(config_report::process(&settings.logs, &settings.shutdown));
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::Cli;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
 
     fn check(args: &[&str]) -> Report {
         let args = ["ingress", "--credentials-file", "/nowhere/c.json"].iter().chain(args);
-        report(&Cli::try_parse_from(args).unwrap().settings)
+        report(Cli::try_parse_from(args).unwrap().options).unwrap()
     }
 
     #[test]
     fn secrets_and_passwords_are_not_printed() {
         let text = check(&["--github-secret", "hush", "--nats-url", "nats://u:hush@a:1, b:2"]).text();
         assert!(!text.contains("hush"), "{text}");
-        assert!(text.contains("GITHUB_SECRET=set\n") && text.contains("TAIGA_SECRET=unset\n"), "{text}");
-        assert!(text.contains("NATS_URL=nats://…@a:1,b:2\n"), "{text}");
+        assert!(text.contains("GITHUB_SECRET=set  # flag\n") && text.contains("TAIGA_SECRET=unset\n"), "{text}");
+        assert!(text.contains("NATS_URL=nats://…@a:1,b:2  # flag\n"), "{text}");
         assert!(text.contains("note: EXCEL_SECRET is unset") && !text.contains("problem"), "{text}");
     }
 

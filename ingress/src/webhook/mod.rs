@@ -314,7 +314,7 @@ impl RequestHead {
             received_at: shared::time::now_ms(),
             traceparent: self.traceparent,
             origin_sequence: None,
-            backfill: false,
+            read_at: None,
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);

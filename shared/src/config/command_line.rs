@@ -31,11 +31,13 @@ fn with_command(mut args: Vec<OsString>, command: &str) -> Vec<OsString> {
 }
 
 fn parse_args<T: Parser>(args: impl IntoIterator<Item = OsString>) -> T {
+    let checks = std::env::args().skip(1).take(2).eq(["config", "check"]);
     let environment =
         Environment::read().unwrap_or_else(|error| clap::Error::raw(ErrorKind::Io, format!("{error}\n")).exit());
+    // `config check` asks the environment itself, setting by setting.
+    let environment = if checks { Environment::default() } else { environment };
     try_parse(args, &environment).unwrap_or_else(|error| {
         drop(error.print());
-        let checks = std::env::args().skip(1).take(2).eq(["config", "check"]);
         std::process::exit(exit_code(&error, checks))
     })
 }
@@ -87,9 +89,10 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
     for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
         let mut failure = None;
         command = command.mut_subcommand(&name, |sub| {
-            let sub = match &after_help {
-                Some(text) if sub.get_after_help().is_none() => sub.after_help(text.clone()),
-                _ => sub,
+            let sub = match (&after_help, sub.get_after_help().cloned()) {
+                (Some(text), None) => sub.after_help(text.clone()),
+                (Some(text), Some(own)) => sub.after_help(format!("{own}\n\n{text}")),
+                (None, _) => sub,
             };
             with_defaults(sub.clone(), environment).unwrap_or_else(|error| {
                 failure = Some(error);
@@ -104,7 +107,7 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
 }
 
 /// An invalid address may hold a password, so the error does not repeat it.
-fn without_address(mut error: clap::Error) -> clap::Error {
+pub(super) fn without_address(mut error: clap::Error) -> clap::Error {
     let value = error.get(ContextKind::InvalidValue);
     if matches!(value, Some(ContextValue::String(value)) if value.contains('@')) {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
@@ -207,7 +210,7 @@ mod tests {
             try_parse::<Cli>(["x", "sub", name, "--help"].map(OsString::from), &environment).unwrap_err().to_string()
         };
         assert!(help("leaf").contains("Exit codes: 0"), "{}", help("leaf"));
-        assert!(help("other").contains("its own") && !help("other").contains("Exit codes"), "{}", help("other"));
+        assert!(help("other").contains("its own\n\nExit codes"), "{}", help("other"));
     }
 
     #[test]

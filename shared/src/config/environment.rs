@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::dotenv::{self, DotenvError};
+use super::origin::Origin;
 use crate::source::Source;
 
 /// Why the environment cannot be read.
@@ -29,6 +30,7 @@ pub enum EnvironmentError {
 }
 
 /// The process's variables and those of `.env`.
+#[derive(Default)]
 pub(super) struct Environment {
     process: HashMap<String, OsString>,
     dotenv: HashMap<String, String>,
@@ -52,19 +54,29 @@ impl Environment {
 
     /// What it says of a setting; an empty value says nothing.
     pub(super) fn value(&self, name: &str) -> Result<Option<String>, EnvironmentError> {
+        Ok(self.find(name)?.map(|(value, _)| value))
+    }
+
+    /// The same, and where it says so.
+    pub(super) fn find(&self, name: &str) -> Result<Option<(String, Origin)>, EnvironmentError> {
         for name in std::iter::once(name).chain(older_names(name).iter().copied()) {
             let file_name = format!("{name}_FILE");
-            for (value, file) in [
-                (self.of_process(name)?, self.of_process(&file_name)?),
-                (self.dotenv.get(name).map(String::as_str), self.dotenv.get(&file_name).map(String::as_str)),
+            let dotenv = |name: &str| self.dotenv.get(name).map(String::as_str);
+            for (value, file, origins) in [
+                (
+                    self.of_process(name)?,
+                    self.of_process(&file_name)?,
+                    (Origin::Variable, Origin::File as fn(PathBuf) -> Origin),
+                ),
+                (dotenv(name), dotenv(&file_name), (Origin::Dotenv, Origin::DotenvFile as fn(PathBuf) -> Origin)),
             ] {
                 if let Some(value) = value.filter(|value| !value.is_empty()) {
-                    return Ok(Some(value.to_owned()));
+                    return Ok(Some((value.to_owned(), origins.0)));
                 }
                 if let Some(path) = file.filter(|path| !path.is_empty())
                     && let Some(value) = content(name, path.into())?
                 {
-                    return Ok(Some(value));
+                    return Ok(Some((value, origins.1(path.into()))));
                 }
             }
         }

@@ -11,15 +11,19 @@ mod signatures;
 mod process;
 
 // How it is read.
+mod origin;
 mod dotenv;
 mod environment;
 mod command_line;
+mod unchecked;
 
 pub use command_line::{parse, parse_or};
 pub use dotenv::DotenvError;
 pub use environment::EnvironmentError;
 pub use logs::{LogArgs, LogFormat, LogLevel};
 pub use nats::{NatsArgs, StreamArgs};
+pub use origin::Origin;
 pub use process::{CredentialsArgs, ShutdownArgs};
 pub use signatures::{SignatureArgs, SigningSecrets};
 pub use traces::TraceArgs;
+pub use unchecked::{Checked, Setting, Unchecked};

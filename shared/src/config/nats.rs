@@ -53,6 +53,16 @@ fn prefix(s: &str) -> Result<String, InvalidName> {
     Project::new(s).map(|name| name.as_str().to_owned())
 }
 
+/// A majority of an even number survives no more failures than that of one fewer; NATS allows five at most.
+fn replicas(text: &str) -> Result<usize, InvalidReplicas> {
+    text.parse().ok().filter(|copies| matches!(copies, 1 | 3 | 5)).ok_or(InvalidReplicas)
+}
+
+/// `LD_REPLICAS` cannot work.
+#[derive(Debug, thiserror::Error)]
+#[error("write 1, 3 or 5: how many servers of the NATS cluster keep a copy")]
+struct InvalidReplicas;
+
 /// Limits of the streams. A running stream is only ever widened.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Streams")]
@@ -64,7 +74,7 @@ pub struct StreamArgs {
     #[arg(long, env = "LD_EVENTS_MAX_BYTES", default_value = "10GiB")]
     pub ld_events_max_bytes: ByteSize,
     /// Copies of each message in a NATS cluster: 1, 3 or 5.
-    #[arg(long, env = "LD_REPLICAS", default_value_t = 1)]
+    #[arg(long, env = "LD_REPLICAS", default_value_t = 1, value_parser = replicas)]
     pub ld_replicas: usize,
 }
 

@@ -28,6 +28,13 @@ pub(crate) async fn done(stack: &Stack, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A replay that does not notify, of a stream with events that cannot be processed.
+pub(crate) async fn replay_with_poison(stack: &Stack) {
+    let output = command(stack, &["replay", "--no-notify"]).await;
+    let notices = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && notices.contains("left out"), "{notices}");
+}
+
 /// Starts `worker <args>` beside a stack: for what is interrupted. Its output is in its log.
 pub(crate) fn process(stack: &Stack, args: &[&str]) -> Process {
     let recipe = Recipe {

@@ -72,7 +72,7 @@ async fn all_is_well_when_all_is_well() {
         assert!(said.iter().all(|line| line["state"] != "not_ok"), "{said:#?}");
         for check in [
             "settings",
-            "teachers' file",
+            "credentials file",
             "NATS",
             "streams",
             "MongoDB",
@@ -121,7 +121,7 @@ async fn what_is_not_well_is_named_with_what_to_do() {
     is_bad(&said, "GitHub token", "401");
     is_bad(&said, "Taiga account", "401");
     is_bad(&said, "team", "Team: no event");
-    is_bad(&said, "workers", "nobody takes events");
+    is_bad(&said, "workers", "no worker takes events");
     is_bad(&said, "dead letters", "1");
     is_bad(&said, "test delivery", "refuses our signature");
 
@@ -145,7 +145,7 @@ async fn nothing_that_is_away_makes_it_wait_long() {
     assert!(began.elapsed() < Duration::from_secs(60), "it took {:?}", began.elapsed());
     assert_eq!(code, Some(1));
     is_bad(&said, "settings", "TAIGA_PASSWORD");
-    is_bad(&said, "teachers' file", "teams");
+    is_bad(&said, "credentials file", "teams");
     is_bad(&said, "NATS", "does not answer");
     is_bad(&said, "MongoDB", "127.0.0.1:1");
     is_bad(&said, "LD Eval", "does not answer");

@@ -10,6 +10,11 @@ use crate::SOON;
 use crate::observe::send;
 use crate::operators::commands::{command, dead_letters, done, everything, settled};
 
+/// All documents, and what is remembered beside them.
+async fn shown(stack: &Stack) -> Vec<String> {
+    everything(stack).await.into_iter().filter(|line| line.contains("Document(")).collect()
+}
+
 fn issue(number: u64, action: &str, at: &str, title: &str) -> Delivery {
     let mut body = github::issue(number, action, at);
     body["issue"]["title"] = json!(title);
@@ -29,7 +34,7 @@ async fn a_removed_event_does_not_come_back_with_a_replay_and_its_documents_are_
         send(&stack, &real).await;
     }
     settled(&stack).await;
-    let before = everything(&stack).await;
+    let before = shown(&stack).await;
 
     // Newer than what is real, a deletion, one of its own, and one that cannot be processed.
     let forged = [
@@ -42,7 +47,7 @@ async fn a_removed_event_does_not_come_back_with_a_replay_and_its_documents_are_
         send(&stack, forged).await;
     }
     settled(&stack).await;
-    let after = everything(&stack).await;
+    let after = shown(&stack).await;
     assert!(after != before && dead_letters(&stack).await.len() == 1, "{after:#?}");
 
     let mut remove = vec!["events", "remove", "--output", "json"];
@@ -50,7 +55,7 @@ async fn a_removed_event_does_not_come_back_with_a_replay_and_its_documents_are_
     let would = done(&stack, &remove).await;
     let would: Vec<Value> = would.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(would.iter().filter(|line| line["removed"] == false).count(), 4, "{would:?}");
-    assert_eq!(everything(&stack).await, after, "without --yes nothing is changed");
+    assert_eq!(shown(&stack).await, after, "without --yes nothing is changed");
     assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), 8);
 
     remove.push("--yes");
@@ -58,11 +63,11 @@ async fn a_removed_event_does_not_come_back_with_a_replay_and_its_documents_are_
     assert_eq!((stack.messages("LD_EVENTS").await.unwrap(), dead_letters(&stack).await.len()), (4, 0));
     assert!(!stack.consumer().await.unwrap().cached_info().paused, "workers are given events again");
     done(&stack, &["replay", "--prj", "Team"]).await;
-    assert_eq!(everything(&stack).await, before, "as if it had never come");
+    assert_eq!(shown(&stack).await, before, "as if it had never come");
 
     stack.db().await.unwrap().drop().await.unwrap();
     done(&stack, &["replay"]).await;
-    assert_eq!(everything(&stack).await, before, "nor does a replay into an empty database bring it back");
+    assert_eq!(shown(&stack).await, before, "nor does a replay into an empty database bring it back");
     send(&stack, &issue(1, "edited", "2026-11-23T18:00:00Z", "later")).await;
     let shown = async || {
         let db = stack.db().await?;
@@ -80,15 +85,15 @@ async fn a_removed_milestone_event_leaves_its_name_on_no_story() {
     story["milestone"] = taiga::milestone(5, "real");
     send(&stack, &Delivery::taiga(&taiga::event("userstory", "create", "2026-11-23T17:00:00.000Z", story))).await;
     settled(&stack).await;
-    let before = everything(&stack).await;
+    let before = shown(&stack).await;
     let forged = taiga::event("milestone", "change", "2026-11-24T17:00:00.000Z", taiga::milestone(5, "forged"));
     send(&stack, &Delivery::taiga(&forged)).await;
     settled(&stack).await;
-    assert!(everything(&stack).await.iter().any(|line| line.contains("forged")));
+    assert!(shown(&stack).await.iter().any(|line| line.contains("forged")));
     let args = ["events", "remove", "--prj", "Team", "--source", "taiga", "--event", "milestone", "--yes"];
     done(&stack, &args).await;
     done(&stack, &["replay"]).await;
-    assert_eq!(everything(&stack).await, before);
+    assert_eq!(shown(&stack).await, before);
 }
 
 #[tokio::test]

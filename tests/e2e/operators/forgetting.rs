@@ -11,7 +11,7 @@ use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
 use crate::observe::{push, send, stored};
-use crate::operators::commands::{command, done, history, process, settled};
+use crate::operators::commands::{command, done, history, process, replay_with_poison, settled};
 use crate::operators::replaying::fill;
 use crate::{LONG, SOON};
 
@@ -111,7 +111,7 @@ async fn a_forgotten_project_leaves_nothing_and_takes_nothing_of_another() {
     assert!(facts.iter().all(|fact| !fact.contains("Team")), "{facts:?}");
 
     // Neither a replay nor the repaired LD Eval restores anything. A new event of its hooks starts from nothing.
-    done(&stack, &["replay", "--no-notify"]).await;
+    replay_with_poison(&stack).await;
     stack.eval.reply(Reply::Accepted);
     stack.eval.up().unwrap();
     settled(&stack).await;
@@ -251,13 +251,13 @@ async fn a_forgotten_person_stays_forgotten_through_live_events_and_replays() {
 #[tokio::test]
 async fn an_interrupted_erasure_says_how_much_is_left_and_is_no_success() {
     let stack = Stack::start().await.unwrap();
-    fill(&stack, 0..6_000).await;
+    fill(&stack, 0..1_200).await;
     settled(&stack).await;
     let args = ["forget", "--prj", "Team", "--login", "mduran", "--erase-messages", "--yes"];
     let forget = process(&stack, &args);
     let begun = async || {
         let messages = stack.messages("LD_EVENTS").await?;
-        ensure!(messages < 6_000, "nothing is erased yet");
+        ensure!(messages < 1_200, "nothing is erased yet");
         Ok(())
     };
     stack.eventually("messages are being erased", LONG, begun).await.unwrap();

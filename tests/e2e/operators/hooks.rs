@@ -137,7 +137,7 @@ async fn at_the_end_of_a_term_all_our_hooks_are_removed_and_no_others() {
 
     for (args, code, said) in [
         (&["hooks", "delete", "github", "--yes"][..], 2, "--prj"),
-        (&["hooks", "delete", "github", "--all"][..], 1, "--public-url https://ld.example.edu"),
+        (&["hooks", "delete", "github", "--all"][..], 2, "--public-url https://ld.example.edu"),
         (&["hooks", "list", "github", "--public-url", "ld.example.edu"][..], 2, "https://ld.example.edu"),
         (&["hooks", "list", "github", "--repo", "marmota"][..], 2, "--org"),
         (&["hooks", "list", "taiga", "--slug", "nothing", "--public-url", "https://x.example"][..], 1, "--slug"),

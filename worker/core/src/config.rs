@@ -52,7 +52,7 @@ pub struct MongoArgs {
     #[arg(long, env = "MONGO_URI", default_value = "mongodb://localhost:27017", hide_env_values = true)]
     pub mongo_uri: Secret,
     /// The database, when MONGO_URI names none.
-    #[arg(long, env = "MONGO_DB", default_value = "event_dashboard")]
+    #[arg(long, env = "MONGO_DB", default_value = "event_dashboard", value_parser = database)]
     pub mongo_db: String,
 }
 
@@ -71,12 +71,40 @@ impl MongoArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "LD Eval")]
 pub struct EvalArgs {
-    /// Host of LD Eval.
-    #[arg(long, env = "EVAL_HOST", default_value = "ld_eval")]
+    /// Host of LD Eval: a name or an address, without http:// and without port.
+    #[arg(long, env = "EVAL_HOST", default_value = "ld_eval", value_parser = host)]
     pub eval_host: String,
     /// Port of LD Eval.
-    #[arg(long, env = "EVAL_PORT", default_value_t = 5001)]
+    #[arg(long, env = "EVAL_PORT", default_value_t = 5001, value_parser = clap::value_parser!(u16).range(1..))]
     pub eval_port: u16,
+}
+
+/// A setting that cannot work; its text shows what would be right.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Invalid(&'static str);
+
+/// A name that MongoDB takes for a database.
+fn database(text: &str) -> Result<String, Invalid> {
+    let bad =
+        |c: char| c.is_control() || matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '*' | '<' | '>' | ':' | '|' | '?');
+    match (1..64).contains(&text.len()) && !text.contains(bad) {
+        true => Ok(text.to_owned()),
+        false => Err(Invalid(r#"write a name of at most 63 bytes, without /\. "$*<>:|?, such as event_dashboard"#)),
+    }
+}
+
+/// A host as it stands in a URL: an IPv6 address between brackets.
+fn host(text: &str) -> Result<String, Invalid> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Ok(format!("[{bare}]"));
+    }
+    let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match !text.is_empty() && text.chars().all(good) {
+        true => Ok(text.to_owned()),
+        false => Err(Invalid("write a host name or an address alone, such as ld_eval, 10.0.0.7 or ::1")),
+    }
 }
 
 /// How many events are worked on at a time.
@@ -101,4 +129,27 @@ pub struct WorkArgs {
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_neither_scheme_nor_port_and_an_ipv6_address_gets_its_brackets() {
+        assert_eq!(host("::1").unwrap(), "[::1]");
+        assert_eq!(host("[fe80::1]").unwrap(), "[fe80::1]");
+        assert_eq!(host("ld_eval").unwrap(), "ld_eval");
+        for bad in ["", "http://ld_eval", "ld_eval:5001", "ld_eval/", "a b"] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_database_has_a_name_that_mongodb_takes() {
+        assert!(database("event_dashboard").is_ok());
+        for bad in ["", "a.b", "a/b", "a b", "$a", &"a".repeat(64)] {
+            assert!(database(bad).is_err(), "{bad}");
+        }
+    }
 }

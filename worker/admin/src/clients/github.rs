@@ -96,7 +96,7 @@ impl GithubClient {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
-    /// Sends a request whose repetition would do it twice: of a failure nobody knows whether it was done.
+    /// Sends a request whose repetition would do it twice: a failed one may have been done all the same.
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
@@ -178,7 +178,7 @@ impl Pages<'_> {
         Err(CommandError::not_found(format_args!("GitHub shows no {path} to this token"), advice))
     }
 
-    /// How many items the list has, as far as its pages have told: on the last one, how many it had.
+    /// How many items the list has, as far as its pages say; on the last one, how many it had.
     #[must_use]
     pub fn expected(&self) -> Option<u64> {
         if self.next.is_none() { Some(self.read) } else { self.last }

@@ -83,7 +83,7 @@ impl TaigaClient {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
-    /// Sends a request whose repetition would do it twice: of a failure nobody knows whether it was done.
+    /// Sends a request whose repetition would do it twice: a failed one may have been done all the same.
     ///
     /// # Errors
     /// When it cannot be asked, or fails.

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use shared::config_report::{self, Report, secret};
+use shared::config::{EnvironmentError, Unchecked};
+use shared::config_report::Report;
 use shared::credentials::{Courses, Handle};
 
+use crate::terminal::{CommandError, Exit, finish, print_block};
 use worker_core::config::Config as Settings;
 use worker_core::store::UnusableUri;
 use worker_providers::Tokens;
@@ -14,28 +16,33 @@ use worker_providers::Tokens;
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Prints the effective settings and every problem; exit code 0 when there is none, else 1.
+    /// Print every setting with where its value comes from, and every problem; exit code 0 when there is none, else 1.
     Check(Box<Options>),
 }
 
 /// What to check.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The teachers' file to check, instead of the one in effect.
+    /// The credentials file to check, instead of the one in effect.
     #[arg(long)]
     file: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    settings: Unchecked<Settings>,
 }
 
 /// Prints settings (secrets as set or unset), notes and problems.
-#[must_use]
-pub fn run(config: Config) -> ExitCode {
+pub async fn run(config: Config) -> ExitCode {
     let Config::Check(options) = config;
-    report(*options).print()
+    finish(async move {
+        let report = report(*options).map_err(CommandError::usage)?;
+        // As it is: its text is escaped, and both programs print the same.
+        print_block(report.text().trim_end());
+        Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Failed })
+    })
+    .await
 }
 
-/// What is wrong with settings, the teachers' file left out.
+/// What is wrong with settings, without the credentials file.
 pub(super) fn problems(settings: &Settings) -> Vec<String> {
     let mut report = Report::default();
     check_addresses(&mut report, settings);
@@ -43,22 +50,20 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     report.problems
 }
 
-fn report(options: Options) -> Report {
-    let mut settings = options.settings;
-    if let Some(file) = options.file {
-        settings.credentials.credentials_file = file;
-    }
-    let mut report = Report { settings: effective(&settings), ..Report::default() };
+fn report(options: Options) -> Result<Report, EnvironmentError> {
+    let (mut report, settings) = Report::of(options.settings)?;
+    let Some(settings) = settings else { return Ok(report) };
     check_addresses(&mut report, &settings);
-    let courses = report.check_file(&settings.credentials.credentials_file);
+    let file = options.file.as_deref();
+    let courses = report.check_file(file.unwrap_or(&settings.credentials.credentials_file), file.is_some());
     let file_is_good = courses.is_some();
     let courses = courses.unwrap_or_else(|| Handle::fixed(Courses::default()));
     match Tokens::new(courses.clone(), &settings.enrich) {
         Ok(_) if file_is_good => describe(&mut report, &settings, &courses.courses()),
         Ok(_) => {}
-        Err(error) => report.problems.push(error),
+        Err(error) => report.problems.push(error.to_string()),
     }
-    report
+    Ok(report)
 }
 
 /// Looks whether NATS and MongoDB could be reached with these settings, without asking them.
@@ -96,29 +101,6 @@ fn describe(report: &mut Report, settings: &Settings, courses: &Courses) {
     }
 }
 
-fn effective(settings: &Settings) -> Vec<(&'static str, String)> {
-    let (enrich, work) = (&settings.enrich, &settings.work);
-    let mut all = config_report::nats(&settings.nats, &settings.streams);
-    all.extend([
-        ("MONGO_URI", shared::redact::without_login(settings.mongo.mongo_uri.expose())),
-        ("MONGO_DB", settings.mongo.mongo_db.clone()),
-        ("EVAL_HOST", settings.eval.eval_host.clone()),
-        ("EVAL_PORT", settings.eval.eval_port.to_string()),
-        ("CREDENTIALS_FILE", settings.credentials.credentials_file.display().to_string()),
-        ("GITHUB_API_URL", enrich.github_api_url.clone()),
-        ("GITHUB_TOKEN", secret(&enrich.github_token)),
-        ("TAIGA_API_URL", enrich.taiga_api_url.clone()),
-        ("TAIGA_USERNAME", secret(&enrich.taiga_username)),
-        ("TAIGA_PASSWORD", secret(&enrich.taiga_password)),
-        ("ENRICH_CONCURRENCY", enrich.enrich_concurrency.to_string()),
-        ("WORKER_CONCURRENCY", work.batches.worker_concurrency.to_string()),
-        ("WORKER_BATCH", work.batches.worker_batch.to_string()),
-        ("ADMIN_ADDR", work.admin_addr.to_string()),
-    ]);
-    all.extend(config_report::process(&settings.logs, &settings.shutdown));
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -132,27 +114,46 @@ mod tests {
     }
 
     fn check(args: &[&str]) -> Report {
-        report(Cli::try_parse_from(["x", "--file", "/nowhere/c.json"].iter().chain(args)).unwrap().options)
+        report(Cli::try_parse_from(["x", "--credentials-file", "/nowhere/c.json"].iter().chain(args)).unwrap().options)
+            .unwrap()
     }
 
     #[test]
     fn secrets_and_passwords_are_not_printed() {
-        let secrets = ["--github-token", "hush", "--taiga-username", "hush", "--taiga-password", "hush"];
+        let secrets = ["--github-token", "hush", "--taiga-username", "u", "--taiga-password", "hush"];
         let addresses = ["--mongo-uri", "mongodb://u:hush@a:1/db", "--nats-url", "nats://u:hush@a:1"];
         let report = check(&[secrets.as_slice(), &addresses].concat());
         let text = report.text();
         assert!(!text.contains("hush") && report.problems.is_empty(), "{text}");
-        for line in ["GITHUB_TOKEN=set\n", "MONGO_URI=mongodb://…@a:1/db\n", "CREDENTIALS_FILE=/nowhere/c.json\n"] {
-            assert!(text.contains(line), "{text}");
+        for line in [
+            "GITHUB_TOKEN=set  # flag\n",
+            "MONGO_URI=mongodb://…@a:1/db  # flag\n",
+            "CREDENTIALS_FILE=/nowhere/c.json  # flag\n",
+            "EVAL_PORT=5001  # default\n",
+            "NATS_CREDS=unset\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
         }
         assert!(text.contains("note: /nowhere/c.json is absent"), "{text}");
     }
 
     #[test]
-    fn every_problem_is_told_without_repeating_a_password() {
+    fn every_problem_is_reported_and_no_password_repeated() {
         let wrong = ["--taiga-username", "u", "--mongo-uri", "mongo://u:hush@x", "--nats-url", "http://x"];
-        let report = check(&wrong);
-        assert_eq!(report.problems.len(), 3, "{:?}", report.problems);
+        let unreadable =
+            ["--eval-port", "0", "--eval-host", "http://ld-eval", "--mongo-db", "a.b", "--ld-replicas", "2"];
+        let report = check(&[&wrong[..], &unreadable, &["--file", "/nowhere/else.json"]].concat());
+        assert_eq!(report.problems.len(), 8, "{:#?}", report.problems);
         assert!(!report.text().contains("hush"), "{}", report.text());
+        for named in ["EVAL_PORT", "EVAL_HOST", "MONGO_DB", "LD_REPLICAS", "MONGO_URI", "NATS_URL", "TAIGA_", "--file"]
+        {
+            assert!(report.problems.iter().any(|problem| problem.contains(named)), "{named}: {:#?}", report.problems);
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_a_host_of_ld_eval() {
+        let report = check(&["--eval-host", "::1"]);
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
     }
 }

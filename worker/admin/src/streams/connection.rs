@@ -98,7 +98,7 @@ fn no_answer(after: Duration) -> String {
 /// # Errors
 /// When the stream cannot be asked.
 pub async fn count(stream: &Stream, filter: &str, from: DeliverPolicy) -> Result<u64, CommandError> {
-    // A consumer that nobody reads knows the number at once, however large it is.
+    // A consumer says the number at once, without being read, however large it is.
     let config = pull::Config {
         ack_policy: AckPolicy::None,
         deliver_policy: from,

@@ -119,7 +119,7 @@ const CHECK_NATS: &str = "Check NATS_URL, and that nats-server is up with JetStr
 const CHECK_MONGO: &str = "Check MONGO_URI, and that mongod is up; what was done stays, run the same command again";
 
 impl CommandError {
-    /// An argument or setting that cannot work, told by whoever read it.
+    /// An argument or setting that cannot work, in the words of what read it.
     pub fn usage(problem: impl Display) -> Self {
         Self::Usage(problem.to_string())
     }

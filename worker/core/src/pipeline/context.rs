@@ -8,6 +8,7 @@ use async_nats::jetstream::Context as JetStream;
 use shared::publish::Publisher;
 use shared::throttle::Throttle;
 use shared::topology::{EnsureError, Topology};
+use worker_event::normalise::Settings;
 use worker_event::reason::Reason;
 use worker_providers::Tokens;
 
@@ -65,6 +66,8 @@ pub struct Pipeline {
     pub tokens: Tokens,
     /// People whose names are removed from events.
     pub forgotten: Known,
+    /// What an operator has set about documents.
+    pub settings: Settings,
     /// Events per batch at most.
     pub batch: usize,
     pub mode: Mode,
@@ -108,6 +111,7 @@ impl Pipeline {
             jetstream,
             tokens: Tokens::none(),
             forgotten: Known::default(),
+            settings: Settings::default(),
             batch,
             mode: Mode::Live,
             left_out: LeftOut::default(),

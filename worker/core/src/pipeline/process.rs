@@ -21,7 +21,7 @@ use crate::enrich;
 use crate::origin::Origin;
 use crate::store::{Applied, Batch, Event, StoreError, Waiting};
 use worker_event::effect::{Kind, Notification};
-use worker_event::normalise::normalise;
+use worker_event::normalise::{Settings, normalise};
 use worker_event::privacy::Rules;
 use worker_event::reason::Reason;
 
@@ -193,7 +193,7 @@ fn decode_all(pipeline: &Pipeline, messages: &InFlight, wanted: &[usize], rules:
     let is_any_blocked = !pipeline.blocked.is_empty();
     for index in wanted {
         let Some(message) = messages.messages().get(*index) else { continue };
-        let (event, mut decoded) = match catch_panic(|| decode(*index, message, rules)) {
+        let (event, mut decoded) = match catch_panic(|| decode(*index, message, rules, &pipeline.settings)) {
             Ok(both) => both,
             Err(settlement) => {
                 part.rejected.push((*index, settlement));
@@ -224,20 +224,25 @@ fn look_up(pipeline: &Pipeline, lookups: &mut Lookups, event: &Event, decoded: &
 }
 
 /// What a message means, or why it can never be processed.
-fn decode(index: usize, message: &Message, rules: &Rules) -> Result<(Event, Decoded), Settlement> {
+fn decode(
+    index: usize,
+    message: &Message,
+    rules: &Rules,
+    settings: &Settings,
+) -> Result<(Event, Decoded), Settlement> {
     let unreadable = |error: &dyn std::fmt::Display| Settlement::dead(Reason::Unreadable, error);
     let headers = message.headers.as_ref().ok_or_else(|| unreadable(&"it has no headers"))?;
     let envelope = Envelope::decode(headers, &message.payload).map_err(|error| unreadable(&error))?;
     let info = message.info().map_err(|error| unreadable(&error))?;
     let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
-    let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX))
+    let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX), settings)
         .map_err(|reject| Settlement::dead(reject.reason(), &reject))?;
     rules.apply(envelope.project.as_str(), &mut normalised);
-    let Envelope { source, project, event, delivery, received_at, traceparent, backfill, .. } = envelope;
+    let Envelope { source, project, event, delivery, received_at, traceparent, read_at, .. } = envelope;
     let origin = Origin { delivery: Some(delivery.clone()), traceparent };
     let effects = Event { prj: project.as_str().to_owned(), delivery, effects: normalised.effects };
     let notifications = normalised.notifications;
-    Ok((effects, Decoded { index, notifications, origin, source, event, received_at, backfill, written: None }))
+    Ok((effects, Decoded { index, notifications, origin, source, event, received_at, backfill: read_at.is_some(), written: None }))
 }
 
 /// A panic in our code makes the event a dead letter; the worker goes on.

@@ -9,7 +9,8 @@ use mongodb::Database;
 use mongodb::options::ReadConcern;
 
 use super::encode::raw;
-use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, of_command, of_statement, remedy, told};
+use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, code, of_command, of_statement, remedy};
+use super::sentence::sentence;
 
 /// How many statements one command carries at most, and how many bytes of them: the server's limits
 /// are 100,000 and 48 MB, but a smaller command blocks others for a shorter time.
@@ -72,7 +73,7 @@ pub(super) async fn probe(db: &Database, who: &str) -> Result<(), StoreError> {
     let statement = doc! { "q": { "_id": who }, "u": { "$currentDate": { "at": true } }, "upsert": true };
     let command = doc! { "update": "ld_probe", "updates": [statement], "writeConcern": write_concern() };
     let failures = patiently(async {
-        let reply = db.run_command(command).await.map_err(|error| StoreError::Outage(told(&error).1))?;
+        let reply = db.run_command(command).await?;
         read_reply(&reply, 0)
     });
     none_failed(failures.await?)
@@ -84,6 +85,15 @@ pub(super) async fn update(
     collection: &str,
     statements: &[RawDocumentBuf],
 ) -> Result<Vec<Failure>, StoreError> {
+    Ok(update_counting(db, collection, statements).await?.0)
+}
+
+/// The same, and how many documents matched.
+pub(super) async fn update_counting(
+    db: &Database,
+    collection: &str,
+    statements: &[RawDocumentBuf],
+) -> Result<(Vec<Failure>, i64), StoreError> {
     send(db, Verb::Update, collection, statements).await
 }
 
@@ -93,12 +103,12 @@ pub(super) async fn insert(
     collection: &str,
     documents: &[RawDocumentBuf],
 ) -> Result<Vec<Failure>, StoreError> {
-    send(db, Verb::Insert, collection, documents).await
+    Ok(send(db, Verb::Insert, collection, documents).await?.0)
 }
 
 /// The same for `delete`; a failed statement is an error, because none of ours can fail by itself.
 pub(super) async fn delete(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
-    match send(db, Verb::Delete, collection, statements).await?.into_iter().next() {
+    match send(db, Verb::Delete, collection, statements).await?.0.into_iter().next() {
         Some(failure) => Err(failure.into_error(db, collection).await),
         None => Ok(()),
     }
@@ -139,8 +149,8 @@ async fn find_as(
 ) -> Result<Vec<Document>, StoreError> {
     patiently(async {
         let documents = db.collection::<Document>(collection);
-        let cursor = documents.find(filter).projection(projection).read_concern(concern).await.map_err(outage)?;
-        cursor.try_collect().await.map_err(outage)
+        let cursor = documents.find(filter).projection(projection).read_concern(concern).await?;
+        Ok(cursor.try_collect().await?)
     })
     .await
 }
@@ -150,11 +160,6 @@ pub(super) async fn patiently<T>(command: impl Future<Output = Result<T, StoreEr
     tokio::time::timeout(PATIENCE, command)
         .await
         .unwrap_or_else(|_| Err(StoreError::Outage(format!("no answer within {} s", PATIENCE.as_secs()))))
-}
-
-/// A read, or a command of a person's, that failed: nothing that an event is to blame for.
-pub(super) fn outage(error: mongodb::error::Error) -> StoreError {
-    StoreError::Outage(told(&error).1)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -169,8 +174,8 @@ async fn send(
     verb: Verb,
     collection: &str,
     statements: &[RawDocumentBuf],
-) -> Result<Vec<Failure>, StoreError> {
-    let mut failures = Vec::new();
+) -> Result<(Vec<Failure>, i64), StoreError> {
+    let (mut failures, mut matched) = (Vec::new(), 0);
     let mut start = 0;
     while start < statements.len() {
         let mut array = RawArrayBuf::new();
@@ -203,17 +208,20 @@ async fn send(
         command.append(cstr!("writeConcern"), raw(&write_concern())?);
         let reply = patiently(async { Ok(db.run_raw_command(command).await) }).await?;
         match reply {
-            Ok(reply) => failures.extend(read_reply(&reply, start)?),
+            Ok(reply) => {
+                failures.extend(read_reply(&reply, start)?);
+                matched += reply.get_i32("n").map(i64::from).unwrap_or(0);
+            }
             Err(error) => return Err(refused(db, collection, &error).await),
         }
         start = end;
     }
-    Ok(failures)
+    Ok((failures, matched))
 }
 
 /// What the refusal of a whole command means.
 pub(super) async fn refused(db: &Database, collection: &str, error: &mongodb::error::Error) -> StoreError {
-    let (code, text) = told(error);
+    let (code, text) = (code(error), sentence(error));
     match of_command(error) {
         Blame::Content => StoreError::Unstorable { code, error: text },
         Blame::Collection => blame(db, collection, code, text).await,

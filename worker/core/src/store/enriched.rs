@@ -65,7 +65,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         for kind in [Kind::UserStory, Kind::Task] {
             let statement = match figures {
-                Some(figures) => figures_update(kind, milestone, figures)?,
+                Some(figures) => figures_update(milestone, figures)?,
                 None => no_figures_update(milestone)?,
             };
             self.add(kind, prj, vec![statement]).await?;

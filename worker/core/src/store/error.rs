@@ -4,6 +4,8 @@ use std::fmt;
 
 use mongodb::error::{Error, ErrorKind};
 
+use super::sentence::sentence;
+
 /// MongoDB's "E11000 duplicate key".
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
 
@@ -108,10 +110,14 @@ pub(super) const fn remedy(code: i32) -> &'static str {
     }
 }
 
-/// The code and the text of an error, without labels and source, which the driver prints as a programmer would.
-pub(super) fn told(error: &Error) -> (i32, String) {
-    match *error.kind {
-        ErrorKind::Command(ref command) => (command.code, command.message.clone()),
-        ref kind => (0, kind.to_string()),
+/// MongoDB's code; 0 when it gave none.
+pub(super) fn code(error: &Error) -> i32 {
+    if let ErrorKind::Command(command) = &*error.kind { command.code } else { 0 }
+}
+
+/// A read, or a command of a person's, that failed: nothing that an event is to blame for.
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        Self::Outage(sentence(&error))
     }
 }

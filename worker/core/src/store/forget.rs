@@ -11,10 +11,9 @@ use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::{self, outage, patiently};
+use super::command::{self, patiently};
 use super::error::StoreError;
-use super::encode::raw;
-use super::statement::STATE;
+use super::encode::{STATE, raw};
 use super::{Store, memory};
 use worker_event::effect::Kind;
 use worker_event::privacy::{Rules, hash, people};
@@ -26,7 +25,7 @@ const FORGOTTEN: &str = "ld_forgotten";
 pub type Found = BTreeMap<String, u64>;
 
 /// What is remembered beside the documents, each with the project's id in `prj`.
-const REMEMBERED: [&str; 3] = [memory::DELETIONS, memory::MILESTONES, FORGOTTEN];
+const REMEMBERED: [&str; 4] = [memory::DELETIONS, memory::VIEWS, memory::RENAMES, FORGOTTEN];
 
 fn majority() -> WriteConcern {
     WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build()
@@ -41,12 +40,12 @@ impl Store {
         let mut found = Found::new();
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
-            let documents = patiently(async { all.count_documents(doc! {}).await.map_err(outage) }).await?;
+            let documents = patiently(async { Ok(all.count_documents(doc! {}).await?) }).await?;
             found.insert(name, documents);
         }
         for name in REMEMBERED {
             let all = self.db.collection::<Document>(name);
-            let documents = patiently(async { all.count_documents(doc! { "prj": prj.as_str() }).await.map_err(outage) }).await?;
+            let documents = patiently(async { Ok(all.count_documents(doc! { "prj": prj.as_str() }).await?) }).await?;
             if documents > 0 {
                 found.insert(name.to_owned(), documents);
             }
@@ -57,7 +56,7 @@ impl Store {
     /// The collections that are the project's alone. A project's id holds no dot, so `github_A.` is nobody else's.
     async fn collections(&self, prj: &Project) -> Result<Vec<String>, StoreError> {
         let starts = Source::ALL.map(|source| format!("{source}_{prj}."));
-        let mut names = patiently(async { self.db.list_collection_names().await.map_err(outage) }).await?;
+        let mut names = patiently(async { Ok(self.db.list_collection_names().await?) }).await?;
         names.retain(|name| starts.iter().any(|start| name.starts_with(start)));
         names.sort();
         Ok(names)
@@ -70,12 +69,12 @@ impl Store {
     pub async fn forget_project(&self, prj: &Project) -> Result<(), StoreError> {
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
-            patiently(async { all.drop().write_concern(majority()).await.map_err(outage) }).await?;
+            patiently(async { Ok(all.drop().write_concern(majority()).await?) }).await?;
         }
         for name in REMEMBERED {
             let all = self.db.collection::<Document>(name);
             let of_project = doc! { "prj": prj.as_str() };
-            patiently(async { all.delete_many(of_project).write_concern(majority()).await.map_err(outage) }).await?;
+            patiently(async { Ok(all.delete_many(of_project).write_concern(majority()).await?) }).await?;
         }
         Ok(())
     }
@@ -131,7 +130,7 @@ impl Store {
             let collection = kind.collection(prj.as_str());
             // A document that was written in between is looked at again. Rules that are in force stop new ones.
             let mut left = 0;
-            for _ in 0..super::RACES {
+            for _ in 0..super::RETRIES {
                 let changes = self.changes(kind, prj, rules).await?;
                 left = changes.len();
                 if left == 0 {
@@ -151,9 +150,9 @@ impl Store {
     async fn changes(&self, kind: Kind, prj: &Project, rules: &Rules) -> Result<Vec<RawDocumentBuf>, StoreError> {
         let Some(forgotten) = rules.in_project(prj.as_str()) else { return Ok(Vec::new()) };
         let all = self.db.collection::<Document>(&kind.collection(prj.as_str()));
-        let mut cursor = patiently(async { all.find(doc! {}).await.map_err(outage) }).await?;
+        let mut cursor = patiently(async { Ok(all.find(doc! {}).await?) }).await?;
         let mut changes = Vec::new();
-        while let Some(stored) = patiently(async { cursor.try_next().await.map_err(outage) }).await? {
+        while let Some(stored) = patiently(async { Ok(cursor.try_next().await?) }).await? {
             let mut document = stored.clone();
             if people::anonymise(kind, &mut document, &forgotten) {
                 changes.push(change(kind, &stored, document)?);

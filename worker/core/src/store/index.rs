@@ -87,11 +87,18 @@ impl Indexes {
 async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
     let fields = kind.key_fields();
     let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
-    let command = doc! {
-        "createIndexes": collection,
-        "indexes": [{ "key": key, "name": fields.join("_"), "unique": true }],
-        "writeConcern": { "w": "majority" },
+    let create = |index: Document| doc! {
+        "createIndexes": collection, "indexes": [index], "writeConcern": { "w": "majority" },
     };
+    if kind == Kind::Task {
+        // A story's deletion and its news find its tasks by it.
+        let command = create(doc! { "key": { "userstory_id": 1 }, "name": "userstory_id" });
+        let made = patiently(async { Ok(db.run_command(command).await) }).await?;
+        if let Err(error) = made {
+            return Err(refused(db, collection, &error).await);
+        }
+    }
+    let command = create(doc! { "key": key, "name": fields.join("_"), "unique": true });
     patiently(async {
         match db.run_command(command).await {
             Ok(_) => Ok(true),

@@ -11,7 +11,7 @@ use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::{outage, patiently};
+use super::command::patiently;
 use super::error::StoreError;
 use super::{Found, Store};
 
@@ -56,7 +56,7 @@ impl Store {
         yes: bool,
     ) -> Result<Removal, StoreError> {
         let mut removal = Removal::default();
-        let mut names = patiently(async { self.db.list_collection_names().await.map_err(outage) }).await?;
+        let mut names = patiently(async { Ok(self.db.list_collection_names().await?) }).await?;
         names.sort();
         let own = format!("{source}_{prj}.");
         for name in names {
@@ -70,9 +70,9 @@ impl Store {
                 doc! { "prj": prj.as_str() }
             };
             let collection = self.db.collection::<Document>(&name);
-            let mut cursor = patiently(async { collection.find(filter).await.map_err(outage) }).await?;
+            let mut cursor = patiently(async { Ok(collection.find(filter).await?) }).await?;
             let mut ids = Vec::new();
-            while let Some(document) = patiently(async { cursor.try_next().await.map_err(outage) }).await? {
+            while let Some(document) = patiently(async { Ok(cursor.try_next().await?) }).await? {
                 let wrote = events.wrote(if is_own { document.get("_ld") } else { None })
                     || (!is_own && events.remembered(&document));
                 if !wrote && is_own && events.may_have_changed(&document) {
@@ -93,7 +93,7 @@ impl Store {
                 let chosen = doc! { "_id": { "$in": ids.to_vec() } };
                 let majority =
                     WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
-                patiently(async { collection.delete_many(chosen).write_concern(majority).await.map_err(outage) }).await?;
+                patiently(async { Ok(collection.delete_many(chosen).write_concern(majority).await?) }).await?;
             }
         }
         Ok(removal)

@@ -6,9 +6,9 @@ use shared::hash::sha256_hex;
 
 use super::json::{self, object};
 use super::bson_value::JsonValue;
-use super::notification;
+use super::{notification, state};
 use super::number::Number;
-use crate::effect::{Effect, Kind, Normalised, Order, Reject};
+use crate::effect::{Kind, Normalised, Order, Reject};
 
 object!(Row {
     timestamp: JsonValue = "timestamp",
@@ -72,8 +72,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
     }
     fields.insert("total_hours", total);
     // A row is never sent again with other values, so nothing but the sequence orders it.
-    let order = Order { t: 0, s: sequence };
-    let effect = Effect::State { kind: Kind::Row, key: vec![activity_id], order, fields, milestone: None, story: None };
+    let effect = state(Kind::Row, vec![activity_id], Order::new(0, sequence), fields);
     let notifications = vec![notification(envelope, "sheets_activity", String::new())];
     Ok(Normalised { effects: vec![effect], notifications })
 }

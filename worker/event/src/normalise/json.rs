@@ -131,6 +131,22 @@ macro_rules! object {
 }
 pub(super) use object;
 
+/// A value, and whether its key was there at all.
+#[derive(Debug)]
+pub(super) struct Told<T>(pub(super) Option<T>);
+
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Told<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(|value| Self(Some(value)))
+    }
+}
+
 /// A list of objects; null and missing are empty, and null elements are left out.
 #[derive(Debug)]
 pub(super) struct List<T>(pub(super) Vec<T>);

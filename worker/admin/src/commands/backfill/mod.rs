@@ -190,16 +190,17 @@ impl<'c> BackfillPublisher<'c> {
         let hash =
             [event, model, &payload].iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
         let hash = short_hex(hash.finalize());
+        let now = now_ms();
         Envelope {
             source: self.source,
             project: prj.clone(),
             event: event.to_owned(),
             delivery: format!("{BACKFILL}-{:x}-{hash}", self.began),
             quality_model: quality_model.clone(),
-            received_at: now_ms(),
+            received_at: now,
             traceparent: None,
             origin_sequence: None,
-            backfill: true,
+            read_at: Some(now),
             payload: payload.into(),
         }
     }

@@ -91,8 +91,8 @@ async fn send(
     let mut request = http.post(url).header("content-type", "application/json").header("x-github-event", "ping");
     if let Some(secret) = secret {
         request = request
-            .header("x-github-signature", format!("sha1={}", mac::<Hmac<Sha1>>(secret)))
-            .header("x-github-signature-256", format!("sha256={}", mac::<Hmac<Sha256>>(secret)));
+            .header("x-hub-signature", format!("sha1={}", mac::<Hmac<Sha1>>(secret)))
+            .header("x-hub-signature-256", format!("sha256={}", mac::<Hmac<Sha256>>(secret)));
     }
     let answer = request.body(PING).send().await.map_err(|error| {
         CommandError::failed(format_args!("ingress does not answer: {}", error.without_url()), "Look at its log")

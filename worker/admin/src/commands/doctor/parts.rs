@@ -191,7 +191,7 @@ pub async fn backlog(checks: &mut Checks, streams: &Connection) {
     let Ok(events) = streams.stream(StreamName::Events).await else { return };
     for _ in 0..20 {
         match consumer(streams, &events, StreamName::Events).await {
-            // A worker that is idle waits for the next event; one that is not has some in hand.
+            // A worker that is idle waits for the next event; one that is not has some in flight.
             Some(info) if info.num_waiting > 0 || info.num_ack_pending > 0 => {
                 return checks.ok("workers", "at least one takes events");
             }

@@ -199,7 +199,7 @@ fn changed(source: Source, event: &Stored, fields: &mut BTreeMap<&'static str, V
             if let Some(field) = own {
                 add(field, data.get("id"));
             }
-            // Objects that a delivery carries are told by it, too.
+            // A delivery also states the objects that it carries.
             for object in [data, &data["user_story"]] {
                 add("userstory_id", object["user_story"].get("id"));
                 add("milestone_id", object["milestone"].get("id"));

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_thing_that_keeps_a_hook_from_working_is_told() {
+    fn everything_that_keeps_a_hook_from_working_is_listed() {
         let right = json!({
             "id": 1, "active": true, "events": ["push", "pull_request", "issues"],
             "config": { "url": "https://x/webhook/github?prj=A", "content_type": "json", "insecure_ssl": "0", "secret": "********" },

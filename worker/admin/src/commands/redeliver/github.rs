@@ -72,14 +72,14 @@ async fn of_owners(
     for owner in owners {
         // A person has no organisation, and not every token may see every hook.
         let hooks = github.all_it_may_see(format!("{owner}/hooks?per_page=100")).await;
-        let Some(hooks) = report.tally.tried(&owner, hooks)? else { continue };
+        let Some(hooks) = report.reads.tried(&owner, hooks)? else { continue };
         for hook in hooks.unwrap_or_default() {
             let url = hook.get("config").and_then(|config| config.get("url")?.as_str()).unwrap_or_default();
             let Some(id) = hook.get("id").and_then(Value::as_u64) else { continue };
             if options.common.is_ours(Source::Github, url) {
                 let path = format!("{owner}/hooks/{id}/deliveries");
                 let groups = read(github, &path, options.since.ms()).await;
-                let Some(groups) = report.tally.tried(&path, groups)? else { continue };
+                let Some(groups) = report.reads.tried(&path, groups)? else { continue };
                 let mut counts = Counts::default();
                 let ended = of_hook(options, github, &path, groups, &mut counts, &mut report.tally).await;
                 report.hook(&format!("{}#{id}", owner.trim_start_matches('/')), &counts);

@@ -85,7 +85,10 @@ struct Report<'a> {
     args: &'a RedeliverArgs,
     table: Table,
     hooks: usize,
+    /// Deliveries that were requested.
     tally: Tally,
+    /// Lists of hooks and deliveries that were read.
+    reads: Tally,
 }
 
 impl<'a> Report<'a> {
@@ -93,7 +96,13 @@ impl<'a> Report<'a> {
         let asked = if args.dry_run { "would ask again" } else { "asked again" };
         let numbers = ["sent", "delivered", asked, "failed"].map(Column::Right);
         let columns: Vec<Column> = std::iter::once(Column::Left("hook")).chain(numbers).collect();
-        Self { args, table: Table::new(&columns), hooks: 0, tally: Tally::of("delivery", "deliveries") }
+        Self {
+            args,
+            table: Table::new(&columns),
+            hooks: 0,
+            tally: Tally::of("delivery", "deliveries"),
+            reads: Tally::of("list", "lists"),
+        }
     }
 
     fn hook(&mut self, hook: &str, counts: &Counts) {
@@ -114,10 +123,11 @@ impl<'a> Report<'a> {
             self.table.print();
         }
         ended?;
-        if self.hooks == 0 && self.tally.failed() == 0 {
+        if self.hooks == 0 && self.reads.failed() == 0 {
             return Err(none);
         }
-        self.tally.end("The lines above say which; the same command requests them again")
+        self.tally.end("The lines above say which; the same command requests them again")?;
+        self.reads.end("The lines above say which; the same command reads them again")
     }
 }
 

@@ -59,7 +59,7 @@ async fn of_hooks(
         if options.common.is_ours(Source::Taiga, url) {
             let name = format!("{}#{id}", options.slug);
             let logs = taiga.list(&format!("/webhooklogs?webhook={id}")).await;
-            let Some(logs) = report.tally.tried(&name, logs)? else { continue };
+            let Some(logs) = report.reads.tried(&name, logs)? else { continue };
             let mut counts = Counts::default();
             let ended = of_hook(options, taiga, &name, &logs, &mut counts, &mut report.tally).await;
             report.hook(&name, &counts);
