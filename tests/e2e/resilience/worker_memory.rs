@@ -68,7 +68,7 @@ async fn publish(stack: &harness::stack::Stack, jetstream: &async_nats::jetstrea
         received_at: 1_795_455_723_511,
         traceparent: None,
         origin_sequence: None,
-        backfill: false,
+        read_at: None,
         payload: payload.into(),
     };
     let (headers, payload) = envelope.encode();
