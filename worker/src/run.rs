@@ -27,13 +27,21 @@ use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
 use worker_core::status::serve;
 use worker_providers::Tokens;
+use worker_providers::github::GithubClient;
 use worker_providers::report::Reporter;
+use worker_providers::taiga::TaigaClient;
+use worker_reconcile::config::ReconcileArgs;
+use worker_reconcile::keeper::Keeper;
+use worker_reconcile::parts::Parts;
+use worker_reconcile::reconciler::Reconciler;
 
 /// The settings of the process.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
     config: Config,
+    #[command(flatten)]
+    reconcile: ReconcileArgs,
 }
 
 /// Works until SIGTERM or SIGINT. Exit code 0 after a clean stop.
@@ -46,13 +54,13 @@ pub async fn run(options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = work(options.config).await;
+    let code = work(options).await;
     traces.finish().await;
     code
 }
 
-async fn work(config: Config) -> ExitCode {
-    match start(config).await {
+async fn work(options: Options) -> ExitCode {
+    match start(options).await {
         Ok((life, client)) => {
             let code = life.run().await;
             // The last acks are still in the client's buffer; without them their events would come again.
@@ -75,7 +83,7 @@ fn name() -> String {
 }
 
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
-async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
+async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
     worker_core::meters::describe();
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
@@ -94,6 +102,15 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let store = config.mongo.open().await?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.batches.worker_batch.get();
+    let reconciler = Reconciler {
+        parts: Parts::new(store.clone(), client.clone(), jetstream.clone(), topology.clone()),
+        courses: courses.clone(),
+        tokens: tokens.clone(),
+        github: Arc::new(GithubClient::new(&config.enrich.github_api_url, reporter.clone())?),
+        taiga: Arc::new(TaigaClient::new(&config.enrich.taiga_api_url, reporter.clone())?),
+        public_url: reconcile.public_url,
+    };
+    let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
     let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
     pipeline.tokens = tokens;
     let pipeline = Arc::new(pipeline);
@@ -106,6 +123,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     life.spawn("events", events.run(Arc::new(Events(Arc::clone(&pipeline)))));
     life.spawn("notifications", sender.run(stop.clone()));
     life.spawn("look-ups", enricher.run(stop));
+    life.spawn("keeper", keeper.run(life.soft()));
     life.spawn("credentials", infallible(watcher.run(life.soft())));
     // A publisher of its own, because a batch is of one stream.
     life.spawn("reporter", infallible(reporter.run(Publisher::new(client.clone()), life.soft())));

@@ -226,7 +226,11 @@ impl<P: Publish> Webhooks<P> {
     }
 
     fn count(&self, source: Option<Source>, refusal: &Refusal) {
-        self.meters.refused(source, refusal.status().is_server_error(), refusal.reason());
+        let failed = refusal.status().is_server_error();
+        if failed {
+            self.gate.missed();
+        }
+        self.meters.refused(source, failed, refusal.reason());
     }
 
     /// For metrics and the status page. All unknown projects share one fact.

@@ -104,6 +104,21 @@ impl Clients {
         Ok(all)
     }
 
+    /// Everybody's tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Both providers.
+    ///
+    /// # Errors
+    /// When an HTTP client cannot be made.
+    pub fn providers(&self) -> Result<(worker_providers::github::GithubClient, worker_providers::taiga::TaigaClient), CommandError> {
+        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent()).map_err(CommandError::usage)?;
+        Ok((github, worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent()).map_err(CommandError::usage)?))
+    }
+
     fn github_of(&self, token: Token) -> Result<GithubClient, CommandError> {
         let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent()).map_err(CommandError::usage)?;
         Ok(GithubClient { github: Arc::new(github), token, stop: self.stop.clone() })
