@@ -237,7 +237,8 @@ pub fn plain_size(headers: &HeaderMap, payload: &[u8]) -> usize {
 
 /// Decompresses at most [`MAX_PAYLOAD`] bytes, whatever the frame claims.
 fn decompress(frame: &[u8]) -> std::io::Result<Bytes> {
-    let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().and_then(|size| usize::try_from(size).ok());
+    let size =
+        zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().and_then(|size| usize::try_from(size).ok());
     // Room for one byte more, so that reading to the end does not double it.
     let mut out = Vec::with_capacity(size.unwrap_or(0).min(MAX_PAYLOAD) + 1);
     let read = zstd::stream::read::Decoder::new(frame)?.take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut out)?;

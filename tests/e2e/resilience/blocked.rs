@@ -6,8 +6,8 @@ use anyhow::ensure;
 use bson::{Document, doc};
 use harness::sender::{Delivery, github};
 use harness::stack::Stack;
-use mongodb::{Database, IndexModel};
 use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
 
 use crate::observe::{becomes_ready, becomes_unready, complaints, push, send, stored};
 use crate::{LONG, SOON};

@@ -66,7 +66,7 @@ async fn kill_the_worker_at_the_killer(stack: &Stack, client: &mongodb::Client) 
     let admin = client.database("admin");
     let hangs = async || {
         let waiting = doc! { "$match": { "ns": &namespace, "active": true, "op": { "$in": ["insert", "update"] },
-                                         "microsecs_running": { "$gt": 300_000 }, "appName": "ld-connect-worker" } };
+        "microsecs_running": { "$gt": 300_000 }, "appName": "ld-connect-worker" } };
         let found = admin.aggregate([doc! { "$currentOp": {} }, waiting]).await?;
         let found: Vec<Document> = found.try_collect().await?;
         found.first().context("no write hangs")?.get("opid").cloned().context("no opid")

@@ -36,8 +36,13 @@ async fn four_hundred_megabytes_of_json_in_a_few_kilobytes_of_the_stream_take_le
     // One that is refused, too large for MongoDB, as large as ingress accepts.
     let mut issue = taiga::issue(LARGE, "x");
     issue["description"] = json!("x".repeat(LARGEST - 10_000));
-    publish(&stack, &jetstream, "issue", taiga::event("issue", "create", "2026-11-23T17:42:03.511Z", issue).to_string())
-        .await;
+    publish(
+        &stack,
+        &jetstream,
+        "issue",
+        taiga::event("issue", "create", "2026-11-23T17:42:03.511Z", issue).to_string(),
+    )
+    .await;
     for n in 0..20 {
         send(&stack, &push("Team", n)).await;
     }
@@ -58,7 +63,12 @@ async fn four_hundred_megabytes_of_json_in_a_few_kilobytes_of_the_stream_take_le
 }
 
 /// As ingress would write it.
-async fn publish(stack: &harness::stack::Stack, jetstream: &async_nats::jetstream::Context, event: &str, payload: String) {
+async fn publish(
+    stack: &harness::stack::Stack,
+    jetstream: &async_nats::jetstream::Context,
+    event: &str,
+    payload: String,
+) {
     let envelope = Envelope {
         source: Source::Taiga,
         project: Project::new("Team").unwrap(),

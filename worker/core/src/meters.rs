@@ -25,7 +25,10 @@ const EVENTS: [&str; 10] = [
 /// Registers help texts, and at zero the metrics that alerts use before their first event.
 pub fn describe() {
     count!("ldconnect_events_total", "Events settled, by source, event and outcome (stored, dead)");
-    count!("ldconnect_redeliveries_total", "Events delivered again, because they were handed back, put off, or in a worker that died");
+    count!(
+        "ldconnect_redeliveries_total",
+        "Events delivered again, because they were handed back, put off, or in a worker that died"
+    );
     histogram!("ldconnect_store_seconds", "How long a batch took from its first statement to durable documents");
     histogram!("ldconnect_batch_events", "How many events a batch had");
     histogram!("ldconnect_end_to_end_seconds", "From the complete request at ingress to durable documents");

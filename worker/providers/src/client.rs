@@ -73,7 +73,12 @@ impl ProviderClient {
     ///
     /// # Errors
     /// When the token must wait or the provider fails. The request can be repeated.
-    pub async fn call(&self, credential: &CredentialId, endpoint: &'static str, request: RequestBuilder) -> Result<ProviderReply, ProviderError> {
+    pub async fn call(
+        &self,
+        credential: &CredentialId,
+        endpoint: &'static str,
+        request: RequestBuilder,
+    ) -> Result<ProviderReply, ProviderError> {
         let permit = self.limiter.permit(credential).await.map_err(ProviderError::Limited)?;
         let began = Instant::now();
         let answer = exchange(request).await;

@@ -49,7 +49,13 @@ impl Reporter {
     }
 
     /// How many requests a token has left, and for how long it must not be used.
-    pub fn token_budget(&self, provider: &str, credential: &CredentialId, remaining: Option<u64>, wait: Option<Duration>) {
+    pub fn token_budget(
+        &self,
+        provider: &str,
+        credential: &CredentialId,
+        remaining: Option<u64>,
+        wait: Option<Duration>,
+    ) {
         let Some((facts, topology)) = self.0.as_deref() else { return };
         let at = now_ms();
         let until = wait.map(|wait| at.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));

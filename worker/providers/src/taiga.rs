@@ -17,8 +17,8 @@ use shared::time::now_ms;
 use tokio::time::Instant;
 
 use crate::ProviderError;
-use crate::limiter::QueueSlot;
 use crate::client::{ProviderClient, ProviderReply};
+use crate::limiter::QueueSlot;
 use crate::report::Reporter;
 use crate::tokens::Account;
 
@@ -123,7 +123,12 @@ impl TaigaClient {
     /// When the HTTP client cannot be made.
     pub fn new(base: &str, reporter: Reporter) -> Result<Self, reqwest::Error> {
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { api: ProviderClient::new("taiga", reporter)?, base, sessions: Mutex::default(), figures: Mutex::default() })
+        Ok(Self {
+            api: ProviderClient::new("taiga", reporter)?,
+            base,
+            sessions: Mutex::default(),
+            figures: Mutex::default(),
+        })
     }
 
     /// A slot for a look-up.
@@ -157,7 +162,9 @@ impl TaigaClient {
         let mut all = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= CACHE_MAX {
             let fresh = |entry: &CacheEntry<CachedFigures>| {
-                entry.try_lock().map_or(true, |cached| cached.as_ref().is_some_and(|answer| answer.since.elapsed() < CACHE_TTL))
+                entry
+                    .try_lock()
+                    .map_or(true, |cached| cached.as_ref().is_some_and(|answer| answer.since.elapsed() < CACHE_TTL))
             };
             all.retain(|_, entry| Arc::strong_count(entry) > 1 || fresh(entry));
         }
@@ -288,7 +295,8 @@ mod tests {
             "milestone_completed_tasks": Bson::Null,
         };
         assert_eq!(serde_json::from_str::<MilestoneStats>(stats).unwrap().fields(), expected);
-        let empty = serde_json::from_str::<MilestoneStats>(r#"{"total_points":{},"completed_points":[]}"#).unwrap().fields();
+        let empty =
+            serde_json::from_str::<MilestoneStats>(r#"{"total_points":{},"completed_points":[]}"#).unwrap().fields();
         assert_eq!(empty.get("milestone_total_points"), Some(&Bson::Int32(0)));
         assert!(serde_json::from_str::<MilestoneStats>("[]").is_err());
     }

@@ -114,13 +114,21 @@ impl Clients {
     ///
     /// # Errors
     /// When an HTTP client cannot be made.
-    pub fn providers(&self) -> Result<(worker_providers::github::GithubClient, worker_providers::taiga::TaigaClient), CommandError> {
-        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent()).map_err(CommandError::usage)?;
-        Ok((github, worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent()).map_err(CommandError::usage)?))
+    pub fn providers(
+        &self,
+    ) -> Result<(worker_providers::github::GithubClient, worker_providers::taiga::TaigaClient), CommandError> {
+        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent())
+            .map_err(CommandError::usage)?;
+        Ok((
+            github,
+            worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent())
+                .map_err(CommandError::usage)?,
+        ))
     }
 
     fn github_of(&self, token: Token) -> Result<GithubClient, CommandError> {
-        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent()).map_err(CommandError::usage)?;
+        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent())
+            .map_err(CommandError::usage)?;
         Ok(GithubClient { github: Arc::new(github), token, stop: self.stop.clone() })
     }
 
@@ -156,7 +164,8 @@ impl Clients {
     }
 
     fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
-        let taiga = worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent()).map_err(CommandError::usage)?;
+        let taiga = worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent())
+            .map_err(CommandError::usage)?;
         Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
     }
 }

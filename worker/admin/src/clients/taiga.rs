@@ -87,7 +87,12 @@ impl TaigaClient {
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
-    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
+    pub async fn ask_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(1, method, path, body).await
     }
 

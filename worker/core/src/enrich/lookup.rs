@@ -185,11 +185,7 @@ mod tests {
     use worker_event::effect::Order;
 
     fn requester(author: &str) -> Requester {
-        Requester {
-            prj: Project::new("TeamA").unwrap(),
-            author_login: author.into(),
-            quality_model: None,
-        }
+        Requester { prj: Project::new("TeamA").unwrap(), author_login: author.into(), quality_model: None }
     }
 
     fn state(kind: Kind, fields: Document, milestone: Option<Bson>) -> Effect {

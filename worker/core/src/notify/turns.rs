@@ -101,7 +101,9 @@ impl Turns {
             false => Ok(Arc::clone(&self.healthy).acquire_owned().await),
         };
         match slot {
-            Ok(Ok(slot)) => Ok(Turn { project, failures: Arc::clone(&self.failures), slot: Some(slot), _in_flight: in_flight }),
+            Ok(Ok(slot)) => {
+                Ok(Turn { project, failures: Arc::clone(&self.failures), slot: Some(slot), _in_flight: in_flight })
+            }
             _ => Err(LATER.delay_for(1)),
         }
     }

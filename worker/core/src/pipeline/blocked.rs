@@ -97,8 +97,9 @@ mod tests {
     #[test]
     fn delays_grow_to_30_s_and_a_written_collection_is_no_problem_any_more() {
         let all = BlockedCollections::default();
-        let blocked =
-            |name: &str| Arc::new(Blocked { collection: name.into(), cause: "it is a view".into(), remedy: "Drop it." });
+        let blocked = |name: &str| {
+            Arc::new(Blocked { collection: name.into(), cause: "it is a view".into(), remedy: "Drop it." })
+        };
         let delays: Vec<_> = (0..10).map(|_| all.failed(&blocked("a"))).collect();
         assert!(delays[0] <= Duration::from_millis(1_500) && delays[9] >= Duration::from_secs(10), "{delays:?}");
         assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(30)), "{delays:?}");

@@ -101,7 +101,11 @@ impl Pipeline {
     ) -> Self {
         Self {
             who: who.to_owned(),
-            notifications: NotificationQueue::new(Publisher::new(jetstream.client()), topology.clone(), jetstream.clone()),
+            notifications: NotificationQueue::new(
+                Publisher::new(jetstream.client()),
+                topology.clone(),
+                jetstream.clone(),
+            ),
             memory: MemoryBudget::default(),
             blocked: BlockedCollections::default(),
             suspects: Suspects::new(&jetstream.client()),

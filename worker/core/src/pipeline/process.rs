@@ -16,8 +16,8 @@ use shared::source::Source;
 use super::Pipeline;
 use super::settle::{InFlight, Settlement};
 use super::size;
-use crate::enrich::lookup::{Lookups, Requester};
 use crate::enrich;
+use crate::enrich::lookup::{Lookups, Requester};
 use crate::origin::Origin;
 use crate::store::{Applied, Batch, Event, StoreError, Waiting};
 use worker_event::effect::{Kind, Notification};
@@ -51,11 +51,7 @@ pub enum Attempt {
 ///
 /// # Errors
 /// [`Outage`] when MongoDB or NATS is away.
-pub async fn attempt(
-    pipeline: &Arc<Pipeline>,
-    messages: &Arc<InFlight>,
-    part: &[usize],
-) -> Result<Attempt, Outage> {
+pub async fn attempt(pipeline: &Arc<Pipeline>, messages: &Arc<InFlight>, part: &[usize]) -> Result<Attempt, Outage> {
     // A panic must cost one event, not the worker.
     match AssertUnwindSafe(attempt_unguarded(pipeline, messages, part)).catch_unwind().await {
         Ok(result) => result,
@@ -133,7 +129,8 @@ async fn attempt_unguarded(
         let settlement = |index| settlements.remove(index).unwrap_or(Settlement::Ack);
         return Ok(Attempt::Settled(part.iter().map(settlement).collect()));
     }
-    let error = format!("MongoDB refuses documents of this batch, after {REFUSALS_MAX} attempts without the refused ones");
+    let error =
+        format!("MongoDB refuses documents of this batch, after {REFUSALS_MAX} attempts without the refused ones");
     Ok(Attempt::Refused { reason: Reason::Unstorable, error })
 }
 
@@ -224,12 +221,7 @@ fn look_up(pipeline: &Pipeline, lookups: &mut Lookups, event: &Event, decoded: &
 }
 
 /// What a message means, or why it can never be processed.
-fn decode(
-    index: usize,
-    message: &Message,
-    rules: &Rules,
-    settings: &Settings,
-) -> Result<(Event, Decoded), Settlement> {
+fn decode(index: usize, message: &Message, rules: &Rules, settings: &Settings) -> Result<(Event, Decoded), Settlement> {
     let unreadable = |error: &dyn std::fmt::Display| Settlement::dead(Reason::Unreadable, error);
     let headers = message.headers.as_ref().ok_or_else(|| unreadable(&"it has no headers"))?;
     let envelope = Envelope::decode(headers, &message.payload).map_err(|error| unreadable(&error))?;
@@ -242,7 +234,19 @@ fn decode(
     let origin = Origin { delivery: Some(delivery.clone()), traceparent };
     let effects = Event { prj: project.as_str().to_owned(), delivery, effects: normalised.effects };
     let notifications = normalised.notifications;
-    Ok((effects, Decoded { index, notifications, origin, source, event, received_at, backfill: read_at.is_some(), written: None }))
+    Ok((
+        effects,
+        Decoded {
+            index,
+            notifications,
+            origin,
+            source,
+            event,
+            received_at,
+            backfill: read_at.is_some(),
+            written: None,
+        },
+    ))
 }
 
 /// A panic in our code makes the event a dead letter; the worker goes on.

@@ -156,7 +156,8 @@ impl InFlight {
 
     /// Settles what is still open.
     pub(super) async fn hand_back(&self) {
-        let open: Vec<usize> = (0..).zip(self.open().iter()).filter(|(_, settled)| !**settled).map(|(i, _)| i).collect();
+        let open: Vec<usize> =
+            (0..).zip(self.open().iter()).filter(|(_, settled)| !**settled).map(|(i, _)| i).collect();
         self.settle_all(open.into_iter().map(|index| (index, Settlement::HandBack))).await;
     }
 

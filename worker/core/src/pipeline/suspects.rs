@@ -21,8 +21,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_nats::{Client, HeaderMap};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::{Client, HeaderMap};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use shared::publish::Outgoing;
@@ -111,7 +111,8 @@ impl Suspects {
     /// # Errors
     /// When NATS cannot be asked.
     pub async fn find(&self, pipeline: &Pipeline) -> Result<Found, Outage> {
-        let outage = |error: &dyn std::fmt::Display| Outage(format!("NATS: the marks of suspects cannot be read: {error}"));
+        let outage =
+            |error: &dyn std::fmt::Display| Outage(format!("NATS: the marks of suspects cannot be read: {error}"));
         let stream = stream(pipeline).await?;
         let subjects = stream.info_with_subjects(pipeline.topology.suspect_filter()).await;
         let subjects: Vec<(String, usize)> =

@@ -15,8 +15,8 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use tokio::time::Instant;
 
 use crate::ProviderError;
-use crate::limiter::QueueSlot;
 use crate::client::{ProviderClient, ProviderReply};
+use crate::limiter::QueueSlot;
 use crate::report::Reporter;
 use crate::tokens::Token;
 
@@ -99,7 +99,13 @@ impl GithubClient {
 
     /// `attempt` counts from 1.
     #[must_use]
-    pub fn search<'g>(&'g self, token: &'g Token, repo: &'g str, mut shas: Vec<String>, attempt: u32) -> CommitSearch<'g> {
+    pub fn search<'g>(
+        &'g self,
+        token: &'g Token,
+        repo: &'g str,
+        mut shas: Vec<String>,
+        attempt: u32,
+    ) -> CommitSearch<'g> {
         // GitHub can fail on one commit, such as one with a huge diff. Rotate, so that it does not always come first.
         let first = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0) % shas.len().max(1);
         shas.rotate_left(first);
@@ -153,7 +159,10 @@ impl GithubClient {
     }
 
     fn set_rest_only(&self, token: &Token) {
-        self.rest_only.lock().unwrap_or_else(PoisonError::into_inner).insert(token.credential.id.clone(), Instant::now());
+        self.rest_only
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token.credential.id.clone(), Instant::now());
     }
 }
 
@@ -168,7 +177,10 @@ impl CommitSearch<'_> {
         self.left.drain(..answered.min(self.left.len()));
         if answered == 0 && then.is_none() {
             // Cannot happen; without this check a bug would be an endless loop.
-            return Some((facts, Some(ProviderError::Unreadable("GitHub's reply has no commit that was asked for".into()))));
+            return Some((
+                facts,
+                Some(ProviderError::Unreadable("GitHub's reply has no commit that was asked for".into())),
+            ));
         }
         Some((facts, then))
     }

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{LookedUp, GithubClient};
+use super::{GithubClient, LookedUp};
 use crate::ProviderError;
 use crate::github::CommitFacts;
 use crate::tokens::Token;
@@ -56,7 +56,13 @@ impl From<Commit> for CommitFacts {
 }
 
 /// `not_found_in_a_row` counts over all parts of a look-up.
-pub(super) async fn ask(github: &GithubClient, token: &Token, repo: &str, shas: Vec<String>, not_found_in_a_row: &mut usize) -> LookedUp {
+pub(super) async fn ask(
+    github: &GithubClient,
+    token: &Token,
+    repo: &str,
+    shas: Vec<String>,
+    not_found_in_a_row: &mut usize,
+) -> LookedUp {
     let mut facts = Vec::new();
     for (answered, sha) in shas.iter().enumerate() {
         if *not_found_in_a_row >= NOT_FOUND_LIMIT {
