@@ -273,30 +273,6 @@ impl Topology {
         format!("{}.token.{provider}.{id}", self.root(StreamName::Status))
     }
 
-    /// Where a worker marks an event that it works on alone, by the event's stream sequence.
-    #[must_use]
-    pub fn suspect_subject(&self, sequence: u64) -> String {
-        format!("{}.suspect.event.{sequence}", self.root(StreamName::Status))
-    }
-
-    /// Where a worker marks events that were delivered before and that it works on together.
-    #[must_use]
-    pub fn suspects_subject(&self, id: &str) -> String {
-        format!("{}.suspect.group.{id}", self.root(StreamName::Status))
-    }
-
-    /// The subjects of all such marks.
-    #[must_use]
-    pub fn suspect_filter(&self) -> String {
-        format!("{}.suspect.>", self.root(StreamName::Status))
-    }
-
-    /// Where a consumer is asked for messages. Like every API subject of ours it is the server's own JetStream domain.
-    #[must_use]
-    pub fn pull_subject(&self, consumer: &consumer::Info) -> String {
-        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name, consumer.name)
-    }
-
     /// Where ingress says that it can publish.
     #[must_use]
     pub fn beat_subject(&self) -> String {
@@ -319,6 +295,30 @@ impl Topology {
     #[must_use]
     pub fn lease_subject(&self, name: &str) -> String {
         format!("{}.{name}", self.root(StreamName::Leases))
+    }
+
+    /// Where a worker marks an event that it works on alone, by the event's stream sequence.
+    #[must_use]
+    pub fn suspect_subject(&self, sequence: u64) -> String {
+        format!("{}.suspect.event.{sequence}", self.root(StreamName::Status))
+    }
+
+    /// Where a worker marks events that were delivered before and that it works on together.
+    #[must_use]
+    pub fn suspects_subject(&self, id: &str) -> String {
+        format!("{}.suspect.group.{id}", self.root(StreamName::Status))
+    }
+
+    /// The subjects of all such marks.
+    #[must_use]
+    pub fn suspect_filter(&self) -> String {
+        format!("{}.suspect.>", self.root(StreamName::Status))
+    }
+
+    /// Where a consumer is asked for messages. Like every API subject of ours it is the server's own JetStream domain.
+    #[must_use]
+    pub fn pull_subject(&self, consumer: &consumer::Info) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name, consumer.name)
     }
 
     /// The tokens of a subject after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.

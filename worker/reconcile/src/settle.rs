@@ -79,8 +79,8 @@ pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, noti
             quality_model: quality_model.clone(),
         })
         .collect();
-    let queue = NotificationQueue::new(parts.others.clone(), parts.topology.clone(), parts.jetstream.clone());
     let origin = Origin::default();
+    let queue = NotificationQueue::new(parts.others.clone(), parts.topology.clone(), parts.jetstream.clone());
     queue.put(due.iter().map(|notification| (notification, &origin)).collect()).await.map_err(|error| {
         let what = format_args!("The documents are written, but LD_NOTIFY does not take notifications: {error}");
         Halt::failed(what, "Run the same command again")

@@ -21,9 +21,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
-use async_nats::HeaderMap;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use shared::publish::{Outgoing, Publisher};
