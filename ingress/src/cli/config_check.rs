@@ -9,7 +9,6 @@ use shared::config_report::Report;
 use shared::credentials::{Courses, DefaultKeys, weak_team_secrets};
 use shared::source::Source;
 
-use crate::client::TrustedProxies;
 use crate::config::Settings;
 use crate::server::Certificate;
 use crate::webhook::access::UnsignedSheets;

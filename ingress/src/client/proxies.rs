@@ -27,13 +27,6 @@ impl FromStr for TrustedProxies {
     }
 }
 
-impl std::fmt::Display for TrustedProxies {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let networks: Vec<_> = self.0.iter().map(IpNet::to_string).collect();
-        f.write_str(&networks.join(","))
-    }
-}
-
 impl TrustedProxies {
     /// Whether an address is a proxy's.
     #[must_use]
@@ -121,7 +114,6 @@ mod tests {
     #[test]
     fn the_list_holds_addresses_and_networks() {
         let proxies: TrustedProxies = "192.0.2.7, 10.0.0.0/8,2001:db8::/32,".parse().unwrap();
-        assert_eq!(proxies.to_string(), "192.0.2.7/32,10.0.0.0/8,2001:db8::/32");
         let contains = |address: &str| proxies.contains(address.parse().unwrap());
         assert!(contains("192.0.2.7") && contains("::ffff:10.1.2.3") && contains("2001:db8::1"));
         assert!(!contains("192.0.2.8") && !contains("2001:db9::1"));

@@ -18,18 +18,6 @@ pub enum UnsignedSheets {
     Off,
 }
 
-impl UnsignedSheets {
-    /// The value of the setting.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Listed => "listed",
-            Self::Any => "any",
-            Self::Off => "off",
-        }
-    }
-}
-
 /// The settings that say who may send, beside the credentials file.
 #[derive(Debug)]
 pub struct Access {

@@ -431,7 +431,7 @@ async fn only_an_unsigned_webhook_is_marked_as_unsigned() {
     assert_eq!(bench.signed(Source::Github, "?prj=a", &[PUSH], BODY).await.status, 200);
     let published = bench.published();
     let marks: Vec<_> =
-        published.iter().map(|message| message.headers.get(envelope_header::UNSIGNED).is_some()).collect();
+        published.iter().map(|message| message.headers.get(envelope::header::UNSIGNED).is_some()).collect();
     assert_eq!(marks, [true, false]);
 }
 

@@ -384,3 +384,34 @@ async fn taigas_resend_has_other_bytes_and_the_same_identity() {
     stack.sender.send(&Delivery::taiga(&first).project("Another")).await.unwrap();
     assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), 5);
 }
+
+#[tokio::test]
+async fn refusals_of_a_known_team_leave_one_line_and_those_of_invented_projects_one_for_all() {
+    let file = scratch("refusals").unwrap().join("credentials.json");
+    std::fs::write(&file, json!({ "c": { "teams": ["Listed"] } }).to_string()).unwrap();
+    let options = Options { no_worker: true, ..Options::default() }.env("CREDENTIALS_FILE", file.to_str().unwrap());
+    let stack = Stack::start_with(options).await.unwrap();
+    let wrong = Secrets { github: "guessed".to_owned(), ..Secrets::default() };
+    for n in 0..5 {
+        for prj in ["Listed".to_owned(), format!("Invented{n}")] {
+            let request = Delivery::github("push", &push()).project(&prj).request(&wrong);
+            let request = request.with("x-github-delivery", &format!("{prj}-{n}"));
+            answers(&stack, &prj, &request, 403, forbidden()).await;
+        }
+    }
+    let logged = async || {
+        let lines: Vec<_> = stack.ingress.process.log().events().iter().map(Value::to_string).collect();
+        let of = |level: &str, words: &str| {
+            let level = format!(r#""level":"{level}""#);
+            lines.iter().filter(|line| line.contains(&level) && line.contains(words)).cloned().collect::<Vec<_>>()
+        };
+        anyhow::ensure!(of("DEBUG", "refused a webhook").len() == 10, "{lines:?}");
+        Ok((of("INFO", "refused a webhook"), of("WARN", "refused a webhook")))
+    };
+    let (known, unknown) = stack.eventually("each is there at DEBUG", crate::SOON, logged).await.unwrap();
+    assert_eq!((known.len(), unknown.len()), (1, 1), "{known:?} {unknown:?}");
+    for word in ["Listed", "github", "signature", "Listed-0"] {
+        assert!(known[0].contains(word), "{word} in {}", known[0]);
+    }
+    assert!(!unknown[0].contains("Invented"), "{}", unknown[0]);
+}
