@@ -284,10 +284,11 @@ impl Keeper {
         } else {
             tracing::debug!(prj = prj.as_str(), source = source.as_str(), checked, calls, "documents show what the provider shows");
         }
-        for finding in &report.findings {
-            tracing::warn!(prj = prj.as_str(), source = source.as_str(), finding = finding.finding, "reconciliation needs a person");
+        let before = self.done(source, prj).await?.unwrap_or_default().findings;
+        let findings: Vec<String> = report.findings.iter().map(|finding| finding.finding.clone()).collect();
+        for finding in findings.iter().filter(|finding| !before.contains(finding)) {
+            tracing::warn!(prj = prj.as_str(), source = source.as_str(), finding, "reconciliation needs a person");
         }
-        let findings = report.findings.iter().map(|finding| finding.finding.clone()).collect();
         let done = Done { at, checked, repaired, removed, unconfirmed, findings, calls };
         self.reconciler.parts.remember(&format!("done.{source}.{prj}"), &done).await
     }
