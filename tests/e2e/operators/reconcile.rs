@@ -96,7 +96,12 @@ fn change_silently(board: &mut Board) {
     // An epic is renamed, another is deleted, and a link is cut.
     board.change("epic", 7, |epic| epic["subject"] = json!("Sign in"));
     board.remove("epic", 8);
-    board.tell(&taiga::event("relateduserstory", "delete", DATE, taiga::related(json!({ "id": 3 }), json!({ "id": 7 }))));
+    board.tell(&taiga::event(
+        "relateduserstory",
+        "delete",
+        DATE,
+        taiga::related(json!({ "id": 3 }), json!({ "id": 7 })),
+    ));
     // A story goes with its tasks, a task alone (it was promoted), a sprint goes.
     board.remove("userstory", 5);
     board.remove("task", 12);

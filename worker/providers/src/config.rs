@@ -6,7 +6,7 @@ use clap::Args;
 use reqwest::Url;
 use shared::secret::Secret;
 
-/// How GitHub and Taiga are asked. A course of the teachers' file may have a token and an account of its own.
+/// How GitHub and Taiga are reached. A course in the credentials file may have a token and an account of its own.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Look-ups")]
 pub struct EnrichArgs {
@@ -30,7 +30,7 @@ pub struct EnrichArgs {
     pub enrich_concurrency: NonZeroUsize,
 }
 
-/// An address without anything that would end up in the wrong place of a request.
+/// A URL of scheme, host, port and path only: paths are appended to it.
 fn api_url(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|error| format!("it is not an address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {

@@ -100,9 +100,7 @@ impl Parts {
         let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Events)).await;
         let stream = stream.map_err(|error| Halt::nats(error))?;
         match stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => {
-                Ok(message.headers.get(header::QUALITY_MODEL).and_then(|model| model.as_str().parse().ok()))
-            }
+            Ok(message) => Ok(message.headers.get(header::QUALITY_MODEL).and_then(|model| model.as_str().parse().ok())),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(Halt::nats(error)),
         }

@@ -8,8 +8,8 @@ use shared::credentials::Handle;
 use shared::ids::Project;
 use shared::source::Source;
 use worker_providers::Tokens;
-use worker_providers::github::Github;
-use worker_providers::taiga::Taiga;
+use worker_providers::github::GithubClient;
+use worker_providers::taiga::TaigaClient;
 
 use crate::client::{Asking, GithubApi, Halt, TaigaApi};
 use crate::kept::KeptPages;
@@ -31,9 +31,9 @@ pub struct Reconciler {
     /// With whose tokens it is asked.
     pub tokens: Tokens,
     /// GitHub.
-    pub github: Arc<Github>,
+    pub github: Arc<GithubClient>,
     /// Taiga.
-    pub taiga: Arc<Taiga>,
+    pub taiga: Arc<TaigaClient>,
     /// Where the providers find ingress.
     pub public_url: Option<Url>,
 }
@@ -80,7 +80,8 @@ impl Reconciler {
                 let mut places: Vec<GithubPlace> =
                     self.named(source, &wish.prj).iter().map(|place| GithubPlace::of(place)).collect();
                 if places.is_empty() {
-                    let found = place::hooked_repositories(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
+                    let found =
+                        place::hooked_repositories(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
                     (places, findings) = (found.places, found.findings);
                 }
                 for place in places {
@@ -156,8 +157,13 @@ impl Reconciler {
             return Report::default();
         }
         let (what, variables) = match source {
-            Source::Github => ("token for GitHub", "github_token of its course in the credentials file, or GITHUB_TOKEN"),
-            _ => ("account for Taiga", "taiga_user and taiga_password of its course in the credentials file, or TAIGA_USERNAME and TAIGA_PASSWORD"),
+            Source::Github => {
+                ("token for GitHub", "github_token of its course in the credentials file, or GITHUB_TOKEN")
+            }
+            _ => (
+                "account for Taiga",
+                "taiga_user and taiga_password of its course in the credentials file, or TAIGA_USERNAME and TAIGA_PASSWORD",
+            ),
         };
         let finding = format!("{} has a place and no {what}: set {variables}", wish.prj);
         Report { findings: vec![Finding { prj: wish.prj.clone(), source, finding }], ..Report::default() }

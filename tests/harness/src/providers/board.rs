@@ -200,9 +200,7 @@ impl Board {
     /// All that it holds, as webhooks of this date would say it.
     #[must_use]
     pub fn webhooks(&self, date: &str) -> Vec<Value> {
-        let event = |kind: &str, data: Value| {
-            json!({ "action": "create", "type": kind, "by": null, "date": date, "data": data })
-        };
+        let event = |kind: &str, data: Value| json!({ "action": "create", "type": kind, "by": null, "date": date, "data": data });
         let mut all: Vec<Value> = self.milestones.values().map(|data| event("milestone", data.clone())).collect();
         for kind in KINDS {
             let of = self.objects.iter().filter(|((of, _), _)| of == kind);
@@ -270,7 +268,11 @@ impl Board {
     /// The number of an entry of one of the project's lists.
     fn id_of(&self, list: &str, name: &Value) -> Value {
         let entries = self.project[list].as_array();
-        entries.into_iter().flatten().find(|entry| entry["name"] == *name).map_or(Value::Null, |entry| entry["id"].clone())
+        entries
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["name"] == *name)
+            .map_or(Value::Null, |entry| entry["id"].clone())
     }
 
     /// The project.
@@ -374,9 +376,10 @@ impl Board {
             }
         }
         if kind == "userstory" {
-            let points = data["points"].as_array().into_iter().flatten().map(|point| {
-                (self.id_of("roles", &point["role"]).to_string(), self.id_of("points", &point["name"]))
-            });
+            let points =
+                data["points"].as_array().into_iter().flatten().map(|point| {
+                    (self.id_of("roles", &point["role"]).to_string(), self.id_of("points", &point["name"]))
+                });
             fields.insert("points".to_owned(), Value::Object(points.collect()));
             let epics: Vec<Value> = self
                 .links

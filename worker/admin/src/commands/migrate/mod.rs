@@ -374,7 +374,8 @@ fn moved(source: &Source, document: Document, there: &HashMap<String, There>) ->
         // A commit's and a row's are their own.
         let known: &[&str] = if matches!(kind, Kind::Commit | Kind::Row) { &[] } else { &ACTION_FIELDS };
         let action = fields.keys().filter(|name| known.contains(&name.as_str())).cloned().collect::<Vec<_>>();
-        let action: Document = action.into_iter().filter_map(|name| Some((name.clone(), fields.remove(name)?))).collect();
+        let action: Document =
+            action.into_iter().filter_map(|name| Some((name.clone(), fields.remove(name)?))).collect();
         let action = (!action.is_empty()).then_some(action);
         let mut effects = convert::links(kind, &mut fields, order);
         let id = milestone.as_ref().map(|fields| fields.get("milestone_id").cloned().unwrap_or(Bson::Null));
