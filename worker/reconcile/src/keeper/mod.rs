@@ -6,6 +6,7 @@
 pub mod failed;
 pub mod gaps;
 pub mod lease;
+pub mod metrics;
 pub mod schedule;
 
 use std::collections::HashMap;
@@ -180,7 +181,7 @@ impl Keeper {
                 teams = teams.len(),
                 "webhooks may have been lost: documents are compared with GitHub and Taiga"
             );
-            metrics::counter!("ldconnect_reconcile_gaps_total").increment(1);
+            ::metrics::counter!("ldconnect_reconcile_gaps_total").increment(1);
         }
         let all_places: Vec<(Project, Source)> =
             teams.iter().flat_map(|prj| SOURCES.map(|source| (prj.clone(), source))).collect();
@@ -285,12 +286,12 @@ impl Keeper {
         for (outcome, count) in [("checked", checked), ("repaired", repaired), ("removed", removed)] {
             let labels =
                 [("source", source.as_str().to_owned()), ("prj", prj.to_string()), ("outcome", outcome.to_owned())];
-            metrics::counter!("ldconnect_reconcile_documents_total", &labels).increment(count as u64);
+            ::metrics::counter!("ldconnect_reconcile_documents_total", &labels).increment(count as u64);
         }
-        metrics::gauge!("ldconnect_reconcile_unconfirmed", &labels).set(unconfirmed as f64);
-        metrics::gauge!("ldconnect_reconcile_findings", &labels).set(report.findings.len() as f64);
+        ::metrics::gauge!("ldconnect_reconcile_unconfirmed", &labels).set(unconfirmed as f64);
+        ::metrics::gauge!("ldconnect_reconcile_findings", &labels).set(report.findings.len() as f64);
         let at = now_ms();
-        metrics::gauge!("ldconnect_reconcile_last_timestamp_seconds", &labels).set(at as f64 / 1_000.0);
+        ::metrics::gauge!("ldconnect_reconcile_last_timestamp_seconds", &labels).set(at as f64 / 1_000.0);
         let calls = report.calls;
         if repaired + removed > 0 {
             tracing::info!(
@@ -335,7 +336,7 @@ impl Keeper {
     /// One team's trouble is not another's: it is left alone for a while.
     fn rest(&mut self, source: Source, prj: &Project, error: &Halt) {
         self.resting.insert(format!("{source}.{prj}"), Instant::now() + RETRY);
-        metrics::counter!("ldconnect_reconcile_failures_total", "source" => source.as_str()).increment(1);
+        self::metrics::failed(source);
         if let Some(more) = self.failures.open() {
             tracing::warn!(prj = prj.as_str(), source = source.as_str(), %error, more, "a team cannot be reconciled now; it is tried again in a minute");
         }
