@@ -130,7 +130,11 @@ async fn a_backfill_of_github_makes_the_documents_that_webhooks_would_have_made(
     let events = stack.stream("LD_EVENTS").await.unwrap();
     let last = events.get_raw_message(events.cached_info().state.last_sequence).await.unwrap();
     let header = |name: &str| last.headers.get(name).map_or("", |value| value.as_str());
-    assert!(header("LD-Backfill").starts_with("20") && header("LD-Delivery").starts_with("backfill-"), "{:?}", last.headers);
+    assert!(
+        header("LD-Backfill").starts_with("20") && header("LD-Delivery").starts_with("backfill-"),
+        "{:?}",
+        last.headers
+    );
     looked_up(&stack).await;
     for suffix in GITHUB {
         let [hooks, late] =
@@ -286,7 +290,9 @@ async fn a_backfill_of_taiga_makes_the_documents_that_webhooks_would_have_made()
     }
     done(&stack, &["backfill", "taiga", "--slug", SLUG, "--prj", "Late"]).await;
     settled(&stack).await;
-    assert!(providers.calls().iter().any(|call| call.path.contains("/tasks?project=31") && call.path.contains("page=3")));
+    assert!(
+        providers.calls().iter().any(|call| call.path.contains("/tasks?project=31") && call.path.contains("page=3"))
+    );
     assert!(providers.calls().iter().any(|call| call.status == 502));
     for suffix in TAIGA {
         let hooks = shown(&stack, "taiga", "Hooks", suffix).await.unwrap();
@@ -443,8 +449,7 @@ async fn what_github_refuses_of_one_repository_stops_no_other() {
     let notices = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{notices}");
     for (name, status) in [("blocked", "451"), ("hidden", "shows no"), ("locked", "403")] {
-        let said =
-            notices.lines().any(|line| line.contains(&format!("upc-pes/{name}")) && line.contains(status));
+        let said = notices.lines().any(|line| line.contains(&format!("upc-pes/{name}")) && line.contains(status));
         assert!(said, "{name}: {notices}");
     }
     settled(&stack).await;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use bson::Document;
+use harness::process::log::field;
 use harness::providers::Providers;
 use harness::providers::board::Board;
+use harness::providers::hooks::{endpoint, github_hook, taiga_hook};
 use harness::providers::hub::Repo;
-use harness::sender::{Delivery, github, taiga};
+use harness::sender::{Delivery, Source, github, taiga};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
@@ -300,12 +302,18 @@ fn repository() -> Repo {
     let commits = (0..150).map(|n| github::commit(&github::sha(n), &format!("task #{n}"))).collect();
     let issues = [1, 2, 3, 5].map(|n| (u64::from(n), github::issue(n.into(), "opened", &at(n))));
     let pulls = [8, 9].map(|n| (u64::from(n), github::pull_request(n.into(), "closed", &at(n))));
-    Repo { branches: [("main".to_owned(), commits)].into(), issues: issues.into(), pulls: pulls.into(), ..Repo::default() }
+    Repo {
+        branches: [("main".to_owned(), commits)].into(),
+        issues: issues.into(),
+        pulls: pulls.into(),
+        ..Repo::default()
+    }
 }
 
 /// What webhooks say of it.
 fn webhooks(repo: &Repo) -> Vec<Delivery> {
-    let pushes = repo.branches.values().map(|commits| Delivery::github("push", &github::push(1_795_455_723, commits.clone())));
+    let pushes =
+        repo.branches.values().map(|commits| Delivery::github("push", &github::push(1_795_455_723, commits.clone())));
     let issues = repo.issues.values().map(|event| Delivery::github("issues", event));
     let pulls = repo.pulls.values().map(|event| Delivery::github("pull_request", event));
     pushes.chain(issues).chain(pulls).collect()
@@ -341,7 +349,8 @@ async fn what_github_shows_and_no_webhook_said_ends_in_the_documents() {
     side.extend(repo.branches["main"].iter().cloned());
     repo.branches.insert("side".to_owned(), side);
     providers.world().repos.insert(github::REPO.to_owned(), repo.clone());
-    (0..501).for_each(|n| providers.world().knows(github::REPO, &github::sha(n), harness::providers::Commit::plain(1, 1)));
+    (0..501)
+        .for_each(|n| providers.world().knows(github::REPO, &github::sha(n), harness::providers::Commit::plain(1, 1)));
     repo.pulls.remove(&9);
     push_out(&stack, "Truth", &repo).await;
 
@@ -392,4 +401,62 @@ async fn a_renamed_repository_leaves_no_second_copy() {
         assert_eq!(names, ["upc-pes/renamed"].into(), "{suffix}");
         assert_eq!(documents.len(), if suffix == "issues" { 4 } else { 2 }, "{suffix}");
     }
+}
+
+#[tokio::test]
+async fn failed_deliveries_are_asked_for_again_because_only_webhooks_know_who_did_it() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-failed", often()).await;
+    let (ingress, secrets, missed) =
+        (stack.ingress.webhooks(), stack.sender.secrets().clone(), shared::time::now_ms() - 30_000);
+    let event = github::issue(1, "opened", "2026-11-23T17:00:00Z");
+    let story = created("userstory", taiga::userstory(1, "Nobody told us"));
+    {
+        let mut world = providers.world();
+        world.repos.insert(github::REPO.to_owned(), Repo { issues: [(1, event.clone())].into(), ..Repo::default() });
+        let mut board = Board::new(BOARD, "Marmota – Pràctica");
+        board.tell(&story);
+        world.boards.insert(SLUG.to_owned(), board);
+        let owner = format!("repos/{}", github::REPO);
+        let hook = world.hook(&owner, github_hook(&endpoint(&ingress, Source::Github, "Team"), &secrets.github));
+        world.sent(hook, Delivery::github("issues", &event).project("Team"), 503, missed, false);
+        let url = endpoint(&ingress, Source::Taiga, "Team");
+        let hook = world.hook(&BOARD.to_string(), taiga_hook(BOARD, &url, &secrets.taiga));
+        world.sent(hook, Delivery::taiga(&story).project("Team"), 503, missed, false);
+    }
+    let known = async || {
+        let issue = stack.document("github_Team.issues").await?;
+        ensure!(issue.get_str("action") == Ok("opened"), "{issue}");
+        let story = stack.document("taiga_Team.userstories").await?;
+        ensure!(story.get_str("assigned_by") == Ok(taiga::USERNAME), "{story}");
+        Ok(())
+    };
+    stack.eventually("the webhooks came again", LONG, known).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_worker_goes_on_where_one_was_killed() {
+    let providers = Providers::start().unwrap();
+    let mut stack = start(&providers, "reconcile-lease", often()).await;
+    stack.add_worker().await.unwrap();
+    told(&providers, &stack, &project()).await;
+    let done = async || {
+        let holds = |service: &harness::stack::Service| {
+            let events = service.process.log().events();
+            events.iter().any(|event| field(event, "message") == Some("this worker reconciles"))
+        };
+        let holders: Vec<usize> =
+            stack.workers.iter().enumerate().filter(|(_, worker)| holds(worker)).map(|(index, _)| index).collect();
+        ensure!(holders.len() == 1, "they reconcile: {holders:?}");
+        Ok(holders[0])
+    };
+    let holder = stack.eventually("one of two workers reconciles", SOON, done).await.unwrap();
+    stack.workers.remove(holder).process.kill().unwrap();
+    providers.world().boards.get_mut(SLUG).unwrap().change("issue", 21, |issue| issue["subject"] = json!("Later"));
+    let repaired = async || {
+        let issue = stack.document("taiga_Team.issues").await?;
+        ensure!(issue.get_str("subject") == Ok("Later"), "{issue}");
+        Ok(())
+    };
+    stack.eventually("the other one reconciles", LONG, repaired).await.unwrap();
 }

@@ -40,7 +40,9 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
     };
     send(&stack, "A", story(0, Some(5))).await;
     for n in 1..=50 {
-        let mut task = taiga::task(i64::try_from(n).unwrap(), "x", taiga::userstory(1, "x"));
+        let mut of = taiga::userstory(1, "x");
+        of["milestone"] = taiga::milestone(5, "Sprint");
+        let mut task = taiga::task(i64::try_from(n).unwrap(), "x", of);
         task["milestone"] = taiga::milestone(5, "Sprint");
         send(&stack, "A", Delivery::taiga(&taiga::event("task", "create", &date(n), task))).await;
     }

@@ -99,7 +99,8 @@ impl Keeper {
     pub async fn run(mut self, soft: CancellationToken) -> Result<(), Infallible> {
         if self.when == When::Off {
             tracing::info!("RECONCILE=off: documents are compared with GitHub and Taiga only by `worker reconcile`");
-            return Ok(soft.cancelled().await);
+            soft.cancelled().await;
+            return Ok(());
         }
         while soft.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
             let parts = &self.reconciler.parts;
