@@ -126,7 +126,7 @@ impl Pipeline {
         }
     }
 
-    /// Creates missing streams. Calls at the same time check once.
+    /// Creates missing streams, and repairs the others. Calls at the same time check once.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses.
@@ -134,7 +134,11 @@ impl Pipeline {
         let called = Instant::now();
         let mut checked = self.checked.lock().await;
         if checked.is_none_or(|at| at < called) {
-            self.topology.ensure(&self.jetstream).await?;
+            // With a stream that NATS cannot repair, work goes on; readiness says so.
+            match self.topology.ensure(&self.jetstream).await {
+                Ok(()) | Err(EnsureError::Unfit(_)) => {}
+                Err(error) => return Err(error),
+            }
             *checked = Some(Instant::now());
         }
         Ok(())
