@@ -62,6 +62,8 @@ pub struct ReadinessCheck {
 #[derive(Debug)]
 struct Streams {
     are_ensured: bool,
+    /// Since the start. What an operator narrows later stays so.
+    are_widened: bool,
     /// Why not, as of the last attempt.
     problem: Option<NotReady>,
     retry: Delays,
@@ -124,6 +126,7 @@ impl ReadinessCheck {
             healthy_since: None,
             streams: Streams {
                 are_ensured: false,
+                are_widened: false,
                 problem: None,
                 retry: ENSURE_RETRY.delays(),
                 not_before: Instant::now(),
@@ -183,10 +186,17 @@ impl ReadinessCheck {
         if let Some(trouble) = shared::nats::trouble() {
             return Err(NotReady::NotConnected(trouble));
         }
-        let problem = match timeout(CHECK_TIMEOUT, self.topology.ensure(&self.jetstream)).await {
+        let ensured = async {
+            match self.streams.are_widened {
+                false => self.topology.ensure(&self.jetstream).await,
+                true => self.topology.repair(&self.jetstream).await,
+            }
+        };
+        let problem = match timeout(CHECK_TIMEOUT, ensured).await {
             Ok(Ok(())) => {
                 self.signals.events_stream.send_replace(EventsStream::Fit);
                 self.streams.are_ensured = true;
+                self.streams.are_widened = true;
                 self.streams.problem = None;
                 self.streams.retry.reset();
                 return Ok(());

@@ -14,7 +14,8 @@ use super::{EnsureError, StreamName, Topology, Unfit};
 const MIN_BYTES: i64 = 1024 * 1024;
 
 impl Topology {
-    /// Creates the streams that are missing, repairs what breaks a promise, and widens what is too narrow.
+    /// Creates the streams that are missing, repairs what breaks a promise, and widens what is narrower than its setting:
+    /// for the start of a process.
     ///
     /// Idempotent, and safe to run from several processes at once.
     ///
@@ -22,6 +23,19 @@ impl Topology {
     /// When the server cannot be reached or refuses, or a stream has a setting that NATS cannot change; what is wrong
     /// with the first such stream. Where the server answers, all others are as they must be even then.
     pub async fn ensure(&self, jetstream: &Context) -> Result<(), EnsureError> {
+        self.apply(jetstream, true).await
+    }
+
+    /// As [`ensure`](Self::ensure), but widens nothing: what an operator narrows under a running process, to make room
+    /// on a full disk, stays so until the next start.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub async fn repair(&self, jetstream: &Context) -> Result<(), EnsureError> {
+        self.apply(jetstream, false).await
+    }
+
+    async fn apply(&self, jetstream: &Context, widens: bool) -> Result<(), EnsureError> {
         // Before the first round trip the client does not know the server's version.
         if let Err(error) = jetstream.client().flush().await {
             return Err(EnsureError::new("reach", NATS, error));
@@ -30,7 +44,7 @@ impl Topology {
         let atomic = jetstream.client().is_server_compatible(2, 12, 0);
         let (mut unfit, mut first) = (Vec::new(), None);
         for stream in StreamName::ALL {
-            match self.ensure_stream(jetstream, stream, self.config(stream, atomic)).await {
+            match self.ensure_stream(jetstream, stream, self.config(stream, atomic), widens).await {
                 Ok(more) if more.is_empty() => {}
                 Ok(more) => {
                     unfit.extend(more);
@@ -48,10 +62,10 @@ impl Topology {
         }
     }
 
-    /// Whether a stream that was just read can stay as it is until the next [`ensure`](Self::ensure).
+    /// Whether a stream that was just read can stay as it is.
     ///
     /// # Errors
-    /// What NATS cannot change; empty when `ensure` repairs what is wrong.
+    /// What NATS cannot change; empty when [`repair`](Self::repair) changes what is wrong.
     pub fn check(&self, stream: StreamName, found: &Info) -> Result<(), Vec<Unfit>> {
         let wanted = self.config(stream, found.config.allow_atomic_publish);
         let StreamDifference { repairs, unfit, .. } = compare::stream(&found.config, &wanted, found.state.bytes);
@@ -67,6 +81,7 @@ impl Topology {
         jetstream: &Context,
         stream: StreamName,
         wanted: Config,
+        widens: bool,
     ) -> Result<Vec<Unfit>, Failure> {
         let name = wanted.name.as_str();
         let found = match jetstream.get_stream(name).await {
@@ -91,7 +106,7 @@ impl Topology {
             let repairs = repairs.join(", ");
             tracing::warn!(stream.name = %name, repairs, "repaired settings of a stream: messages would have been lost or refused");
         }
-        if widened != repaired {
+        if widens && widened != repaired {
             match jetstream.update_stream(&widened).await {
                 Ok(_) => tracing::info!(stream.name = %name, "widened a stream"),
                 // Wider is better, but nothing that was promised needs it.

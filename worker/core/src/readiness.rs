@@ -138,7 +138,7 @@ async fn look_at_streams(
     dead: &DeadCeiling,
     state: &mut Readiness,
 ) -> Result<Vec<Problem>, String> {
-    let unfit = streams::ensure(pipeline).await?;
+    let unfit = streams::repair(pipeline).await?;
     let text = |error: &dyn std::fmt::Display| error.to_string();
     for (stream, gauge) in [
         (StreamName::Dead, "ldconnect_dead_letters_kept"),

@@ -25,8 +25,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// When the server does not answer or refuses.
-pub async fn ensure(pipeline: &Pipeline) -> Result<Vec<Problem>, String> {
-    match pipeline.topology.ensure(&pipeline.jetstream).await {
+pub async fn repair(pipeline: &Pipeline) -> Result<Vec<Problem>, String> {
+    match pipeline.topology.repair(&pipeline.jetstream).await {
         Ok(()) => Ok(Vec::new()),
         Err(EnsureError::Unfit(unfit)) => {
             let problem = |one: &shared::topology::Unfit| {

@@ -47,7 +47,7 @@ impl ConnectArgs {
         let ensured = async {
             for stream in StreamName::ALL {
                 if jetstream.get_stream(topology.stream(stream)).await.is_err() {
-                    return topology.ensure(jetstream).await;
+                    return topology.repair(jetstream).await;
                 }
             }
             Ok(())

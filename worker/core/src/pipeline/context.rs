@@ -135,7 +135,11 @@ impl Pipeline {
         let mut checked = self.checked.lock().await;
         if checked.is_none_or(|at| at < called) {
             // With a stream that NATS cannot repair, work goes on; readiness says so.
-            match self.topology.ensure(&self.jetstream).await {
+            let ensured = match *checked {
+                None => self.topology.ensure(&self.jetstream).await,
+                Some(_) => self.topology.repair(&self.jetstream).await,
+            };
+            match ensured {
                 Ok(()) | Err(EnsureError::Unfit(_)) => {}
                 Err(error) => return Err(error),
             }

@@ -197,7 +197,7 @@ impl StatusCollector {
             return Ok(stream);
         }
         // Create one that was deleted: of the stream of facts, no other task might notice.
-        if let Err(error @ EnsureError::Failed { .. }) = self.topology.ensure(&self.jetstream).await {
+        if let Err(error @ EnsureError::Failed { .. }) = self.topology.repair(&self.jetstream).await {
             return Err(Unreadable::new(&name, error));
         }
         self.jetstream.get_stream(&name).await.map_err(|error| Unreadable::new(&name, error))
