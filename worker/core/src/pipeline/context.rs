@@ -13,6 +13,7 @@ use worker_event::reason::Reason;
 use worker_providers::Tokens;
 
 use super::blocked::BlockedCollections;
+use super::new_projects::NewProjects;
 use super::size::MemoryBudget;
 use super::suspects::Suspects;
 use crate::notify::queue::NotificationQueue;
@@ -68,6 +69,8 @@ pub struct Pipeline {
     pub forgotten: Known,
     /// What an operator has set about documents.
     pub settings: Settings,
+    /// How many projects may appear; `None` where the bound does not apply.
+    pub new_projects: Option<NewProjects>,
     /// Events per batch at most.
     pub batch: usize,
     pub mode: Mode,
@@ -116,6 +119,7 @@ impl Pipeline {
             tokens: Tokens::none(),
             forgotten: Known::default(),
             settings: Settings::default(),
+            new_projects: None,
             batch,
             mode: Mode::Live,
             left_out: LeftOut::default(),
