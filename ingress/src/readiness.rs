@@ -186,6 +186,9 @@ impl ReadinessCheck {
         if let Some(trouble) = shared::nats::trouble() {
             return Err(NotReady::NotConnected(trouble));
         }
+        if *self.signals.events_stream.borrow() == EventsStream::Unchecked {
+            self.check_events_stream().await;
+        }
         let ensured = async {
             match self.streams.are_widened {
                 false => self.topology.ensure(&self.jetstream).await,
@@ -219,6 +222,17 @@ impl ReadinessCheck {
         self.streams.problem = Some(problem.clone());
         self.streams.not_before = Instant::now() + self.streams.retry.next_delay();
         Err(problem)
+    }
+
+    /// Webhooks wait for this alone, and not for the other streams.
+    async fn check_events_stream(&self) {
+        let checked = timeout(CHECK_TIMEOUT, self.topology.ensure_only(&self.jetstream, StreamName::Events)).await;
+        let state = match checked {
+            Ok(Ok(())) => EventsStream::Fit,
+            Ok(Err(EnsureError::Unfit(_))) => EventsStream::Unfit,
+            Ok(Err(EnsureError::Failed { .. })) | Err(_) => return,
+        };
+        self.signals.events_stream.send_replace(state);
     }
 
     /// Publishes a message, and reads how full the events stream is.

@@ -151,7 +151,9 @@ mod tests {
         }
     }
 
-    fn start() -> (&'static LogWriter, mpsc::Sender<io::Result<()>>, Arc<Mutex<Vec<u8>>>, Arc<AtomicU64>) {
+    type Started = (&'static LogWriter, mpsc::Sender<io::Result<()>>, Arc<Mutex<Vec<u8>>>, Arc<AtomicU64>);
+
+    fn start() -> Started {
         let writer: &'static LogWriter = Box::leak(Box::new(LogWriter::new()));
         let (let_through, gate) = mpsc::channel();
         let (out, told) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicU64>::default());

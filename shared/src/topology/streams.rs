@@ -35,6 +35,22 @@ impl Topology {
         self.apply(jetstream, false).await
     }
 
+    /// As [`ensure`](Self::ensure), of one stream: what is wrong with another must not keep this one from being used.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub async fn ensure_only(&self, jetstream: &Context, stream: StreamName) -> Result<(), EnsureError> {
+        if let Err(error) = jetstream.client().flush().await {
+            return Err(EnsureError::new("reach", NATS, error));
+        }
+        let atomic = jetstream.client().is_server_compatible(2, 12, 0);
+        match self.ensure_stream(jetstream, stream, self.config(stream, atomic), true).await {
+            Ok(unfit) if unfit.is_empty() => Ok(()),
+            Ok(unfit) => Err(EnsureError::Unfit(unfit)),
+            Err(Failure::NoAnswer(error) | Failure::Refused(error)) => Err(error),
+        }
+    }
+
     async fn apply(&self, jetstream: &Context, widens: bool) -> Result<(), EnsureError> {
         // Before the first round trip the client does not know the server's version.
         if let Err(error) = jetstream.client().flush().await {

@@ -69,6 +69,28 @@ async fn settings_that_are_changed_under_running_processes_are_repaired() {
     flows(&stack, 2).await;
 }
 
+#[tokio::test]
+async fn what_an_operator_narrows_on_a_full_disk_stays_and_settled_events_make_room() {
+    let stack = Stack::start().await.unwrap();
+    for n in 0..60 {
+        send(&stack, &push("Team", n)).await;
+    }
+    stored(&stack, "Team", 60, LONG).await;
+    let mut config = stack.stream("LD_EVENTS").await.unwrap().cached_info().config.clone();
+    let bytes = stack.stream("LD_EVENTS").await.unwrap().cached_info().state.bytes;
+    config.max_bytes = i64::try_from(bytes / 2).unwrap();
+    stack.jetstream().await.unwrap().update_stream(&config).await.unwrap();
+    let has_room = async || {
+        let info = stack.stream("LD_EVENTS").await?.cached_info().clone();
+        ensure!(info.config.max_bytes == config.max_bytes, "it was widened to {}", info.config.max_bytes);
+        ensure!(info.state.bytes < bytes / 2, "{} of {bytes} bytes are left", info.state.bytes);
+        Ok(())
+    };
+    stack.eventually("settled events went", LONG, has_room).await.unwrap();
+    flows(&stack, 1).await;
+    has_room().await.unwrap();
+}
+
 /// Not ready with what to do, nothing accepted, and well again once the stream is deleted.
 async fn is_unfit_until_deleted(found: stream::Config, what: &str) {
     let mut stack = with(found, true).await;
