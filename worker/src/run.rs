@@ -22,6 +22,7 @@ use worker_core::notify::Sender;
 use worker_core::pipeline::Pipeline;
 use worker_core::pipeline::consumer::{Consumer, Slots};
 use worker_core::pipeline::events::Events;
+use worker_core::pipeline::new_projects::{self, NewProjects};
 use worker_core::pipeline::settle::Stop;
 use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
@@ -115,6 +116,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
     pipeline.tokens = tokens;
     pipeline.settings = config.documents.settings();
+    pipeline.new_projects = Some(NewProjects::new(config.work.new_projects_per_hour, courses.clone()));
     let pipeline = Arc::new(pipeline);
     let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, reporter.clone())?);
     let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?);
@@ -124,6 +126,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let events = Consumer { pipeline: Arc::clone(&pipeline), stream: StreamName::Events, slots, stop: stop.clone() };
     life.spawn("events", events.run(Arc::new(Events(Arc::clone(&pipeline)))));
     life.spawn("notifications", sender.run(stop.clone()));
+    life.spawn("new projects", new_projects::redrive(Arc::clone(&pipeline), life.soft()));
     life.spawn("look-ups", enricher.run(stop));
     life.spawn("keeper", keeper.run(life.soft()));
     life.spawn("credentials", infallible(watcher.run(life.soft())));

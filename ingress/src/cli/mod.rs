@@ -24,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Receives webhooks until SIGTERM or SIGINT.
-    Run(Settings),
+    Run(Box<Settings>),
     /// Asks a running ingress whether it is alive; exit code 0 or 1.
     Healthcheck(healthcheck::Options),
     /// Checks the settings.

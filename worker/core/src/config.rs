@@ -147,6 +147,10 @@ pub struct WorkArgs {
     /// How many events at a time.
     #[command(flatten)]
     pub batches: BatchArgs,
+    /// How many projects that are neither in the credentials file nor in MongoDB may appear in an hour, all workers
+    /// together.
+    #[arg(long, env = "NEW_PROJECTS_PER_HOUR", default_value_t = 200)]
+    pub new_projects_per_hour: u32,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,

@@ -153,6 +153,9 @@ impl Stack {
             ("LOG_LEVEL", "DEBUG".to_owned()),
             // Small enough that many streams fit on one server.
             ("LD_EVENTS_MAX_BYTES", (512 * 1024 * 1024).to_string()),
+            // A test may invent as many projects as it likes.
+            ("NEW_PROJECTS_PER_HOUR", "100000".to_owned()),
+            ("LD_DEAD_MAX_BYTES", (64 * 1024 * 1024).to_string()),
         ];
         let mut env: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).into();
         // What a test does not ask for would be asked of the providers in the night.
