@@ -7,6 +7,7 @@ use crate::store::Store;
 use clap::Args;
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, StreamArgs, TraceArgs};
 use shared::secret::Secret;
+use worker_event::normalise::Settings;
 use worker_providers::config::EnrichArgs;
 
 /// The settings of `worker run`.
@@ -21,6 +22,9 @@ pub struct Config {
     /// How to reach MongoDB.
     #[command(flatten)]
     pub mongo: MongoArgs,
+    /// What is in documents.
+    #[command(flatten)]
+    pub documents: DocumentArgs,
     /// How to reach LD Eval.
     #[command(flatten)]
     pub eval: EvalArgs,
@@ -64,6 +68,23 @@ impl MongoArgs {
     pub async fn open(&self) -> Result<Store, String> {
         let store = Store::connect(self.mongo_uri.expose(), &self.mongo_db).await;
         store.map_err(|error| format!("MONGO_URI: {error}"))
+    }
+}
+
+/// What is in documents.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Documents")]
+pub struct DocumentArgs {
+    /// Custom attributes of Taiga whose text becomes the number that it reads as, separated by commas.
+    #[arg(long, env = "NUMERIC_ATTRIBUTES", default_value = "Estimated Effort,Actual Effort")]
+    pub numeric_attributes: String,
+}
+
+impl DocumentArgs {
+    /// What normalisation takes.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings::new(&self.numeric_attributes)
     }
 }
 
