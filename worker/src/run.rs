@@ -105,7 +105,8 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let publisher = Publisher::new(client.clone());
     let batch = config.work.batches.worker_batch.get();
     let reconciler = Reconciler {
-        parts: Parts::new(store.clone(), client.clone(), jetstream.clone(), topology.clone()),
+        parts: Parts::new(store.clone(), client.clone(), jetstream.clone(), topology.clone())
+            .with(config.documents.settings()),
         courses: courses.clone(),
         tokens: tokens.clone(),
         github: Arc::new(GithubClient::new(&config.enrich.github_api_url, reporter.clone())?),

@@ -51,6 +51,12 @@ impl Parts {
         Self { store, publisher, others, jetstream, topology, settings: Settings::default(), forgotten: Arc::default() }
     }
 
+    /// Reads events so.
+    #[must_use]
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
     /// Who is to be forgotten.
     pub(crate) async fn forgotten(&self) -> Result<Arc<Rules>, Halt> {
         self.forgotten.current(&self.store).await.map_err(Halt::mongo)

@@ -9,16 +9,14 @@ use std::str::FromStr;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use shared::ids::{Project, QualityModel};
-use worker_core::config::MongoArgs;
 use worker_reconcile::place::GithubPlace;
 use worker_reconcile::reading::taiga::Item;
 use worker_reconcile::wish::{Depth, GithubKind, Wish};
 
-use super::reconcile::{Reconciling, show};
+use super::reconcile::{Reconciling, ReconcilingArgs, show};
 use crate::args::InvalidArg;
 use crate::args::time_args::TimeArg;
-use crate::clients::{ClientArgs, name};
-use crate::streams::ConnectArgs;
+use crate::clients::name;
 use crate::terminal::{CommandError, Exit, Output, finish};
 
 const GITHUB_EXAMPLES: &str = "Examples:
@@ -120,11 +118,7 @@ struct Common {
     output: Output,
     // Last, because what follows a heading of the help is under it.
     #[command(flatten)]
-    connect: ConnectArgs,
-    #[command(flatten)]
-    mongo: MongoArgs,
-    #[command(flatten)]
-    remote: ClientArgs,
+    reconciling: ReconcilingArgs,
 }
 
 /// The end of a time: of a date, the midnight after it.
@@ -158,7 +152,7 @@ impl Common {
     }
 
     async fn open(&self) -> Result<Reconciling, CommandError> {
-        Reconciling::open(&self.connect, &self.mongo, &self.remote, None).await
+        Reconciling::open(&self.reconciling, None).await
     }
 }
 

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use reqwest::Url;
 use serde_json::json;
 use shared::ids::Project;
 use shared::source::Source;
-use worker_core::config::MongoArgs;
+use worker_core::config::{DocumentArgs, MongoArgs};
 use worker_reconcile::client::{Asking, GithubApi, Halt, Share, TaigaApi};
 use worker_reconcile::parts::Parts;
 use worker_reconcile::reconciler::Reconciler;
@@ -60,9 +61,18 @@ pub struct Options {
     #[command(flatten)]
     url: PublicUrlArgs,
     #[command(flatten)]
+    reconciling: ReconcilingArgs,
+}
+
+/// How a reconciliation reaches NATS, MongoDB and the providers.
+#[derive(Debug, Args)]
+pub(super) struct ReconcilingArgs {
+    #[command(flatten)]
     connect: ConnectArgs,
     #[command(flatten)]
     mongo: MongoArgs,
+    #[command(flatten)]
+    documents: DocumentArgs,
     #[command(flatten)]
     remote: ClientArgs,
 }
@@ -93,17 +103,14 @@ pub(super) struct Reconciling {
 
 impl Reconciling {
     /// Connects.
-    pub(super) async fn open(
-        connect: &ConnectArgs,
-        mongo: &MongoArgs,
-        remote: &ClientArgs,
-        url: Option<&PublicUrlArgs>,
-    ) -> Result<Self, CommandError> {
+    pub(super) async fn open(args: &ReconcilingArgs, public_url: Option<Url>) -> Result<Self, CommandError> {
+        let ReconcilingArgs { connect, mongo, documents, remote } = args;
         let remote = remote.open()?;
         let (github, taiga) = remote.providers()?;
         let connection = connect.open().await?;
         let store = mongo.open().await.map_err(CommandError::usage)?;
-        let parts = Parts::new(store, connection.client, connection.jetstream, connection.topology);
+        let parts =
+            Parts::new(store, connection.client, connection.jetstream, connection.topology).with(documents.settings());
         let asking = Asking::new(remote.stop.clone(), Share::Whole, |text| notice(text));
         let reconciler = Reconciler {
             parts,
@@ -111,7 +118,7 @@ impl Reconciling {
             tokens: remote.tokens().clone(),
             github: Arc::new(github),
             taiga: Arc::new(taiga),
-            public_url: url.and_then(|url| url.public_url.clone()),
+            public_url,
         };
         Ok(Self { reconciler, asking })
     }
@@ -152,7 +159,7 @@ pub async fn run(options: Options) -> ExitCode {
 }
 
 async fn reconcile(options: &Options) -> Result<(), CommandError> {
-    let open = Reconciling::open(&options.connect, &options.mongo, &options.remote, Some(&options.url)).await?;
+    let open = Reconciling::open(&options.reconciling, options.url.public_url.clone()).await?;
     let Reconciling { reconciler, asking } = &open;
     let teams = match &options.prj {
         Some(prj) => vec![prj.clone()],
