@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use shared::envelope::header::TRACEPARENT;
 use shared::throttle::Throttle;
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How large an answer may be: a commit's has its patches, which GitHub cuts at a few megabytes.
 const LARGEST: usize = 32 * 1024 * 1024;
+
+const MAX_REDIRECTS: usize = 5;
 
 /// What we call ourselves; GitHub refuses whoever does not.
 const USER_AGENT: &str = concat!("ld-connect/", env!("CARGO_PKG_VERSION"));
@@ -54,7 +57,7 @@ impl Api {
             .connect_timeout(Duration::from_secs(3))
             .timeout(PATIENCE)
             .user_agent(USER_AGENT)
-            .no_proxy()
+            .redirect(redirects())
             .build()?;
         let (budget, outages) = (Budget::new(provider, teller), Throttle::new(Duration::from_secs(60)));
         Ok(Self { provider, http, budget, outages })
@@ -138,6 +141,16 @@ impl Api {
         }
         NotYet::Failing(error)
     }
+}
+
+/// Follows a redirect within one server, as GitHub sends for a renamed repository. To another server it would carry a
+/// login (a 307 or 308 repeats the body), so the redirect itself is the answer.
+#[must_use]
+pub fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+    })
 }
 
 /// Sends and receives all of it; the error is a sentence without the URL.

@@ -20,7 +20,7 @@ use crate::NotYet;
 use crate::budget::Seat;
 use crate::client::{Api, Reply};
 use crate::report::Teller;
-use crate::tokens::Account;
+use crate::tokens::{Account, Login};
 
 /// For how long a token is used (CONTRACT §4); Taiga's are good for a day.
 const SESSION: Duration = Duration::from_secs(23 * 3600);
@@ -35,6 +35,9 @@ const SKEW_MS: i64 = 2_000;
 /// From how many kept answers on old ones are thrown away.
 const KEPT: usize = 1_000;
 
+/// The token of a request; `None` of an account that needs none.
+type Authorisation = Option<Secret>;
+
 type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
 /// Taiga's API.
@@ -42,6 +45,7 @@ type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 pub struct Taiga {
     api: Api,
     base: String,
+    auth: String,
     /// By account. A slot's lock is held while its value is fetched: others wait for it instead of fetching too.
     sessions: Mutex<HashMap<String, Slot<Session>>>,
     /// By account and milestone.
@@ -73,7 +77,7 @@ pub struct Figures {
 
 /// `POST /auth`
 #[derive(Deserialize)]
-struct Login {
+struct LoginReply {
     auth_token: String,
 }
 
@@ -120,13 +124,13 @@ fn sum(numbers: impl Iterator<Item = Number>) -> Bson {
 }
 
 impl Taiga {
-    /// At this base URL, which ends in `/api/v1`.
+    /// At this base URL and, for logging in, at `auth`. Both end in `/api/v1`.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(base: &str, teller: Teller) -> Result<Self, reqwest::Error> {
-        let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { api: Api::new("taiga", teller)?, base, sessions: Mutex::default(), answers: Mutex::default() })
+    pub fn new(base: &str, auth: &str, teller: Teller) -> Result<Self, reqwest::Error> {
+        let [base, auth] = [base, auth].map(|url| url.trim_end_matches('/').to_owned());
+        Ok(Self { api: Api::new("taiga", teller)?, base, auth, sessions: Mutex::default(), answers: Mutex::default() })
     }
 
     /// A place for a look-up.
@@ -189,8 +193,8 @@ impl Taiga {
     async fn stats(&self, account: &Account, milestone: i64) -> Result<Reply, NotYet> {
         let Some(token) = self.session(account).await? else { return Err(self.refused(account).await) };
         let url = format!("{}/milestones/{milestone}/stats", self.base);
-        let reply =
-            self.api.call(&account.payer, "milestone", self.api.http.get(url).bearer_auth(token.expose())).await?;
+        let request = authorised(self.api.http.get(url), &token);
+        let reply = self.api.call(&account.payer, "milestone", request).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(account, &token).await;
         }
@@ -211,7 +215,7 @@ impl Taiga {
         for _ in 0..2 {
             let Some(token) = self.session(account).await? else { break };
             let request = self.api.http.request(method.clone(), format!("{}{path}", self.base));
-            let request = change(request.bearer_auth(token.expose()));
+            let request = change(authorised(request, &token));
             let reply = self.api.call(&account.payer, endpoint, request).await?;
             if reply.status != StatusCode::UNAUTHORIZED {
                 return Ok(reply);
@@ -229,26 +233,31 @@ impl Taiga {
     }
 
     /// The account's token, from a login if need be; none when the login is refused.
-    async fn session(&self, account: &Account) -> Result<Option<Secret>, NotYet> {
+    async fn session(&self, account: &Account) -> Result<Option<Authorisation>, NotYet> {
+        let (username, password) = match &account.login {
+            Login::Password { username, password } => (username, password),
+            Login::Token(token) => return Ok(Some(Some(token.clone()))),
+            Login::Anonymous => return Ok(Some(None)),
+        };
         let slot = self.session_slot(account);
         let mut kept = slot.lock().await;
         if let Some(session) = kept.as_ref().filter(|session| session.since.elapsed() < SESSION) {
-            return Ok(Some(session.token.clone()));
+            return Ok(Some(Some(session.token.clone())));
         }
         let since = Instant::now();
-        let request = self.api.http.post(format!("{}/auth", self.base)).json(&json!({
+        let request = self.api.http.post(format!("{}/auth", self.auth)).json(&json!({
             "type": "normal",
-            "username": account.username,
-            "password": account.password.expose(),
+            "username": username,
+            "password": password.expose(),
         }));
         let reply = self.api.call(&account.payer, "auth", request).await?;
         match reply.status {
             status if status.is_success() => {
                 let unreadable = || NotYet::Unreadable("Taiga's answer to a login has no auth_token".to_owned());
-                let login = serde_json::from_slice::<Login>(&reply.body).map_err(|_| unreadable())?;
+                let login = serde_json::from_slice::<LoginReply>(&reply.body).map_err(|_| unreadable())?;
                 let token: Secret = login.auth_token.parse().map_err(|_| unreadable())?;
                 *kept = Some(Session { token: token.clone(), since });
-                Ok(Some(token))
+                Ok(Some(Some(token)))
             }
             // Taiga has said 400 and 401 to a wrong password.
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
@@ -257,20 +266,31 @@ impl Taiga {
     }
 
     /// Forgets a token that was refused, unless somebody has a newer one by now.
-    async fn forget(&self, account: &Account, token: &Secret) {
+    async fn forget(&self, account: &Account, token: &Authorisation) {
         let slot = self.session_slot(account);
         let mut kept = slot.lock().await;
-        if kept.as_ref().is_some_and(|session| session.token.expose() == token.expose()) {
+        if kept
+            .as_ref()
+            .is_some_and(|session| token.as_ref().is_some_and(|token| session.token.expose() == token.expose()))
+        {
             *kept = None;
         }
     }
 
     async fn refused(&self, account: &Account) -> NotYet {
-        tracing::warn!(
-            token = %account.payer.label,
-            "Taiga refuses an account; its look-ups wait until it is mended in the teachers' file or in TAIGA_USERNAME and TAIGA_PASSWORD"
-        );
+        tracing::warn!(token = %account.payer.label, "{}", match account.login {
+            Login::Password { .. } => "Taiga refuses an account; its look-ups wait until it is corrected in the credentials file or in TAIGA_USERNAME and TAIGA_PASSWORD",
+            Login::Token(_) => "Taiga refuses TAIGA_TOKEN; look-ups wait until it is replaced, or TAIGA_USERNAME and TAIGA_PASSWORD are set",
+            Login::Anonymous => "Taiga wants an account; look-ups wait until TAIGA_USERNAME and TAIGA_PASSWORD, or TAIGA_TOKEN, are set",
+        });
         self.api.stop(&account.payer, None).await
+    }
+}
+
+fn authorised(request: RequestBuilder, token: &Authorisation) -> RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token.expose()),
+        None => request,
     }
 }
 

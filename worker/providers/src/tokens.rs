@@ -14,6 +14,8 @@ use crate::config::EnrichArgs;
 /// What the default token is called in metrics and logs.
 const DEFAULT: &str = "default";
 
+const ANONYMOUS: &str = "no account";
+
 /// Who is counted for a request: a token or an account, told apart without showing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Payer {
@@ -45,10 +47,18 @@ pub struct Token {
 pub struct Account {
     /// Who is counted.
     pub payer: Payer,
-    /// Its name.
-    pub username: String,
-    /// Its password.
-    pub password: Secret,
+    pub login: Login,
+}
+
+/// How requests to Taiga are authorised.
+#[derive(Clone)]
+pub enum Login {
+    /// With a token that Taiga gives for these.
+    Password { username: String, password: Secret },
+    /// With this token.
+    Token(Secret),
+    /// Without a token: a tunnel to a Taiga, or public projects.
+    Anonymous,
 }
 
 impl fmt::Debug for Account {
@@ -63,6 +73,8 @@ pub struct Tokens {
     courses: Handle,
     github: Option<Token>,
     taiga: Option<Account>,
+    /// Taiga is asked without a token where there is no account at all.
+    anonymous: bool,
 }
 
 impl Tokens {
@@ -73,18 +85,21 @@ impl Tokens {
     pub fn new(courses: Handle, args: &EnrichArgs) -> Result<Self, String> {
         let taiga = match (&args.taiga_username, &args.taiga_password) {
             (Some(username), Some(password)) => Some(account(DEFAULT, username, password)),
-            (None, None) => None,
+            (None, None) => args.taiga_token.as_ref().map(|token| Account {
+                payer: Payer::new(DEFAULT, &[token.expose()]),
+                login: Login::Token(token.clone()),
+            }),
             (None, Some(_)) => return Err("TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both".to_owned()),
             (Some(_), None) => return Err("TAIGA_USERNAME is set but TAIGA_PASSWORD is missing: set both".to_owned()),
         };
         let github = args.github_token.as_ref().map(|secret| token(DEFAULT, secret));
-        Ok(Self { courses, github, taiga })
+        Ok(Self { courses, github, taiga, anonymous: args.taiga_api_url.is_some() })
     }
 
     /// Nobody's: nothing is looked up.
     #[must_use]
     pub fn none() -> Self {
-        Self { courses: Handle::fixed(Courses::default()), github: None, taiga: None }
+        Self { courses: Handle::fixed(Courses::default()), github: None, taiga: None, anonymous: false }
     }
 
     /// The token for a project's look-ups at GitHub.
@@ -103,7 +118,9 @@ impl Tokens {
         let own = courses.course_of(project).and_then(|course| {
             Some(account(&course.name, course.taiga_user.as_ref()?, course.taiga_password.as_ref()?))
         });
+        let nobody = || self.anonymous && !courses.iter().any(|course| course.taiga_password.is_some());
         own.or_else(|| self.taiga.clone())
+            .or_else(|| nobody().then(|| Account { payer: Payer::new(ANONYMOUS, &[]), login: Login::Anonymous }))
     }
 
     /// Every token for GitHub, each once: for what concerns no single project.
@@ -143,7 +160,7 @@ impl Tokens {
         let course = courses.course_of(project);
         match source {
             Source::Github => self.github.is_some() || course.is_some_and(|course| course.github_token.is_some()),
-            Source::Taiga => self.taiga.is_some() || course.is_some_and(|course| course.taiga_password.is_some()),
+            Source::Taiga => self.taiga(project).is_some(),
             Source::Excel => false,
         }
     }
@@ -155,7 +172,7 @@ fn token(label: &str, secret: &Secret) -> Token {
 
 fn account(label: &str, username: &str, password: &Secret) -> Account {
     let payer = Payer::new(label, &[username, password.expose()]);
-    Account { payer, username: username.to_owned(), password: password.clone() }
+    Account { payer, login: Login::Password { username: username.to_owned(), password: password.clone() } }
 }
 
 #[cfg(test)]
@@ -188,11 +205,29 @@ mod tests {
         assert_eq!(label(&a), Some(("amep".into(), "own".into())));
         assert_eq!(label(&b), Some(("default".into(), "general".into())));
         assert_eq!(label(&c), Some(("default".into(), "general".into())));
-        assert_eq!(with.taiga(&b).map(|account| account.username).as_deref(), Some("u"));
+        let username = |account: Account| match account.login {
+            Login::Password { username, .. } => Some(username),
+            Login::Token(_) | Login::Anonymous => None,
+        };
+        assert_eq!(with.taiga(&b).and_then(username).as_deref(), Some("u"));
         assert!(with.taiga(&a).is_none());
         let without = tokens(file, &[]).unwrap();
         assert!(without.cover(Source::Github, &a) && !without.cover(Source::Github, &b));
         assert!(without.cover(Source::Taiga, &b) && !without.cover(Source::Taiga, &c));
+    }
+
+    #[test]
+    fn an_account_goes_before_a_token_and_without_both_taiga_is_asked_without_one_where_its_address_is_set() {
+        let a = Project::new("A").unwrap();
+        let url = ["--taiga-api-url", "http://t.example"];
+        let token = [&url[..], &["--taiga-token", "hush"]].concat();
+        let account = [&token[..], &["--taiga-username", "u", "--taiga-password", "p"]].concat();
+        let login = |file: &str, args: &[&str]| tokens(file, args).unwrap().taiga(&a).map(|account| account.login);
+        let elsewhere = r#"{"pes": {"teams": ["B"], "taiga_user": "u", "taiga_password": "p"}}"#;
+        assert!(matches!(login("{}", &account), Some(Login::Password { .. })));
+        assert!(matches!(login("{}", &token), Some(Login::Token(_))));
+        assert!(matches!(login("{}", &url), Some(Login::Anonymous)));
+        assert!(login(elsewhere, &url).is_none() && login("{}", &[]).is_none());
     }
 
     #[test]

@@ -35,6 +35,10 @@ impl PublicUrlArgs {
 
 fn base(text: &str) -> Result<Url, InvalidArg> {
     let wrong = || InvalidArg("write the address of ingress without /webhook, such as https://ld.example.edu");
+    // The older names of this variable hold the address of one source's webhooks.
+    let webhooks = Source::ALL.map(|source| format!("/webhook/{source}"));
+    let text = text.trim_end_matches('/');
+    let text = webhooks.iter().find_map(|path| text.strip_suffix(path.as_str())).unwrap_or(text);
     let url = Url::parse(text).map_err(|_| wrong())?;
     let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
     if matches!(url.scheme(), "http" | "https") && plain && !url.path().contains("/webhook") {
@@ -116,7 +120,10 @@ mod tests {
         assert_eq!(project_of(&made).as_deref(), Some("A1"));
         assert_eq!(project_of("https://x.example/webhook/taiga?prj="), None);
         assert!(looks_ours(Source::Taiga, &made) && !looks_ours(Source::Github, &made));
-        for bad in ["ld.example.edu", "ftp://x", "https://x/webhook/github", "https://x/?a=b"] {
+        for older in ["https://x.example/ld/webhook/github", "https://x.example/ld/webhook/taiga/"] {
+            assert_eq!(base(older).unwrap().as_str(), "https://x.example/ld");
+        }
+        for bad in ["ld.example.edu", "ftp://x", "https://x/webhook", "https://x/webhook/other", "https://x/?a=b"] {
             assert!(base(bad).unwrap_err().0.contains("https://ld.example.edu"), "{bad}");
         }
     }

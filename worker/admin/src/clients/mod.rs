@@ -143,7 +143,8 @@ impl Clients {
     }
 
     fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
-        let taiga = Taiga::new(&self.args.taiga_api_url, Teller::silent()).map_err(CommandError::usage)?;
+        let taiga =
+            Taiga::new(self.args.taiga_api(), self.args.taiga_auth(), Teller::silent()).map_err(CommandError::usage)?;
         Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
     }
 }

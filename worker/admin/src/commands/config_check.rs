@@ -9,8 +9,7 @@ use shared::config_report::Report;
 use shared::credentials::{Courses, Handle};
 
 use crate::terminal::{CommandError, Exit, finish, print_block};
-use worker_core::config::Config as Settings;
-use worker_core::store::UnusableUri;
+use worker_core::config::{Config as Settings, MongoArgs};
 use worker_providers::Tokens;
 
 /// Commands about the settings.
@@ -69,8 +68,8 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
 /// Looks whether NATS and MongoDB could be reached with these settings, without asking them.
 fn check_addresses(report: &mut Report, settings: &Settings) {
     report.check_nats(&settings.nats);
-    if let Err(error) = UnusableUri::check(settings.mongo.mongo_uri.expose()) {
-        report.problems.push(format!("MONGO_URI: {error}"));
+    if let Err(error) = settings.mongo.check() {
+        report.problems.push(error.to_string());
     }
 }
 
@@ -83,21 +82,43 @@ fn describe(report: &mut Report, settings: &Settings, courses: &Courses) {
             (false, false) => "none",
         };
         let github = whose(course.github_token.is_some(), settings.enrich.github_token.is_some());
-        let taiga = whose(course.taiga_password.is_some(), settings.enrich.taiga_password.is_some());
+        let enrich = &settings.enrich;
+        let taiga =
+            whose(course.taiga_password.is_some(), enrich.taiga_password.is_some() || enrich.taiga_token.is_some());
         let (name, teams) = (&course.name, course.teams.len());
         report
             .notes
             .push(format!("course {name:?}: {teams} teams, token for GitHub: {github}, account for Taiga: {taiga}"));
     }
+    describe_mongo(report, &settings.mongo);
     if settings.enrich.github_token.is_none() {
         report.notes.push(
             "GITHUB_TOKEN is unset: commits are looked up only for teams whose course has a github_token".to_owned(),
         );
     }
-    if settings.enrich.taiga_password.is_none() {
-        report.notes.push(
-            "TAIGA_USERNAME is unset: sprints are looked up only for teams whose course has a taiga_user".to_owned(),
-        );
+    if settings.enrich.taiga_password.is_none() && settings.enrich.taiga_token.is_none() {
+        let any = courses.iter().any(|course| course.taiga_password.is_some());
+        let note = match &settings.enrich.taiga_api_url {
+            Some(url) if !any => format!("there is no account for Taiga: {url} is asked without a token"),
+            _ => {
+                "TAIGA_USERNAME is unset: sprints are looked up only for teams whose course has a taiga_user".to_owned()
+            }
+        };
+        report.notes.push(note);
+    }
+}
+
+fn describe_mongo(report: &mut Report, mongo: &MongoArgs) {
+    let Some(host) = &mongo.mongo_host else { return };
+    match mongo.uri() {
+        Ok(_) if mongo.mongo_uri.is_some() => {
+            report.notes.push(format!("MONGO_URI is set, so MONGO_HOST ({host}) and its like are not used"));
+        }
+        Ok(uri) => {
+            let address = shared::redact::without_login(uri.expose());
+            report.notes.push(format!("MongoDB's address is made of MONGO_HOST and its like: {address}"));
+        }
+        Err(_) => {}
     }
 }
 

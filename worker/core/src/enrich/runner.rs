@@ -62,7 +62,7 @@ impl Enricher {
             settler: Settler::new(pipeline.clone()),
             pipeline,
             github: Github::new(&args.github_api_url, teller.clone())?,
-            taiga: Taiga::new(&args.taiga_api_url, teller)?,
+            taiga: Taiga::new(args.taiga_api(), args.taiga_auth(), teller)?,
             places: args.enrich_concurrency.get(),
             claims: Claims::default(),
             pulls: Throttle::new(Duration::from_secs(30)),
