@@ -15,6 +15,7 @@ use shared::publish::Publisher;
 use shared::source::Source;
 use shared::topology::Topology;
 
+use crate::beat::Heartbeat;
 use crate::config::Settings;
 use crate::publish::{Gate, Signals};
 use crate::readiness::ReadinessCheck;
@@ -48,6 +49,7 @@ pub struct App {
     server: Server,
     admin: AdminServer,
     readiness: ReadinessCheck,
+    heartbeat: Heartbeat,
     watcher: credentials::Watcher,
     facts: Arc<FactPublisher>,
     /// The facts' own, so that none is in a batch with events.
@@ -71,6 +73,7 @@ impl App {
         let (readiness, ready) =
             ReadinessCheck::new(client.clone(), topology.clone(), signals.clone(), courses.clone());
         let fact_publisher = Publisher::new(client.clone());
+        let heartbeat = Heartbeat::new(Publisher::new(client.clone()), topology.clone(), signals.clone());
         let gate = Gate::new(Publisher::new(client), settings.max_requests, signals);
         let memory = Memory::new(settings.max_body_memory_mib);
         let webhooks = Arc::new(Webhooks::new(gate, topology, defaults, courses, memory));
@@ -80,7 +83,7 @@ impl App {
         let server = Server::new(listener, router(webhooks), settings.max_connections as usize)
             .with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
-        Ok(Self { server, admin, readiness, watcher, facts, fact_publisher, tls })
+        Ok(Self { server, admin, readiness, heartbeat, watcher, facts, fact_publisher, tls })
     }
 
     /// The bound address of the webhooks.
@@ -97,6 +100,7 @@ impl App {
         life.spawn("webhooks", self.server.run(soft.clone(), hard));
         life.spawn("admin", self.admin.run(soft.clone()));
         life.spawn("readiness", infallible(self.readiness.run(soft.clone())));
+        life.spawn("heartbeat", infallible(self.heartbeat.run(soft.clone())));
         if let Some(tls) = self.tls {
             life.spawn("certificate", infallible(tls.watch(soft.clone())));
         }

@@ -17,4 +17,5 @@ pub mod limits;
 // For operators.
 pub mod metrics;
 pub mod readiness;
+pub mod beat;
 pub mod openapi;

@@ -1,9 +1,10 @@
 //! Publishes into JetStream, within the deadline.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use shared::beat::Missed;
 use shared::publish::{Outgoing, PublishError, Published, Publisher};
 use shared::throttle::Throttle;
 use tokio::sync::{Notify, Semaphore};
@@ -45,6 +46,7 @@ pub struct Signals {
     pub stream_missing: Notify,
     last_stored: AtomicI64,
     last_failed: AtomicI64,
+    missed: Mutex<Option<Missed>>,
 }
 
 impl Signals {
@@ -54,6 +56,26 @@ impl Signals {
         let failed = self.last_failed.load(Ordering::Relaxed);
         let recent = shared::time::now_ms() - failed < i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         recent && failed > self.last_stored.load(Ordering::Relaxed)
+    }
+
+    /// A webhook was answered 503: it may be lost.
+    pub fn missed(&self) {
+        let at = shared::time::now_ms();
+        self.missed_again(Missed { from: at, to: at, count: 1 });
+    }
+
+    /// Webhooks that were answered 503 and of which nothing was left in JetStream.
+    pub fn missed_again(&self, more: Missed) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        *missed = Some(missed.map_or(more, |missed| missed.and(more)));
+    }
+
+    /// Takes what was missed, when nothing was for this long: an outage is one note.
+    pub fn take_missed(&self, quiet: Duration) -> Option<Missed> {
+        let quiet = i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX);
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = missed.is_some_and(|missed| shared::time::now_ms() - missed.to >= quiet);
+        if is_over { missed.take() } else { None }
     }
 
     fn stored(&self) {
@@ -79,6 +101,11 @@ impl<P: Publish> Gate<P> {
     #[must_use]
     pub fn new(publisher: P, slots: u32, signals: Arc<Signals>) -> Self {
         Self { publisher, slots: Semaphore::new(slots as usize), signals, outages: Throttle::new(LOG_INTERVAL) }
+    }
+
+    /// A webhook was answered 503.
+    pub fn missed(&self) {
+        self.signals.missed();
     }
 
     /// Publishes one message by `deadline`: waiting for a slot, sending and the acknowledgement all count.
@@ -143,6 +170,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_outage_is_one_note_once_it_is_over() {
+        let signals = Signals::default();
+        signals.missed_again(Missed { from: 5, to: 5, count: 1 });
+        signals.missed_again(Missed { from: 3, to: 9, count: 2 });
+        signals.missed();
+        assert_eq!(signals.take_missed(Duration::from_secs(3600)), None, "it is not over");
+        let missed = signals.take_missed(Duration::ZERO).unwrap();
+        assert_eq!((missed.from, missed.count), (3, 4));
+        assert_eq!(signals.take_missed(Duration::ZERO), None);
     }
 
     fn message() -> Outgoing {

@@ -15,7 +15,7 @@
 //! traceparent       00-…                            only when the request had one
 //! LD-Origin-Sequence 4711                           only on a message that was sent again
 //! LD-Unsigned       1                               only on an event that was accepted without a signature
-//! LD-Backfill       1                               only on what `worker backfill` made of a provider's answers
+//! LD-Backfill       2026-11-23T17:42:03.511Z        only on what was made of a provider's API: as of when it was read
 //! Content-Encoding  zstd                            only when the payload is compressed
 //!
 //! <the JSON exactly as it was signed; of a backfill, JSON in the shape of the webhook>
@@ -64,7 +64,7 @@ pub mod header {
     pub const ORIGIN_SEQUENCE: &str = "LD-Origin-Sequence";
     /// Present on what came without a signature: `1`. The name of its project can be invented.
     pub const UNSIGNED: &str = "LD-Unsigned";
-    /// Present on what `worker backfill` publishes: `1`.
+    /// Present on what was read from a provider's API: as of when; RFC 3339, UTC, milliseconds.
     pub const BACKFILL: &str = "LD-Backfill";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
@@ -91,8 +91,8 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// The first stream sequence, on a message that was sent again.
     pub origin_sequence: Option<u64>,
-    /// No webhook: `worker backfill` made it of what the provider's API says.
-    pub backfill: bool,
+    /// Nobody sent it: it was made of what the provider's API says, and is as of this, in milliseconds since 1970.
+    pub read_at: Option<i64>,
     /// The JSON exactly as it was signed, never compressed here.
     pub payload: Bytes,
 }
@@ -152,8 +152,8 @@ impl Envelope {
         if let Some(sequence) = self.origin_sequence {
             headers.insert(header::ORIGIN_SEQUENCE, sequence.to_string().as_str());
         }
-        if self.backfill {
-            headers.insert(header::BACKFILL, "1");
+        if let Some(at) = self.read_at {
+            headers.insert(header::BACKFILL, crate::time::rfc3339(at).as_str());
         }
         // Level 1: the point is the server's limit and the disk, and the sender is waiting.
         match (self.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&self.payload, 1)) {
@@ -193,7 +193,8 @@ impl Envelope {
             received_at,
             traceparent: optional(header::TRACEPARENT).map(str::to_owned),
             origin_sequence,
-            backfill: optional(header::BACKFILL).is_some(),
+            // Earlier versions wrote `1`: what they published was read a moment before.
+            read_at: optional(header::BACKFILL).map(|text| crate::time::parse_instant(text).unwrap_or(received_at)),
             payload,
         })
     }

@@ -29,7 +29,7 @@ prop_compose! {
         received_at in 0..4_102_444_800_000_i64,
         traceparent in option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]"),
         origin_sequence in option::of(any::<u64>()),
-        backfill in any::<bool>(),
+        read_at in proptest::option::of(0..4_000_000_000_000_i64),
         payload in payload(),
     ) -> Envelope {
         Envelope {
@@ -41,7 +41,7 @@ prop_compose! {
             received_at,
             traceparent,
             origin_sequence,
-            backfill,
+            read_at,
             payload,
         }
     }
@@ -73,7 +73,7 @@ fn example() -> Envelope {
         received_at: 1_795_455_723_511,
         traceparent: None,
         origin_sequence: None,
-        backfill: false,
+        read_at: None,
         payload: r#"{"type":"userstory"}"#.into(),
     }
 }

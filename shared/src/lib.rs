@@ -31,6 +31,7 @@ pub mod topology;
 pub mod nats;
 pub mod publish;
 pub mod facts;
+pub mod beat;
 
 // Files that people edit.
 pub mod credentials;

@@ -7,6 +7,9 @@
 //! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups that have not been made yet, one message a key |
 //! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | what could not be processed |
 //! | `LD_PROBE` | `ld.probe.<process>` | the last readiness check of each process |
+//! | `LD_BEATS` | `ld.beats.<…>` | that ingress could publish, every 10 s, and when it could not ([`crate::beat`]) |
+//! | `LD_RECONCILE` | `ld.reconcile.<…>` | how far reconciliation is, and pages of the providers' lists, the newest a subject |
+//! | `LD_LEASES` | `ld.leases.<name>` | which worker does what only one may do, until it expires |
 //! | `LD_STATUS` | `ld.status.<…>` | for the status page, the newest fact a subject (see `facts`) |
 //!
 //! With `NATS_PREFIX=staging` every stream is `staging_LD_…` and every subject `staging.ld.…`, so that
@@ -45,6 +48,21 @@ const STATUS_MAX_BYTES: i64 = 8 * 1024 * 1024;
 /// How long such a fact is kept.
 const STATUS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
+/// How much beats may take: a month of them.
+const BEATS_MAX_BYTES: i64 = 64 * 1024 * 1024;
+
+/// How long a gap is found in them.
+const BEATS_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How much reconciliation may remember. The oldest goes first, and is read anew.
+const RECONCILE_MAX_BYTES: i64 = 256 * 1024 * 1024;
+
+/// How long it remembers: pages hold what people wrote.
+const RECONCILE_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// After how long a lease that its holder does not renew expires.
+pub const LEASE: Duration = Duration::from_secs(30);
+
 /// How many messages all workers together may have in flight.
 const MAX_ACK_PENDING: i64 = 50_000;
 
@@ -63,11 +81,27 @@ pub enum StreamName {
     Probe,
     /// Facts for the status page.
     Status,
+    /// That ingress could publish.
+    Beats,
+    /// What reconciliation remembers.
+    Reconcile,
+    /// Which worker does what only one may do.
+    Leases,
 }
 
 impl StreamName {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Events, Self::Notify, Self::Enrich, Self::Dead, Self::Probe, Self::Status];
+    pub const ALL: [Self; 9] = [
+        Self::Events,
+        Self::Notify,
+        Self::Enrich,
+        Self::Dead,
+        Self::Probe,
+        Self::Status,
+        Self::Beats,
+        Self::Reconcile,
+        Self::Leases,
+    ];
 
     /// Its name without the installation's prefix, for metrics.
     #[must_use]
@@ -83,6 +117,9 @@ impl StreamName {
             Self::Dead => ("LD_DEAD", "ld.dead"),
             Self::Probe => ("LD_PROBE", "ld.probe"),
             Self::Status => ("LD_STATUS", "ld.status"),
+            Self::Beats => ("LD_BEATS", "ld.beats"),
+            Self::Reconcile => ("LD_RECONCILE", "ld.reconcile"),
+            Self::Leases => ("LD_LEASES", "ld.leases"),
         }
     }
 }
@@ -230,6 +267,30 @@ impl Topology {
         format!("{}.token.{provider}.{id}", self.root(StreamName::Status))
     }
 
+    /// Where ingress says that it can publish.
+    #[must_use]
+    pub fn beat_subject(&self) -> String {
+        format!("{}.ingress", self.root(StreamName::Beats))
+    }
+
+    /// Where ingress says, once it can again, that it could not publish.
+    #[must_use]
+    pub fn missed_subject(&self) -> String {
+        format!("{}.missed", self.root(StreamName::Beats))
+    }
+
+    /// Where reconciliation remembers something; `key` is words with dots between them.
+    #[must_use]
+    pub fn reconcile_subject(&self, key: &str) -> String {
+        format!("{}.{key}", self.root(StreamName::Reconcile))
+    }
+
+    /// Where a worker says that it does what only one may do.
+    #[must_use]
+    pub fn lease_subject(&self, name: &str) -> String {
+        format!("{}.{name}", self.root(StreamName::Leases))
+    }
+
     /// The tokens of a subject after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.
     #[must_use]
     pub fn words<'s>(&self, stream: StreamName, subject: &'s str) -> Vec<&'s str> {
@@ -277,6 +338,30 @@ impl Topology {
                 description: Some("The last readiness check of each process".into()),
                 max_messages_per_subject: 1,
                 max_age: Duration::from_secs(3600),
+                discard: DiscardPolicy::Old,
+                ..base
+            },
+            StreamName::Beats => Config {
+                description: Some("That ingress could publish, and when it could not".into()),
+                max_bytes: BEATS_MAX_BYTES,
+                max_age: BEATS_MAX_AGE,
+                discard: DiscardPolicy::Old,
+                ..base
+            },
+            StreamName::Reconcile => Config {
+                description: Some("What reconciliation remembers, the newest a subject".into()),
+                max_messages_per_subject: 1,
+                max_bytes: RECONCILE_MAX_BYTES,
+                max_age: RECONCILE_MAX_AGE,
+                discard: DiscardPolicy::Old,
+                ..base
+            },
+            StreamName::Leases => Config {
+                description: Some("Which worker does what only one may do".into()),
+                max_messages_per_subject: 1,
+                max_age: LEASE,
+                // The server refuses a window longer than the age.
+                duplicate_window: LEASE,
                 discard: DiscardPolicy::Old,
                 ..base
             },

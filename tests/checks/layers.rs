@@ -3,14 +3,15 @@
 use crate::repository::{Packages, built_with, product};
 
 /// Each package of the product with the packages of the product that it may name.
-const MAY_NAME: [(&str, &[&str]); 7] = [
+const MAY_NAME: [(&str, &[&str]); 8] = [
     ("shared", &[]),
     ("ingress", &["shared"]),
     ("worker-event", &["shared"]),
     ("worker-providers", &["shared", "worker-event"]),
     ("worker-core", &["shared", "worker-event", "worker-providers"]),
-    ("worker-admin", &["shared", "worker-event", "worker-providers", "worker-core"]),
-    ("worker", &["shared", "worker-event", "worker-providers", "worker-core", "worker-admin"]),
+    ("worker-reconcile", &["shared", "worker-event", "worker-providers", "worker-core"]),
+    ("worker-admin", &["shared", "worker-event", "worker-providers", "worker-core", "worker-reconcile"]),
+    ("worker", &["shared", "worker-event", "worker-providers", "worker-core", "worker-reconcile", "worker-admin"]),
 ];
 
 /// Crates that a package must not name: what it cannot name it cannot use.

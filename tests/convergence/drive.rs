@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use harness::eventually::eventually;
 use harness::servers::{self, mongo};
 use mongodb::Database;
-use worker_core::store::{self, Store};
+use worker_core::store::{self, Applied, Store};
 use worker_event::effect::Kind;
 
 use crate::history::{Batch, Event, Turn, WORKERS};
@@ -118,8 +118,8 @@ impl Bench {
     async fn apply(&self, worker: usize, events: &[Event], prj: &str) -> anyhow::Result<()> {
         let store = self.stores.get(worker).context("no worker has this number")?;
         let batch = store::Batch::of(events.iter().map(|event| payload::normalised(event, prj)))?;
-        let refusals = store.apply(batch).await?;
-        ensure!(refusals.is_empty(), "MongoDB refused {refusals:?}");
+        let applied = store.apply(batch).await?;
+        ensure!(applied == Applied::Stored { waiting: Vec::new() }, "not all is stored: {applied:?}");
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Bench {
     /// Makes a project empty. Its collections and their indexes stay: making them takes longer than a case.
     async fn clear(&self, prj: &str) -> anyhow::Result<()> {
         let documents = Kind::ALL.map(|kind| (kind.collection(prj), doc! {}));
-        let memory = ["ld_deletions", "ld_milestones"].map(|name| (name.to_owned(), doc! { "prj": prj }));
+        let memory = ["ld_deletions", "ld_views", "ld_renames"].map(|name| (name.to_owned(), doc! { "prj": prj }));
         let clear = documents
             .into_iter()
             .chain(memory)

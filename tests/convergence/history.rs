@@ -25,11 +25,14 @@ pub(crate) enum What {
     },
     Task {
         id: u8,
-        story: Option<u8>,
+        story: Option<Inside>,
         sprint: Option<u8>,
     },
     TaskGone {
         id: u8,
+        story: Option<Inside>,
+        /// It became a story; else it was deleted.
+        promoted: bool,
     },
     Epic {
         id: u8,
@@ -38,11 +41,13 @@ pub(crate) enum What {
         id: u8,
     },
     Link {
-        story: u8,
+        story: Inside,
         epic: u8,
+        /// The webhook of its creation, not of a change.
+        created: bool,
     },
     Unlink {
-        story: u8,
+        story: Inside,
         epic: u8,
     },
     Sprint {
@@ -53,6 +58,7 @@ pub(crate) enum What {
     },
     TaigaIssue {
         id: u8,
+        sprint: Option<u8>,
     },
     TaigaIssueGone {
         id: u8,
@@ -72,6 +78,11 @@ pub(crate) enum What {
     PullReopened {
         number: u8,
     },
+    /// A repository gets another one's name.
+    Renamed {
+        from: u8,
+        to: u8,
+    },
     /// Commits `first..=last` of the branch.
     Push {
         first: u8,
@@ -84,6 +95,15 @@ pub(crate) enum What {
     },
 }
 
+/// A story inside another object. With Taiga it is always whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inside {
+    pub(crate) id: u8,
+    /// The milestone it is in, of one that is whole.
+    pub(crate) sprint: Option<u8>,
+    pub(crate) whole: bool,
+}
+
 /// An event as it is in the stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Event {
@@ -94,6 +114,15 @@ pub(crate) struct Event {
     pub(crate) what: What,
     /// It is made of what the provider's API says, and not sent by the provider.
     pub(crate) backfill: bool,
+    /// GitHub: the object's last change. Of a webhook its instant; the API may have been asked later, and may lag.
+    pub(crate) updated: u16,
+}
+
+impl Event {
+    /// A webhook.
+    pub(crate) const fn webhook(sequence: i64, at: u16, what: What) -> Self {
+        Self { sequence, at, what, backfill: false, updated: at }
+    }
 }
 
 /// What is generated of an event: its sequence is its place in the list.
@@ -102,8 +131,18 @@ struct Telling {
     at: u16,
     what: What,
     backfill: bool,
+    /// By how much the replica lags that the API was asked of.
+    lag: u16,
     /// When it is delivered, once or more often, among all deliveries.
     slots: Vec<u16>,
+}
+
+impl Telling {
+    /// Nothing of the old name comes after a rename: another repository that took it would be told apart from the first
+    /// by nothing while the rename is not known yet.
+    fn when(&self) -> u16 {
+        if matches!(self.what, What::Renamed { .. }) { self.at.saturating_add(1_000) } else { self.at }
+    }
 }
 
 /// How deliveries are taken from the queue.
@@ -149,11 +188,28 @@ impl Case {
     pub(crate) fn events(&self) -> Vec<Event> {
         let event = |(sequence, telling): (i64, &Telling)| Event {
             sequence,
-            at: telling.at,
+            at: telling.when(),
             what: telling.what,
             backfill: telling.backfill,
+            updated: self.updated(telling),
         };
         (1..).zip(&self.tellings).map(event).collect()
+    }
+
+    /// The API tells an object's last change before it was read. What was ever deleted is read from no replica that lags.
+    fn updated(&self, telling: &Telling) -> u16 {
+        let number = |what: &What| match *what {
+            What::Issue { number, .. } => Some((false, number)),
+            What::PullClosed { number } | What::PullReopened { number } => Some((true, number)),
+            _ => None,
+        };
+        let Some(this) = number(&telling.what).filter(|_| telling.backfill) else { return telling.at };
+        let others = self.tellings.iter().filter(|other| {
+            !other.backfill && other.at <= telling.at && number(&other.what) == Some(this)
+        });
+        let last = others.map(|other| other.at).max().unwrap_or(telling.at);
+        let is_gone = |other: &Telling| matches!(other.what, What::IssueGone { .. } | What::Renamed { .. });
+        if self.tellings.iter().any(is_gone) { last } else { last.saturating_sub(telling.lag) }
     }
 
     /// The batches, in the order in which each worker takes its own.
@@ -183,23 +239,32 @@ impl Case {
 pub(crate) fn taiga() -> impl Strategy<Value = Case> {
     let story = (id(), weighted(0.7, id())).prop_map(|(id, sprint)| What::Story { id, sprint }).boxed();
     let story_gone = id().prop_map(|id| What::StoryGone { id }).boxed();
-    let task = (id(), weighted(0.9, id()), weighted(0.7, id()));
-    let task = task.prop_map(|(id, story, sprint)| What::Task { id, story, sprint }).boxed();
-    let task_gone = id().prop_map(|id| What::TaskGone { id }).boxed();
+    let task = (id(), weighted(0.9, inside()), weighted(0.7, id()), proptest::bool::weighted(0.6));
+    // With Taiga, a task's sprint is always its story's.
+    let task = task.prop_map(|(id, story, sprint, agrees)| {
+        let sprint = story.filter(|_| agrees).map_or(sprint, |story| story.sprint);
+        What::Task { id, story, sprint }
+    });
+    let task = task.boxed();
+    let task_gone = (id(), weighted(0.7, inside()), any::<bool>());
+    let task_gone = task_gone.prop_map(|(id, story, promoted)| What::TaskGone { id, story, promoted }).boxed();
     let epic = id().prop_map(|id| What::Epic { id }).boxed();
     let epic_gone = id().prop_map(|id| What::EpicGone { id }).boxed();
-    let link = (id(), id()).prop_map(|(story, epic)| What::Link { story, epic }).boxed();
-    let unlink = (id(), id()).prop_map(|(story, epic)| What::Unlink { story, epic }).boxed();
+    let link = (inside(), id(), proptest::bool::weighted(0.7));
+    let link = link.prop_map(|(story, epic, created)| What::Link { story, epic, created }).boxed();
+    let unlink = (inside(), id()).prop_map(|(story, epic)| What::Unlink { story, epic }).boxed();
     let sprint = id().prop_map(|id| What::Sprint { id }).boxed();
     let sprint_gone = id().prop_map(|id| What::SprintGone { id }).boxed();
-    let issue =
-        prop_oneof![id().prop_map(|id| What::TaigaIssue { id }), id().prop_map(|id| What::TaigaIssueGone { id })];
+    let issue = prop_oneof![
+        (id(), weighted(0.5, id())).prop_map(|(id, sprint)| What::TaigaIssue { id, sprint }),
+        id().prop_map(|id| What::TaigaIssueGone { id })
+    ];
     let all = prop_oneof![
         6 => story.clone(),
         4 => story_gone.clone(),
         7 => task.clone(),
         1 => task_gone.clone(),
-        1 => epic.clone(),
+        2 => epic.clone(),
         2 => epic_gone.clone(),
         5 => link.clone(),
         3 => unlink.clone(),
@@ -210,9 +275,9 @@ pub(crate) fn taiga() -> impl Strategy<Value = Case> {
     prop_oneof![
         2 => crowd(all),
         2 => overtaking(prop_oneof![story.clone(), story_gone.clone(), link.clone()]),
-        1 => overtaking(prop_oneof![2 => story_gone, 1 => task_gone, 4 => task.clone()]),
-        1 => overtaking(prop_oneof![2 => link, 1 => unlink, 1 => epic_gone, 1 => epic, 1 => story.clone()]),
-        1 => overtaking(prop_oneof![story, task, sprint, sprint_gone]),
+        2 => overtaking(prop_oneof![2 => story_gone, 1 => task_gone, 4 => task.clone()]),
+        2 => overtaking(prop_oneof![2 => link, 1 => unlink, 1 => epic_gone, 1 => epic, 1 => story.clone()]),
+        2 => overtaking(prop_oneof![story, task, sprint, sprint_gone]),
     ]
 }
 
@@ -221,16 +286,25 @@ pub(crate) fn github_and_sheets() -> impl Strategy<Value = Case> {
     let issue = (id(), id()).prop_map(|(repo, number)| What::Issue { repo, number });
     let issue_gone = (id(), id(), any::<bool>());
     let issue_gone = issue_gone.prop_map(|(repo, number, transferred)| What::IssueGone { repo, number, transferred });
+    // The new name is nobody's, so it may have come of a rename, and be followed by another.
+    let renamed = (id(), any::<bool>()).prop_map(|(from, again)| if again { from + 3 } else { from });
     let what = prop_oneof![
-        4 => issue,
+        5 => issue,
         2 => issue_gone,
         3 => id().prop_map(|number| What::PullClosed { number }),
         2 => id().prop_map(|number| What::PullReopened { number }),
-        4 => (id(), 0..=2_u8).prop_map(|(first, more)| What::Push { first, last: first + more }),
-        2 => (id(), any::<bool>()).prop_map(|(number, model)| What::Row { number, model }),
+        2 => renamed.prop_map(|from| What::Renamed { from, to: from + 3 }),
+        3 => (id(), 0..=2_u8).prop_map(|(first, more)| What::Push { first, last: first + more }),
+        1 => (id(), any::<bool>()).prop_map(|(number, model)| What::Row { number, model }),
     ];
     let what = what.boxed();
     prop_oneof![crowd(what.clone()), overtaking(what)]
+}
+
+/// A story inside another object.
+fn inside() -> impl Strategy<Value = Inside> + Clone {
+    let story = (id(), weighted(0.7, id()), proptest::bool::weighted(0.8));
+    story.prop_map(|(id, sprint, whole)| Inside { id, sprint: sprint.filter(|_| whole), whole })
 }
 
 /// Mostly the first, so that much happens to it.
@@ -244,7 +318,9 @@ fn telling(what: impl Strategy<Value = What>) -> impl Strategy<Value = Telling> 
     let at = prop_oneof![4 => 0..600_u16, 1 => 0..6_u16];
     let slots = prop_oneof![6 => vec(any::<u16>(), 1), 3 => vec(any::<u16>(), 2), 1 => vec(any::<u16>(), 3)];
     let backfill = proptest::bool::weighted(0.2);
-    (at, Arc::new(what), backfill, slots).prop_map(|(at, what, backfill, slots)| Telling { at, what, backfill, slots })
+    let lag = prop_oneof![2 => Just(0_u16), 1 => 1..300_u16];
+    (at, Arc::new(what), backfill, lag, slots)
+        .prop_map(|(at, what, backfill, lag, slots)| Telling { at, what, backfill, lag, slots })
 }
 
 /// All workers have much to do and overtake each other all the time.

@@ -7,9 +7,9 @@ use shared::envelope::Envelope;
 use shared::ids::{Project, QualityModel};
 use shared::source::Source;
 use worker_core::store;
-use worker_event::normalise::normalise;
+use worker_event::normalise::{Settings, normalise};
 
-use crate::history::{Event, What};
+use crate::history::{Event, Inside, What};
 
 /// The instant 0 of every history: 2026-11-02T00:00:00Z, in milliseconds since 1970.
 pub(crate) const EPOCH: i64 = 1_793_577_600_000;
@@ -17,7 +17,7 @@ pub(crate) const EPOCH: i64 = 1_793_577_600_000;
 /// The event as the store takes it, through the worker's own normalisation.
 pub(crate) fn normalised(event: &Event, prj: &str) -> store::Event {
     let envelope = envelope(event, prj);
-    let normalised = normalise(&envelope, event.sequence).unwrap();
+    let normalised = normalise(&envelope, event.sequence, &Settings::default()).unwrap();
     store::Event { prj: prj.to_owned(), delivery: envelope.delivery, effects: normalised.effects }
 }
 
@@ -38,10 +38,10 @@ fn envelope(event: &Event, prj: &str) -> Envelope {
         What::PullClosed { .. } | What::PullReopened { .. } => {
             (Source::Github, "pull_request", github(event).to_string())
         }
+        What::Renamed { .. } => (Source::Github, "repository", github(event).to_string()),
         What::Row { number, .. } => (Source::Excel, "sheets_activity", row(number)),
         _ => {
-            let (kind, deleted, data) = taiga(event);
-            let action = if deleted { "delete" } else { "change" };
+            let (kind, action, data) = taiga(event);
             let payload = json!({ "type": kind, "action": action, "by": { "username": "nuria" }, "date": date(event), "data": data });
             (Source::Taiga, kind, payload.to_string())
         }
@@ -52,10 +52,10 @@ fn envelope(event: &Event, prj: &str) -> Envelope {
         event: kind.to_owned(),
         delivery: format!("delivery-{}", event.sequence),
         quality_model: model(event).map(|model| QualityModel::new(&model).unwrap()),
-        received_at: 0,
+        received_at: EPOCH + i64::from(event.at) * 1000,
         traceparent: None,
         origin_sequence: None,
-        backfill: event.backfill,
+        read_at: event.backfill.then(|| EPOCH + i64::from(event.at) * 1000),
         payload: payload.into(),
     }
 }
@@ -64,8 +64,8 @@ fn date(event: &Event) -> String {
     shared::time::rfc3339(EPOCH + i64::from(event.at) * 1000)
 }
 
-/// Type, whether it is a deletion, and `data`.
-fn taiga(event: &Event) -> (&'static str, bool, Value) {
+/// Type, action, and `data`.
+fn taiga(event: &Event) -> (&'static str, &'static str, Value) {
     let by = event.sequence;
     let sprint = |id: u8| json!({ "id": id, "name": format!("told by {by}"), "closed": by % 2 == 0, "estimated_start": "2026-11-02" });
     let item = |id: u8| {
@@ -74,38 +74,59 @@ fn taiga(event: &Event) -> (&'static str, bool, Value) {
             "subject": format!("told by {by}"), "created_date": "2026-11-02T09:15:00.120Z",
         })
     };
+    let story = |id: u8, of: Option<u8>| {
+        let mut story = item(id);
+        story["points"] = json!([{ "value": by }]);
+        story["milestone"] = json!(of.map(sprint));
+        story["is_closed"] = json!(by % 2 == 0);
+        story
+    };
+    let inside = |one: Inside| match one.whole {
+        true => story(one.id, one.sprint),
+        // Sometimes it says whether it is closed.
+        false if by % 2 == 0 => json!({ "id": one.id, "is_closed": by % 4 == 0 }),
+        false => json!({ "id": one.id }),
+    };
+    let epic = |id: u8, is_whole: bool| {
+        let mut epic = item(id);
+        if !is_whole {
+            epic.as_object_mut().unwrap().remove("status");
+        }
+        epic
+    };
     match event.what {
-        What::Story { id, sprint: of } => {
-            let mut story = item(id);
-            story["points"] = json!([{ "value": by }]);
-            story["milestone"] = json!(of.map(sprint));
-            ("userstory", false, story)
-        }
-        What::StoryGone { id } => ("userstory", true, item(id)),
-        What::Task { id, story, sprint: of } => {
+        What::Story { id, sprint: of } => ("userstory", "change", story(id, of)),
+        What::StoryGone { id } => ("userstory", "delete", item(id)),
+        What::Task { id, story: of, sprint: in_it } => {
             let mut task = item(id);
-            task["user_story"] = json!(story.map(|id| json!({ "id": id, "is_closed": by % 2 == 0 })));
-            task["milestone"] = json!(of.map(sprint));
-            ("task", false, task)
+            task["user_story"] = json!(of.map(inside));
+            task["milestone"] = json!(in_it.map(sprint));
+            ("task", "change", task)
         }
-        What::TaskGone { id } => {
-            // A deletion carries the whole task; that is no sign of life.
+        What::TaskGone { id, story: of, promoted } => {
+            // It carries the whole task; that is no sign of life.
             let mut task = item(id);
-            task["user_story"] = item(1);
-            ("task", true, task)
+            task["user_story"] = json!(of.map(inside));
+            task["promoted_to"] = if promoted { json!([12]) } else { json!([]) };
+            ("task", if promoted { "change" } else { "delete" }, task)
         }
-        What::Epic { id } => ("epic", false, item(id)),
-        What::EpicGone { id } => ("epic", true, item(id)),
-        What::Link { story, epic } => {
-            ("relateduserstory", false, json!({ "user_story": item(story), "epic": item(epic) }))
+        What::Epic { id } => ("epic", "change", item(id)),
+        What::EpicGone { id } => ("epic", "delete", item(id)),
+        What::Link { story, epic: of, created } => {
+            let action = if created { "create" } else { "change" };
+            ("relateduserstory", action, json!({ "user_story": inside(story), "epic": epic(of, story.whole) }))
         }
-        What::Unlink { story, epic } => {
-            ("relateduserstory", true, json!({ "user_story": item(story), "epic": item(epic) }))
+        What::Unlink { story, epic: of } => {
+            ("relateduserstory", "delete", json!({ "user_story": inside(story), "epic": epic(of, story.whole) }))
         }
-        What::Sprint { id } => ("milestone", false, sprint(id)),
-        What::SprintGone { id } => ("milestone", true, sprint(id)),
-        What::TaigaIssue { id } => ("issue", false, item(id)),
-        What::TaigaIssueGone { id } => ("issue", true, item(id)),
+        What::Sprint { id } => ("milestone", "change", sprint(id)),
+        What::SprintGone { id } => ("milestone", "delete", sprint(id)),
+        What::TaigaIssue { id, sprint: of } => {
+            let mut issue = item(id);
+            issue["milestone"] = json!(of.map(sprint));
+            ("issue", "change", issue)
+        }
+        What::TaigaIssueGone { id } => ("issue", "delete", item(id)),
         other => panic!("{other:?} is not Taiga's"),
     }
 }
@@ -113,14 +134,25 @@ fn taiga(event: &Event) -> (&'static str, bool, Value) {
 fn github(event: &Event) -> Value {
     let by = event.sequence;
     let told = |repo: u8, action: &str, name: &str, data: Value| json!({ "action": action, name: data, "repository": repository(repo), "sender": { "id": 1, "login": "nuria" } });
-    let thing = |number: u8| json!({ "number": number, "title": format!("told by {by}"), "updated_at": date(event) });
+    let updated = shared::time::rfc3339(EPOCH + i64::from(event.updated) * 1000);
+    let thing = |number: u8| json!({ "number": number, "title": format!("told by {by}"), "updated_at": updated });
     match event.what {
         What::Issue { repo, number } => told(repo, "edited", "issue", thing(number)),
         What::IssueGone { repo, number, transferred } => {
-            told(repo, if transferred { "transferred" } else { "deleted" }, "issue", thing(number))
+            let mut issue = thing(number);
+            if event.backfill {
+                // A list that does not name it any more says nothing of it.
+                issue = json!({ "number": number });
+            }
+            told(repo, if transferred { "transferred" } else { "deleted" }, "issue", issue)
         }
         What::PullClosed { number } => told(1, "closed", "pull_request", thing(number)),
         What::PullReopened { number } => told(1, "reopened", "pull_request", thing(number)),
+        What::Renamed { from, to } => {
+            let mut renamed = told(to, "renamed", "changes", json!({ "repository": { "name": { "from": format!("r{from}") } } }));
+            renamed["repository"]["name"] = json!(format!("r{to}"));
+            renamed
+        }
         What::Push { first, last } => {
             let commit = |n: u8| json!({ "id": format!("c{n}"), "message": format!("Task #{by}") });
             let commits: Vec<Value> = (first..=last).map(commit).collect();

@@ -4,7 +4,7 @@
 //! beginning to end, and then goes on; or dies there and begins again. What came before is in place.
 
 use crate::drive::Bench;
-use crate::history::{Batch, Event, Turn, What};
+use crate::history::{Batch, Event, Inside, Turn, What};
 use crate::runtime;
 
 /// More polls than any batch takes; reaching the end of a batch is noticed long before.
@@ -35,7 +35,7 @@ async fn every_point(bench: &Bench, (before, slow, fast): Scene<'_>, dies: bool)
     let mut batch = |worker: usize, what: &[(u16, What)]| {
         let event = |&(at, what): &(u16, What)| {
             sequence += 1;
-            Event { sequence, at, what, backfill: false }
+            Event::webhook(sequence, at, what)
         };
         Batch { worker, events: what.iter().map(event).collect(), dies_after: None, again: false }
     };
@@ -61,20 +61,20 @@ async fn every_point(bench: &Bench, (before, slow, fast): Scene<'_>, dies: bool)
 
 #[test]
 fn a_storys_deletion_and_a_newer_link_race() {
-    let (story, gone, link) = (story(1), What::StoryGone { id: 1 }, What::Link { story: 1, epic: 1 });
+    let (story, gone, link) = (story(1), What::StoryGone { id: 1 }, linked(1));
     play("newer-link", (&[(1, story)], &[(2, gone)], &[(3, link)]));
 }
 
 #[test]
 fn a_storys_deletion_and_a_newer_state_race() {
-    let (link, gone, story) = (What::Link { story: 1, epic: 1 }, What::StoryGone { id: 1 }, story(1));
+    let (link, gone, story) = (linked(1), What::StoryGone { id: 1 }, story(1));
     play("newer-state", (&[(1, link)], &[(2, gone)], &[(3, story)]));
 }
 
 #[test]
 fn a_storys_deletion_races_with_what_it_takes_along() {
     let gone = What::StoryGone { id: 1 };
-    let task = |story| What::Task { id: 1, story: Some(story), sprint: None };
+    let task = |story| What::Task { id: 1, story: Some(bare(story)), sprint: None };
     // An old state of the task, and one that has left the story before.
     play("task", (&[(1, story(1))], &[(4, gone)], &[(2, task(1))]));
     play("moved", (&[(1, story(1)), (2, task(1))], &[(4, gone)], &[(3, task(2))]));
@@ -92,12 +92,12 @@ fn a_sprint_races_with_what_is_in_it() {
 
 #[test]
 fn an_epic_and_a_link_race_with_their_deletions() {
-    let link = What::Link { story: 1, epic: 1 };
+    let link = linked(1);
     play("epic", (&[(1, What::Epic { id: 1 })], &[(3, What::EpicGone { id: 1 })], &[(2, link)]));
-    play("unlink", (&[(1, story(1))], &[(3, What::Unlink { story: 1, epic: 1 })], &[(2, link)]));
+    play("unlink", (&[(1, story(1))], &[(3, What::Unlink { story: bare(1), epic: 1 })], &[(2, link)]));
     play(
         "relink",
-        (&[(1, link)], &[(3, What::Unlink { story: 1, epic: 1 })], &[(2, What::Link { story: 1, epic: 2 })]),
+        (&[(1, link)], &[(3, What::Unlink { story: bare(1), epic: 1 })], &[(2, linked(2))]),
     );
 }
 
@@ -115,12 +115,7 @@ fn two_states_of_one_thing_race() {
 fn a_newer_state_survives_a_race_of_inserts() {
     let task = |id| What::Task { id, story: None, sprint: None };
     let all = |worker: usize| {
-        let event = move |id: u8| Event {
-            sequence: id as i64 * 3 + worker as i64,
-            at: worker as u16,
-            what: task(id),
-            backfill: false,
-        };
+        let event = move |id: u8| Event::webhook(id as i64 * 3 + worker as i64, worker as u16, task(id));
         Batch { worker, events: (0..=u8::MAX).map(event).collect(), dies_after: None, again: false }
     };
     let batches = [all(0), all(1), all(2)];
@@ -138,4 +133,44 @@ fn a_newer_state_survives_a_race_of_inserts() {
 /// A state of a story, in the sprint 1.
 fn story(id: u8) -> What {
     What::Story { id, sprint: Some(1) }
+}
+
+/// Story 1, in the sprint 1, is in an epic.
+const fn linked(epic: u8) -> What {
+    What::Link { story: bare(1), epic, created: true }
+}
+
+/// A story of which another object says no more than its id.
+const fn bare(id: u8) -> Inside {
+    Inside { id, sprint: None, whole: false }
+}
+
+/// A task with its whole story, both in a sprint.
+const fn whole(id: u8, sprint: u8) -> What {
+    What::Task { id, story: Some(Inside { id: 1, sprint: Some(sprint), whole: true }), sprint: Some(sprint) }
+}
+
+#[test]
+fn a_story_that_moves_races_with_its_tasks() {
+    let moves = What::Story { id: 1, sprint: Some(2) };
+    play("follows", (&[(1, story(1)), (1, whole(1, 1))], &[(3, moves)], &[(2, whole(1, 1))]));
+    play("followed", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::Sprint { id: 2 })]));
+    play("follows-gone", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::SprintGone { id: 2 })]));
+    play("siblings", (&[(1, whole(1, 1))], &[(3, whole(2, 2))], &[(2, whole(3, 1))]));
+}
+
+#[test]
+fn the_names_of_an_epic_race_with_its_links() {
+    let epic = What::Epic { id: 1 };
+    play("epic-name", (&[], &[(3, epic)], &[(2, linked(1))]));
+    play("epic-names", (&[(1, linked(1))], &[(3, epic)], &[(2, epic)]));
+    play("several", (&[(1, linked(1))], &[(2, linked(2))], &[(3, What::Unlink { story: bare(1), epic: 2 })]));
+}
+
+#[test]
+fn a_repositorys_other_name_races_with_its_issues() {
+    let (renamed, issue) = (What::Renamed { from: 1, to: 2 }, |repo| What::Issue { repo, number: 1 });
+    play("renamed", (&[], &[(5, renamed)], &[(2, issue(1))]));
+    play("renamed-both", (&[(1, issue(1))], &[(5, renamed)], &[(6, issue(2))]));
+    play("renamed-gone", (&[(1, issue(1))], &[(5, renamed)], &[(2, What::IssueGone { repo: 1, number: 1, transferred: false })]));
 }

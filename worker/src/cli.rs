@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use worker_admin::commands::{
-    backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, redeliver,
-    replay,
+    backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, reconcile,
+    redeliver, replay,
 };
 use worker_admin::terminal::exit;
 
@@ -38,8 +38,10 @@ enum Sub {
     Forget(Box<forget::Options>),
     /// Check everything a person would check by hand; exit code 0 when all is well, 1 when not.
     Doctor(Box<doctor::Options>),
-    /// Update documents from what GitHub and Taiga show now: after an outage, or for a team that comes late.
+    /// Reconcile one project with a place at GitHub or Taiga: for a team that comes late.
     Backfill(Box<backfill::Options>),
+    /// Make documents show what GitHub and Taiga show, of one team or of all; `worker run` does it every night.
+    Reconcile(Box<reconcile::Options>),
     /// Ask GitHub or Taiga to redeliver what never reached us.
     Redeliver(Box<redeliver::Options>),
     /// List, create, fix and remove our hooks at GitHub and Taiga.
@@ -65,6 +67,7 @@ impl Command {
             Sub::Forget(options) => forget::run(*options).await,
             Sub::Doctor(options) => doctor::run(*options).await,
             Sub::Backfill(options) => backfill::run(*options).await,
+            Sub::Reconcile(options) => reconcile::run(*options).await,
             Sub::Redeliver(options) => redeliver::run(*options).await,
             Sub::Hooks(options) => hooks::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,

@@ -24,13 +24,21 @@ use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
 use worker_core::status::serve;
 use worker_providers::Tokens;
+use worker_providers::github::Github;
 use worker_providers::report::Teller;
+use worker_providers::taiga::Taiga;
+use worker_reconcile::config::ReconcileArgs;
+use worker_reconcile::keeper::Keeper;
+use worker_reconcile::parts::Parts;
+use worker_reconcile::reconciler::Reconciler;
 
 /// The settings of the process.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
     config: Config,
+    #[command(flatten)]
+    reconcile: ReconcileArgs,
 }
 
 /// Works until SIGTERM or SIGINT. Exit code 0 after a clean stop.
@@ -43,13 +51,13 @@ pub async fn run(options: Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = work(options.config).await;
+    let code = work(options).await;
     traces.finish().await;
     code
 }
 
-async fn work(config: Config) -> ExitCode {
-    match start(config).await {
+async fn work(options: Options) -> ExitCode {
+    match start(options).await {
         Ok((life, client)) => {
             let code = life.run().await;
             // The last acks are still in the client's buffer; without them their events would come again.
@@ -64,7 +72,7 @@ async fn work(config: Config) -> ExitCode {
 }
 
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
-async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
+async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
     worker_core::meters::describe();
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
@@ -83,6 +91,15 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     let store = config.mongo.open().await?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.batches.worker_batch.get();
+    let reconciler = Reconciler {
+        parts: Parts::new(store.clone(), client.clone(), jetstream.clone(), topology.clone()),
+        courses: courses.clone(),
+        tokens: tokens.clone(),
+        github: Arc::new(Github::new(&config.enrich.github_api_url, teller.clone())?),
+        taiga: Arc::new(Taiga::new(&config.enrich.taiga_api_url, teller.clone())?),
+        public_url: reconcile.public_url,
+    };
+    let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
     let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });
     let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval, teller.clone())?);
     let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, teller.clone())?);
@@ -92,6 +109,7 @@ async fn start(config: Config) -> Result<(Lifecycle, Client), Box<dyn std::error
     }
     life.spawn("notifier", notifier.run(life.soft(), life.hard()));
     life.spawn("enricher", enricher.run(life.soft()));
+    life.spawn("keeper", keeper.run(life.soft()));
     life.spawn("credentials", well(watcher.run(life.soft())));
     // A publisher of its own, so that no fact travels in a batch with notifications.
     life.spawn("teller", well(teller.run(Publisher::new(client.clone()), life.soft())));

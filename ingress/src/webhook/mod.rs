@@ -226,7 +226,11 @@ impl<P: Publish> Webhooks<P> {
     }
 
     fn count(&self, source: Option<Source>, refusal: &Refusal) {
-        self.meters.refused(source, refusal.status().is_server_error(), refusal.reason());
+        let failed = refusal.status().is_server_error();
+        if failed {
+            self.gate.missed();
+        }
+        self.meters.refused(source, failed, refusal.reason());
     }
 
     /// For metrics and the status page. All unknown projects share one fact.
@@ -314,7 +318,7 @@ impl RequestHead {
             received_at: shared::time::now_ms(),
             traceparent: self.traceparent,
             origin_sequence: None,
-            backfill: false,
+            read_at: None,
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);

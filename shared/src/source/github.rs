@@ -17,7 +17,7 @@ pub(super) const DESCRIPTION: Description = Description {
         previous_help: "The secret that GITHUB_SECRET replaced, accepted while hooks are being changed",
     },
     may_be_unsigned: false,
-    events: &["push", "issues", "pull_request"],
+    events: &["push", "issues", "pull_request", "repository"],
     // GitHub's own cap.
     max_body: 25 * 1024 * 1024,
     has_places: true,

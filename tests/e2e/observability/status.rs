@@ -272,7 +272,7 @@ async fn what_an_operator_sends_again_is_no_activity_of_the_project() {
         received_at: shared::time::now_ms(),
         traceparent: None,
         origin_sequence: Some(1),
-        backfill: false,
+        read_at: None,
         payload: first.json.clone(),
     };
     let (headers, payload) = again.encode();
@@ -324,7 +324,7 @@ fn event(stack: &Stack, source: Source, event: &str, prj: &str, n: u64, payload:
         received_at: shared::time::now_ms(),
         traceparent: None,
         origin_sequence: None,
-        backfill: false,
+        read_at: None,
         payload: payload.to_string().into(),
     };
     let (headers, payload) = envelope.encode();

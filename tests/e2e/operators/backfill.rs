@@ -79,6 +79,7 @@ fn repository(providers: &Providers) -> Vec<Delivery> {
         pull_commits: [(8, commits(252..253))].into(),
         issues: issues.clone().into(),
         pulls: [(8, squashed.clone()), (9, reopened.clone())].into(),
+        ..Repo::default()
     };
     let mut world = providers.world();
     world.repos.insert(github::REPO.to_owned(), repo);

@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod forgetting;
 pub(crate) mod hooks;
 pub(crate) mod migrate;
+pub(crate) mod reconcile;
 pub(crate) mod redeliver;
 pub(crate) mod replaying;
 pub(crate) mod walkthroughs;

@@ -37,7 +37,7 @@ pub(crate) async fn fill(stack: &Stack, numbers: std::ops::Range<u64>) {
             received_at: 1_795_455_723_511,
             traceparent: None,
             origin_sequence: None,
-            backfill: false,
+            read_at: None,
             payload: push("Team", n).json,
         };
         let (headers, payload) = envelope.encode();

@@ -42,7 +42,7 @@ impl Raw {
             received_at: 1_795_455_723_511,
             traceparent: None,
             origin_sequence: None,
-            backfill: false,
+            read_at: None,
             payload: payload.into(),
         };
         let (headers, payload) = envelope.encode();

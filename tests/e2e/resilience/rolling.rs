@@ -181,7 +181,7 @@ async fn backlog(stack: &Stack, events: u64) {
             received_at: 0,
             traceparent: None,
             origin_sequence: None,
-            backfill: false,
+            read_at: None,
             payload: delivery.json,
         };
         let (headers, payload) = envelope.encode();

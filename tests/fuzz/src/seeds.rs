@@ -106,7 +106,7 @@ fn envelopes() -> Vec<Vec<u8>> {
             received_at: 1_795_455_723_511,
             traceparent: Some("00-x".to_owned()),
             origin_sequence: Some(7),
-            backfill: false,
+            read_at: None,
             payload: [filling.as_bytes(), &delivery.json].concat().into(),
         }
         .encode();

@@ -179,7 +179,7 @@ fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event 
         received_at: shared::time::now_ms(),
         traceparent: None,
         origin_sequence: None,
-        backfill: false,
+        read_at: None,
         payload: Bytes::from(body.to_string()),
     };
     Event { envelope, collection: format!("{source}_{prj}.{suffix}"), key }

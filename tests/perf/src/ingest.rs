@@ -226,7 +226,7 @@ fn message(site: &Site, delivery: &Delivery) -> anyhow::Result<Message> {
         received_at: shared::time::now_ms(),
         traceparent: None,
         origin_sequence: None,
-        backfill: false,
+        read_at: None,
         payload: delivery.json.clone(),
     };
     let subject = site.topology.event_subject(Source::Github, &project, "push");

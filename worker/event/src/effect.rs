@@ -78,40 +78,75 @@ impl Kind {
     }
 }
 
-/// As of when something is true: the provider's time, then the order in which we were told.
+/// As of when something is true: the provider's time, then the order in which we were told, then how deep in its
+/// delivery it stood.
 ///
 /// Compared field by field, here and, as an embedded document of the same shape, in MongoDB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Order {
-    /// Milliseconds since 1970 of the time that decides (CONTRACT §3, Convergence).
+    /// Milliseconds since 1970 of the time that decides.
     pub t: i64,
     /// Stream sequence of the event (the first one, when it was sent again).
     pub s: i64,
+    /// 0 for the object that a delivery is about, less for those it carries.
+    pub r: i64,
+}
+
+impl Order {
+    /// Of the object that a delivery is about.
+    #[must_use]
+    pub const fn new(t: i64, s: i64) -> Self {
+        Self { t, s, r: 0 }
+    }
+
+    /// Of an object that this one carries.
+    #[must_use]
+    pub const fn nested(self) -> Self {
+        Self { r: self.r - 1, ..self }
+    }
 }
 
 /// The values of a [`Kind`]'s key fields, in the same order. None of an id may be null.
 pub type Key = Vec<Bson>;
 
+/// An entity's own state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Which collection.
+    pub kind: Kind,
+    /// Natural key; its fields are in `fields` too.
+    pub key: Key,
+    /// As of when. The newest wins; of a [`Kind::Commit`] the *oldest*: a commit keeps the view of its earliest push.
+    pub order: Order,
+    /// Of GitHub's API: as of when it was read. `order` is then as of the object's own last change, so that an answer
+    /// that lags behind changes nothing; whether it is there at all is as of the reading.
+    pub read: Option<Order>,
+    /// What the document shows, without `action` and without what it shows of its milestone, story and epic.
+    pub fields: Document,
+    /// What only the webhook of the object itself knows (who did it, and by which action). `None` of everything else.
+    pub action: Option<Document>,
+    /// Stories and tasks: the milestone that this state is in, or null. `None` of other kinds.
+    pub milestone: Option<Bson>,
+    /// Tasks: the story. `None` of other kinds.
+    pub story: Option<StoryOf>,
+}
+
+/// The story of a task, as the task's delivery tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoryOf {
+    /// `userstory_id`, or null.
+    pub id: Bson,
+    /// Whether it is closed, where the delivery says so.
+    pub is_closed: Option<Bson>,
+    /// Whether the delivery also tells the story's own state, in the same milestone; with Taiga it always does.
+    pub agrees: bool,
+}
+
 /// One thing that an event made true.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// The entity's own state: all fields of its document that the event decides, without the
-    /// milestone's fields and without the epic's. Newest [`Order`] wins, except for [`Kind::Commit`],
-    /// where the *oldest* wins: a commit keeps the view of its earliest push.
-    State {
-        /// Which collection.
-        kind: Kind,
-        /// Natural key; its fields are in `fields` too.
-        key: Key,
-        /// As of when.
-        order: Order,
-        /// The document. For stories and tasks: without the seven milestone fields (they are in `milestone`).
-        fields: Document,
-        /// Stories and tasks: the sprint they are in. `Some` for these two kinds, `None` for others.
-        milestone: Option<MilestoneFields>,
-        /// Tasks: id of the story they hang from (null when there is none); deleting it deletes them.
-        story: Option<Bson>,
-    },
+    /// An entity's own state.
+    State(State),
     /// The entity is gone. Of a story: its tasks too; of an epic: the links to it.
     Gone {
         /// Which collection.
@@ -121,7 +156,16 @@ pub enum Effect {
         /// As of when.
         order: Order,
     },
-    /// A story belongs to an epic (relateduserstory create and change).
+    /// States up to this one are not shown (a pull request that is open again; the last state of a deleted issue).
+    Superseded {
+        /// Which collection.
+        kind: Kind,
+        /// Natural key.
+        key: Key,
+        /// Compared with [`State::order`] alone.
+        order: Order,
+    },
+    /// A story belongs to an epic.
     Linked {
         /// `userstory_id`.
         story: Bson,
@@ -129,10 +173,10 @@ pub enum Effect {
         epic: Bson,
         /// As of when.
         order: Order,
-        /// `epic_id`, `epic_name`, `epic_reference`.
-        fields: Document,
+        /// Whether the webhook of its creation says so: of several links, the one that was created last is shown.
+        created: bool,
     },
-    /// A story no longer belongs to that epic (relateduserstory delete).
+    /// A story no longer belongs to that epic.
     Unlinked {
         /// `userstory_id`.
         story: Bson,
@@ -141,7 +185,7 @@ pub enum Effect {
         /// As of when.
         order: Order,
     },
-    /// A sprint's newest state (milestone create and change).
+    /// What the stories and tasks in a milestone show of it.
     Milestone {
         /// `milestone_id`.
         id: Bson,
@@ -150,18 +194,58 @@ pub enum Effect {
         /// The seven fields.
         fields: MilestoneFields,
     },
-    /// A sprint was deleted: what was in it then is in none.
+    /// A milestone was deleted: what was in it then is in none.
     MilestoneGone {
         /// `milestone_id`.
         id: Bson,
         /// As of when.
         order: Order,
     },
+    /// What the stories in an epic show of it.
+    EpicName {
+        /// `epic_id`.
+        id: Bson,
+        /// As of when.
+        order: Order,
+        /// `epic_name`, `epic_reference`.
+        fields: Document,
+    },
+    /// A repository has another name: older issues and pull requests belong under the new one.
+    Renamed {
+        /// Its full name until then.
+        from: String,
+        /// Its full name since.
+        to: String,
+        /// As of when.
+        order: Order,
+    },
+}
+
+impl Effect {
+    /// Whose documents it may change.
+    #[must_use]
+    pub const fn kinds(&self) -> &'static [Kind] {
+        match self {
+            Self::State(State { kind, .. }) | Self::Gone { kind, .. } | Self::Superseded { kind, .. } => match kind {
+                Kind::Commit => &[Kind::Commit],
+                Kind::GithubIssue => &[Kind::GithubIssue],
+                Kind::PullRequest => &[Kind::PullRequest],
+                Kind::UserStory => &[Kind::UserStory, Kind::Task],
+                Kind::Task => &[Kind::Task],
+                Kind::TaigaIssue => &[Kind::TaigaIssue],
+                Kind::Epic => &[Kind::Epic, Kind::UserStory],
+                Kind::Row => &[Kind::Row],
+            },
+            Self::Linked { .. } | Self::Unlinked { .. } | Self::EpicName { .. } => &[Kind::UserStory],
+            Self::Milestone { .. } | Self::MilestoneGone { .. } => &[Kind::UserStory, Kind::Task],
+            Self::Renamed { .. } => &[Kind::GithubIssue, Kind::PullRequest],
+        }
+    }
 }
 
 /// The seven milestone fields of stories and tasks, in one document: `milestone_id`, `milestone_name`,
 /// `milestone_closed`, `milestone_created_date`, `milestone_modified_date`, `estimated_start`,
-/// `estimated_finish`. All null when there is no milestone.
+/// `estimated_finish`.
 pub type MilestoneFields = Document;
 
 /// Which delivery something came of, for logs and traces. It is no part of *what* something is: two notifications

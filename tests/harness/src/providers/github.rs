@@ -1,5 +1,6 @@
 //! `api.github.com`, as far as we ask it.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
@@ -38,7 +39,7 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
     }
     let limited = budget.remaining == 0;
     budget.remaining = budget.remaining.saturating_sub(1);
-    let (remaining, reset) = (budget.remaining, budget.reset);
+    let reset = budget.reset;
     let answer = if limited {
         Answer::new(403, json!({ "message": "API rate limit exceeded for user ID 99.", "status": "403" }))
     } else if graphql {
@@ -47,6 +48,12 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
         rest(world, request)
     };
     let reset = reset.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let answer = if request.method == "GET" && answer.status == 200 { conditional(answer, request) } else { answer };
+    if answer.status == 304 {
+        // It costs nothing.
+        world.budget(token).remaining += 1;
+    }
+    let remaining = world.budget(token).remaining;
     answer
         .with("x-ratelimit-limit", HOURLY)
         .with("x-ratelimit-remaining", remaining)
@@ -57,6 +64,18 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
             "x-github-request-id",
             format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()),
         )
+}
+
+/// With the `ETag` of what is answered; to who has that already, that it is so.
+fn conditional(answer: Answer, request: &Request) -> Answer {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (answer.body.to_string(), &answer.headers).hash(&mut hasher);
+    let etag = format!("W/\"{:016x}\"", hasher.finish());
+    let held = request.headers.get("if-none-match").and_then(|etag| etag.to_str().ok());
+    if held == Some(etag.as_str()) {
+        return Answer::new(304, Value::Null).with("etag", etag);
+    }
+    answer.with("etag", etag)
 }
 
 fn rest(world: &mut World, request: &Request) -> Answer {
@@ -93,6 +112,16 @@ fn rest(world: &mut World, request: &Request) -> Answer {
             }
             ["repos", owner, name, rest @ ..] => {
                 let full_name = format!("{owner}/{name}");
+                if let Some(now) = world.renamed.get(&full_name) {
+                    let location = format!("http://{host}/github/repos/{now}/{}", rest.join("/"));
+                    return Answer::new(301, json!({ "message": "Moved Permanently" })).with("location", location.trim_end_matches('/'));
+                }
+                if let (["issues", number], Some(repo)) = (rest, world.repos.get(&full_name))
+                    && let Some(elsewhere) = number.parse().ok().and_then(|number: u64| repo.transferred.get(&number))
+                {
+                    let location = format!("http://{host}/github/repos/{elsewhere}");
+                    return Answer::new(301, json!({ "message": "Moved Permanently" })).with("location", location);
+                }
                 if let Some(repo) = world.repos.get(&full_name)
                     && let Some(found) = hub::answer(&full_name, repo, rest, &request.query)
                 {

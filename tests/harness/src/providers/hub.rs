@@ -18,6 +18,8 @@ pub struct Repo {
     pub issues: BTreeMap<u64, Value>,
     /// `pull_request` events, by number.
     pub pulls: BTreeMap<u64, Value>,
+    /// Where issues were transferred to: `owner/name/issues/number`, by the number that they had.
+    pub transferred: BTreeMap<u64, String>,
 }
 
 /// Answers `/repos/<full_name>/<rest>`; `None` for what is not there. A list is an array, an object itself.
@@ -55,7 +57,11 @@ pub(super) fn answer(full_name: &str, repo: &Repo, rest: &[&str], query: &str) -
             });
             issues.chain(pulls).filter(|issue| utc(&issue["updated_at"]).as_str() >= since).collect()
         }
-        ["issues", n] => repo.issues.get(&n.parse().ok()?)?["issue"].clone(),
+        ["issues", n] => {
+            let mut issue = repo.issues.get(&n.parse().ok()?)?["issue"].clone();
+            issue["repository_url"] = json!(format!("https://api.github.example/repos/{full_name}"));
+            issue
+        }
         _ => return None,
     })
 }

@@ -244,7 +244,10 @@ async fn handle(
 
 fn respond(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, axum::Json(answer.body)).into_response();
+    let mut response = match status {
+        StatusCode::NOT_MODIFIED => status.into_response(),
+        _ => (status, axum::Json(answer.body)).into_response(),
+    };
     for (name, value) in answer.headers {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);

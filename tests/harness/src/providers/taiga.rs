@@ -65,22 +65,29 @@ fn on_a_board(world: &World, path: &[&str], request: &Request) -> Option<Answer>
     let asked = |name: &str| request.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let first = |find: &dyn Fn(&super::board::Board) -> Option<Value>| world.boards.values().find_map(find);
     let found = match path {
-        ["projects", "by_slug"] => world.boards.get(asked("slug")?)?.project(),
+        ["projects", "by_slug"] => with_slug(world.boards.get_key_value(asked("slug")?)?),
+        ["projects", id] => with_slug(world.boards.iter().find(|(_, board)| board.id.to_string() == *id)?),
         ["epics", epic, "related_userstories"] => {
             let all: Vec<Value> = world.boards.values().flat_map(|board| board.links(epic)).collect();
             return Some(list(&all, request, world.always_pages));
         }
         [kind, "custom-attributes-values", id] => first(&|board| board.attributes(kind, id))?,
-        ["history", kind, id] => first(&|board| board.history(kind, id))?,
         [kind] => {
             let project: i64 = asked("project")?.parse().ok()?;
             let board = world.boards.values().find(|board| board.id == project)?;
-            return Some(list(&board.list(kind)?, request, world.always_pages));
+            return Some(list(&board.list(kind), request, world.always_pages));
         }
         [kind, id] => first(&|board| board.one(kind, id))?,
         _ => return None,
     };
     Some(Answer::new(200, found))
+}
+
+/// A project with the slug that it is found by.
+fn with_slug((slug, board): (&String, &super::board::Board)) -> Value {
+    let mut project = board.project();
+    project["slug"] = json!(slug);
+    project
 }
 
 fn log_in(world: &mut World, who: &str, request: &Request) -> Answer {

@@ -88,6 +88,8 @@ pub struct World {
     pub milestones: BTreeMap<i64, Value>,
     /// Repositories by `owner/name`.
     pub repos: BTreeMap<String, super::hub::Repo>,
+    /// What repositories are called now, by the name that they had.
+    pub renamed: BTreeMap<String, String>,
     /// Projects by slug.
     pub boards: BTreeMap<String, super::board::Board>,
     /// Hooks of both.

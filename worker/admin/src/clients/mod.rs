@@ -106,6 +106,21 @@ impl Clients {
         Ok(all)
     }
 
+    /// Everybody's tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Both providers.
+    ///
+    /// # Errors
+    /// When an HTTP client cannot be made.
+    pub fn providers(&self) -> Result<(Github, Taiga), CommandError> {
+        let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(CommandError::usage)?;
+        Ok((github, Taiga::new(&self.args.taiga_api_url, Teller::silent()).map_err(CommandError::usage)?))
+    }
+
     fn github_of(&self, token: Token) -> Result<GithubClient, CommandError> {
         let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(CommandError::usage)?;
         Ok(GithubClient { github: Arc::new(github), token, stop: self.stop.clone() })

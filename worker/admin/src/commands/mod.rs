@@ -10,5 +10,6 @@ pub mod forget;
 pub mod healthcheck;
 pub mod hooks;
 pub mod migrate;
+pub mod reconcile;
 pub mod redeliver;
 pub mod replay;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use shared::ids::Project;
 use shared::source::Source;
 
-use worker_event::effect::{Effect, Kind, Notification, Origin};
+use worker_event::effect::{Effect, Kind, Notification, Origin, State};
 
 /// How many commits one message holds: what GitHub takes in one GraphQL request.
 pub const COMMITS_MOST: usize = 100;
@@ -132,7 +132,7 @@ impl Lookups {
     pub fn add(&mut self, source: Source, asker: &Asker, effects: &[Effect]) {
         for effect in effects {
             match (source, effect) {
-                (Source::Github, Effect::State { kind: Kind::Commit, fields, .. }) => {
+                (Source::Github, Effect::State(State { kind: Kind::Commit, fields, .. })) => {
                     let text = |name| fields.get_str(name).ok();
                     if let (Some(repo), Some(sha)) = (text("repo_name"), text("sha"))
                         && is_repo(repo)
@@ -141,10 +141,10 @@ impl Lookups {
                         self.commits.entry((asker.clone(), repo.to_owned())).or_default().insert(sha.to_owned());
                     }
                 }
-                (Source::Taiga, Effect::State { milestone: Some(fields), .. }) => {
-                    let id = match fields.get("milestone_id") {
-                        Some(Bson::Int32(id)) => i64::from(*id),
-                        Some(Bson::Int64(id)) => *id,
+                (Source::Taiga, Effect::State(State { milestone: Some(id), .. })) => {
+                    let id = match id {
+                        Bson::Int32(id) => i64::from(*id),
+                        Bson::Int64(id) => *id,
                         _ => continue,
                     };
                     self.milestones.insert((asker.clone(), id));
@@ -201,8 +201,9 @@ mod tests {
         }
     }
 
-    fn state(kind: Kind, fields: Document, milestone: Option<Document>) -> Effect {
-        Effect::State { kind, key: Vec::new(), order: Order { t: 1, s: 1 }, fields, milestone, story: None }
+    fn state(kind: Kind, fields: Document, milestone: Option<Bson>) -> Effect {
+        let (key, order) = (Vec::new(), Order::new(1, 1));
+        Effect::State(State { kind, key, order, read: None, fields, action: None, milestone, story: None })
     }
 
     fn commit(repo: &str, sha: &str) -> Effect {
@@ -229,8 +230,8 @@ mod tests {
     #[test]
     fn fifty_tasks_of_a_milestone_are_one_message_an_asker() {
         let effects: Vec<_> = (0..50)
-            .map(|n| state(Kind::Task, doc! { "task_id": n }, Some(doc! { "milestone_id": 5 })))
-            .chain([state(Kind::UserStory, doc! {}, Some(doc! { "milestone_id": Bson::Null }))])
+            .map(|n| state(Kind::Task, doc! { "task_id": n }, Some(Bson::Int32(5))))
+            .chain([state(Kind::UserStory, doc! {}, Some(Bson::Null))])
             .collect();
         let mut lookups = Lookups::default();
         lookups.add(Source::Taiga, &asker("a"), &effects);

@@ -27,7 +27,8 @@ impl From<StoreError> for NotYet {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Outage(error) => Self::Failing(format!("MongoDB does not take writes: {error}")),
-            error @ StoreError::Command { .. } => Self::Unreadable(error.to_string()),
+            StoreError::Blocked(blocked) => Self::Failing(blocked.to_string()),
+            error @ StoreError::Unstorable { .. } => Self::Unreadable(error.to_string()),
         }
     }
 }

@@ -32,6 +32,7 @@ use self::queue::Puller;
 use self::settle::{Settler, Verdict};
 use crate::store::Known;
 use crate::store::{LARGE, Store};
+use worker_event::normalise::Settings;
 use worker_event::reason::Reason;
 use worker_providers::Tokens;
 
@@ -70,6 +71,8 @@ pub struct Pipeline {
     pub tokens: Tokens,
     /// Who is to be forgotten.
     pub forgotten: Known,
+    /// What a person has set about documents.
+    pub settings: Settings,
     /// Largest batch.
     pub batch: usize,
     /// Whether LD Eval is told; a replay can do without.
@@ -101,6 +104,7 @@ impl Pipeline {
             jetstream,
             tokens,
             forgotten,
+            settings: Settings::default(),
             batch,
             notifies: true,
             tells_of_backfills: false,

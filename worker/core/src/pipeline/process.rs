@@ -15,9 +15,9 @@ use super::settle::Verdict;
 use crate::enrich::lookup::Asker;
 use crate::enrich::{self, Lookups};
 use crate::notify;
-use crate::store::{Batch, Event, StoreError};
+use crate::store::{Applied, Batch, Event, StoreError};
 use worker_event::effect::Notification;
-use worker_event::normalise::normalise;
+use worker_event::normalise::{Settings, normalise};
 use worker_event::privacy::Rules;
 use worker_event::reason::Reason;
 use worker_providers::Tokens;
@@ -69,7 +69,7 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
         let mut understood = Vec::with_capacity(messages.len());
         for (index, message) in messages.iter().enumerate() {
             if matches!(verdicts.get(index), Some(Verdict::Done)) {
-                match understand(message, &forgotten) {
+                match understand(message, &forgotten, &pipeline.settings) {
                     Ok(Meaning { event, notifications, label, received_at, backfill }) => {
                         look_up(&mut lookups, &pipeline.tokens, &event, &notifications, label.0);
                         // Into the batch at once: what is encoded takes less room than what is understood.
@@ -86,9 +86,15 @@ async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<
             }
         }
         let refusals = match pipeline.store.apply(batch).await {
-            Ok(refusals) => refusals,
+            Ok(Applied::Stored { waiting }) => match waiting.first() {
+                // Not yet: a blocked collection holds up the whole batch.
+                Some(one) => return Err(Outage(one.blocked.to_string())),
+                None => Vec::new(),
+            },
+            Ok(Applied::Refused(refusals)) => refusals,
             Err(StoreError::Outage(error)) => return Err(Outage(error)),
-            Err(error @ StoreError::Command { .. }) => {
+            Err(StoreError::Blocked(blocked)) => return Err(Outage(blocked.to_string())),
+            Err(error @ StoreError::Unstorable { .. }) => {
                 return Ok(Attempt::Poisoned { reason: Reason::Unstorable, error: error.to_string() });
             }
         };
@@ -140,14 +146,14 @@ struct Meaning {
 }
 
 /// What a message means, or why it can never be processed.
-fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> {
+fn understand(message: &Message, forgotten: &Rules, settings: &Settings) -> Result<Meaning, Verdict> {
     survive(|| {
         let headers = message.headers.as_ref().ok_or_else(|| Verdict::dead(Reason::Unreadable, "it has no headers"))?;
         let envelope =
             Envelope::decode(headers, &message.payload).map_err(|error| Verdict::dead(Reason::Unreadable, error))?;
         let info = message.info().map_err(|error| Verdict::dead(Reason::Unreadable, error))?;
         let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
-        let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX))
+        let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX), settings)
             .map_err(|reject| Verdict::dead(reject.reason(), &reject))?;
         forgotten.apply(envelope.project.as_str(), &mut normalised);
         let event = Event {
@@ -160,7 +166,7 @@ fn understand(message: &Message, forgotten: &Rules) -> Result<Meaning, Verdict> 
             notifications: normalised.notifications,
             label: (envelope.source.as_str(), envelope.event),
             received_at: envelope.received_at,
-            backfill: envelope.backfill,
+            backfill: envelope.read_at.is_some(),
         })
     })
 }

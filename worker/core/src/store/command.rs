@@ -1,4 +1,4 @@
-//! Commands: how they are sent, and whose fault a failure is.
+//! Commands: how they are sent, and what becomes of a failure.
 
 use std::time::Duration;
 
@@ -6,8 +6,11 @@ use bson::raw::cstr;
 use bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
-use mongodb::error::{Error, ErrorKind};
 use mongodb::options::ReadConcern;
+
+use super::encode::raw;
+use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, code, of_command, of_statement, remedy};
+use super::sentence::sentence;
 
 /// How many statements one command carries at most, and how many bytes of them: the server's limits
 /// are 100,000 and 48 MB, but a smaller command blocks others for a shorter time.
@@ -20,62 +23,60 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the majority may take; less than [`PATIENCE`], so that the server says what is wrong.
 const MAJORITY_MS: i32 = 20_000;
 
-/// MongoDB's "E11000 duplicate key".
-const DUPLICATE_KEY: i32 = 11_000;
-
-/// Codes that say "this statement can never work", whatever the server's condition: BadValue,
-/// FailedToParse, TypeMismatch, Overflow, InvalidLength, InvalidBSON, PathNotViable, DollarPrefixedFieldName,
-/// InvalidIdField, EmptyFieldName, DottedFieldName, DocumentValidationFailure, a document or key that is
-/// too large, nesting that is too deep. Every other code is taken for an outage: it spends no message's
-/// budget and stops the pulling instead.
-const STATEMENTS_FAULT: [i32; 16] = [2, 9, 14, 15, 16, 22, 28, 52, 53, 56, 57, 121, 10_334, 17_280, 17_419, 17_420];
-
-/// Why a batch could not be written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// MongoDB is away, failing over, full, or refuses us. Not the events' fault: wait and apply again.
-    #[error("MongoDB does not take writes: {0}")]
-    Outage(String),
-    /// A whole command was refused for what is in it: apply the events one by one to find which.
-    #[error("MongoDB refused a command: {error} ({code})")]
-    Command {
-        /// MongoDB's code.
-        code: i32,
-        /// Its text.
-        error: String,
-    },
-}
-
-impl From<Error> for StoreError {
-    fn from(error: Error) -> Self {
-        match *error.kind {
-            ErrorKind::Command(ref command) if STATEMENTS_FAULT.contains(&command.code) => {
-                Self::Command { code: command.code, error: command.message.clone() }
-            }
-            ErrorKind::Bson(_) | ErrorKind::BsonSerialization(_) => Self::Command { code: 0, error: error.to_string() },
-            _ => Self::Outage(super::sentence(&error)),
-        }
-    }
-}
-
 /// One statement of a command that was not applied.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     /// Index among the statements given.
     pub(super) index: usize,
     code: i32,
+    /// Of E11000, the fields of the index.
+    fields: Vec<String>,
     /// MongoDB's text.
     pub(super) error: String,
 }
 
 impl Failure {
-    pub(super) const fn is_duplicate_key(&self) -> bool {
-        self.code == DUPLICATE_KEY
+    /// It met a document of the same natural key. `E11000` on an index that is not ours is something else.
+    pub(super) fn is_conflict(&self, key: &[&str]) -> bool {
+        self.code == DUPLICATE_KEY && (self.fields == key || self.fields == ["_id"])
     }
 
-    pub(super) fn is_statements_fault(&self) -> bool {
-        STATEMENTS_FAULT.contains(&self.code)
+    /// It met a document of the same `_id`.
+    pub(super) fn is_duplicate_id(&self) -> bool {
+        self.is_conflict(&[])
     }
+
+    /// Why it can never be applied, where that is the statement's own fault.
+    pub(super) fn fault(&self) -> Option<&str> {
+        matches!(of_statement(self.code), Blame::Content).then_some(self.error.as_str())
+    }
+
+    /// What else it is: the collection's fault, or an outage.
+    pub(super) async fn into_error(self, db: &Database, collection: &str) -> StoreError {
+        match of_statement(self.code) {
+            Blame::Collection => blame(db, collection, self.code, self.error).await,
+            Blame::Server | Blame::Content => StoreError::Outage(self.error),
+        }
+    }
+}
+
+/// A collection that takes no writes is blocked where the server takes others; else all is an outage.
+pub(super) async fn blame(db: &Database, collection: &str, code: i32, cause: String) -> StoreError {
+    match probe(db, "ld_blame").await {
+        Ok(()) => StoreError::Blocked(Blocked { collection: collection.to_owned(), cause, remedy: remedy(code) }),
+        Err(_) => StoreError::Outage(cause),
+    }
+}
+
+/// Writes something that the majority has to acknowledge and journal.
+pub(super) async fn probe(db: &Database, who: &str) -> Result<(), StoreError> {
+    let statement = doc! { "q": { "_id": who }, "u": { "$currentDate": { "at": true } }, "upsert": true };
+    let command = doc! { "update": "ld_probe", "updates": [statement], "writeConcern": write_concern() };
+    let failures = patiently(async {
+        let reply = db.run_command(command).await?;
+        read_reply(&reply, 0)
+    });
+    none_failed(failures.await?)
 }
 
 /// Sends `update` commands, unordered, majority and journalled. Returns the statements that failed.
@@ -84,6 +85,15 @@ pub(super) async fn update(
     collection: &str,
     statements: &[RawDocumentBuf],
 ) -> Result<Vec<Failure>, StoreError> {
+    Ok(update_counting(db, collection, statements).await?.0)
+}
+
+/// The same, and how many documents matched.
+pub(super) async fn update_counting(
+    db: &Database,
+    collection: &str,
+    statements: &[RawDocumentBuf],
+) -> Result<(Vec<Failure>, i64), StoreError> {
     send(db, Verb::Update, collection, statements).await
 }
 
@@ -93,12 +103,15 @@ pub(super) async fn insert(
     collection: &str,
     documents: &[RawDocumentBuf],
 ) -> Result<Vec<Failure>, StoreError> {
-    send(db, Verb::Insert, collection, documents).await
+    Ok(send(db, Verb::Insert, collection, documents).await?.0)
 }
 
 /// The same for `delete`; a failed statement is an error, because none of ours can fail by itself.
 pub(super) async fn delete(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
-    none_failed(send(db, Verb::Delete, collection, statements).await?)
+    match send(db, Verb::Delete, collection, statements).await?.0.into_iter().next() {
+        Some(failure) => Err(failure.into_error(db, collection).await),
+        None => Ok(()),
+    }
 }
 
 /// For statements that cannot fail by themselves: any failure is an outage.
@@ -161,8 +174,8 @@ async fn send(
     verb: Verb,
     collection: &str,
     statements: &[RawDocumentBuf],
-) -> Result<Vec<Failure>, StoreError> {
-    let mut failures = Vec::new();
+) -> Result<(Vec<Failure>, i64), StoreError> {
+    let (mut failures, mut matched) = (Vec::new(), 0);
     let mut start = 0;
     while start < statements.len() {
         let mut array = RawArrayBuf::new();
@@ -192,16 +205,32 @@ async fn send(
             }
         }
         command.append(cstr!("ordered"), false);
-        command.append(cstr!("writeConcern"), write_concern()?);
-        let reply = patiently(async { Ok(db.run_raw_command(command).await?) }).await?;
-        failures.extend(read_reply(&reply, start)?);
+        command.append(cstr!("writeConcern"), raw(&write_concern())?);
+        let reply = patiently(async { Ok(db.run_raw_command(command).await) }).await?;
+        match reply {
+            Ok(reply) => {
+                failures.extend(read_reply(&reply, start)?);
+                matched += reply.get_i32("n").map(i64::from).unwrap_or(0);
+            }
+            Err(error) => return Err(refused(db, collection, &error).await),
+        }
         start = end;
     }
-    Ok(failures)
+    Ok((failures, matched))
 }
 
-fn write_concern() -> Result<RawDocumentBuf, StoreError> {
-    super::statement::raw(&doc! { "w": "majority", "j": true, "wtimeout": MAJORITY_MS })
+/// What the refusal of a whole command means.
+pub(super) async fn refused(db: &Database, collection: &str, error: &mongodb::error::Error) -> StoreError {
+    let (code, text) = (code(error), sentence(error));
+    match of_command(error) {
+        Blame::Content => StoreError::Unstorable { code, error: text },
+        Blame::Collection => blame(db, collection, code, text).await,
+        Blame::Server => StoreError::Outage(text),
+    }
+}
+
+fn write_concern() -> Document {
+    doc! { "w": "majority", "j": true, "wtimeout": MAJORITY_MS }
 }
 
 /// A reply with `ok: 1` can still say that statements failed, or that the majority did not follow.
@@ -211,9 +240,14 @@ fn read_reply(reply: &Document, offset: usize) -> Result<Vec<Failure>, StoreErro
         return Err(StoreError::Outage(text(concern)));
     }
     let Ok(errors) = reply.get_array("writeErrors") else { return Ok(Vec::new()) };
+    let fields = |error: &Document| {
+        let pattern = error.get_document("keyPattern").ok();
+        pattern.map(|pattern| pattern.keys().cloned().collect()).unwrap_or_default()
+    };
     let failure = |error: &Document| Failure {
         index: offset + usize::try_from(error.get_i32("index").unwrap_or(0)).unwrap_or(0),
         code: error.get_i32("code").unwrap_or(0),
+        fields: fields(error),
         error: text(error),
     };
     Ok(errors.iter().filter_map(bson::Bson::as_document).map(failure).collect())

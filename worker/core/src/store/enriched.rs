@@ -8,8 +8,10 @@
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::Store;
-use super::command::{self, StoreError};
-use super::statement::{figures_update, no_figures_update, raw};
+use super::command;
+use super::error::StoreError;
+use super::encode::raw;
+use super::statement::{figures_update, no_figures_update};
 use worker_event::effect::Kind;
 use worker_providers::github::CommitFacts;
 
@@ -63,7 +65,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         for kind in [Kind::UserStory, Kind::Task] {
             let statement = match figures {
-                Some(figures) => figures_update(kind, milestone, figures)?,
+                Some(figures) => figures_update(milestone, figures)?,
                 None => no_figures_update(milestone)?,
             };
             self.add(kind, prj, vec![statement]).await?;

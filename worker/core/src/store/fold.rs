@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bson::{Bson, Document, RawDocumentBuf};
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use worker_event::effect::{self, Effect, Key, Kind, Order, StoryOf};
 
-use super::command::StoreError;
-use super::statement::packed;
-use worker_event::effect::{Effect, Key, Kind, MilestoneFields, Order};
+use super::encode::{entity_id, link_id, packed, push_key};
+use super::error::StoreError;
 
 /// One event of a batch, normalised.
 #[derive(Debug, Clone)]
@@ -20,32 +20,60 @@ pub struct Event {
 }
 
 /// An entity's newest state (of a commit: its earliest view) in the batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) prj: String,
     pub(super) kind: Kind,
     pub(super) key: Key,
     pub(super) order: Order,
-    /// What the document shows, the milestone's fields included. Encoded at once: thousands of these wait
-    /// together, and as bytes they take a quarter of the room.
+    pub(super) read: Option<Order>,
+    /// The rename by which its repository has the name of the key.
+    pub(super) named: Option<Order>,
+    /// What the document shows of the entity itself. Encoded at once: thousands of these wait together, and as bytes
+    /// they take a quarter of the room.
     pub(super) fields: RawDocumentBuf,
-    /// Stories and tasks: the id of the sprint they are in, null when in none. `None` for other kinds.
+    /// What only webhooks know, by the newest one, which may be older than the state.
+    pub(super) action: Option<(Order, Document)>,
+    /// Stories and tasks: the id of the milestone they are in, null when in none. `None` for other kinds.
     pub(super) milestone: Option<Bson>,
-    pub(super) story: Option<Bson>,
+    pub(super) story: Option<StoryOf>,
     pub(super) delivery: String,
     pub(super) event: usize,
     /// Whether this is probably the first that is heard of the entity.
-    pub(super) fresh: bool,
+    pub(super) insert_first: bool,
 }
 
-/// A story's newest link in the batch.
-#[derive(Debug)]
+impl State {
+    pub(super) fn id(&self) -> String {
+        entity_id(self.kind, &self.prj, &self.key)
+    }
+
+    /// The story a task hangs from.
+    pub(super) fn story_id(&self) -> Option<&Bson> {
+        self.story.as_ref().map(|story| &story.id).filter(|id| **id != Bson::Null)
+    }
+
+    /// As of when its repository has the name of the key.
+    pub(super) fn named(&self) -> Order {
+        self.named.map_or(self.seen(), |named| named.max(self.seen()))
+    }
+
+    /// As of when its document is there.
+    pub(super) fn seen(&self) -> Order {
+        self.read.map_or(self.order, |read| read.max(self.order))
+    }
+}
+
+/// A link of a story to an epic.
+#[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) prj: String,
     pub(super) story: Bson,
     pub(super) epic: Bson,
-    pub(super) order: Order,
-    pub(super) fields: Document,
+    /// As of when it is there.
+    pub(super) told: Order,
+    /// Its newest creation.
+    pub(super) created: Option<Order>,
     pub(super) event: usize,
 }
 
@@ -68,33 +96,102 @@ impl Target {
     }
 }
 
+/// As of when something is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// What was there until then is gone.
+    pub(super) at: Option<Order>,
+    /// States up to this one are not shown, also when an API tells them later.
+    pub(super) superseded: Option<Order>,
+}
+
+impl Gone {
+    pub(super) fn join(&mut self, other: Self) {
+        self.at = self.at.max(other.at);
+        self.superseded = self.superseded.max(other.superseded);
+    }
+
+    /// Whether it takes a state away.
+    pub(super) fn takes(&self, state: &State) -> bool {
+        self.at.is_some_and(|at| at >= state.seen()) || self.superseded.is_some_and(|order| order >= state.order)
+    }
+
+    /// As of when it is, as a whole.
+    pub(super) fn last(&self) -> Option<Order> {
+        self.at.max(self.superseded)
+    }
+
+    /// Actions up to this one are not shown. That a task went with its story is no end of them.
+    pub(super) fn ends_actions(&self, kind: Kind) -> Option<Order> {
+        if kind == Kind::Task { self.at } else { self.last() }
+    }
+}
+
 /// A deletion of the batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Deletion {
     pub(super) prj: String,
     pub(super) target: Target,
-    pub(super) order: Order,
+    pub(super) gone: Gone,
 }
 
-/// What the batch says of a sprint.
-#[derive(Debug)]
-pub(super) struct Sprint {
+/// What other documents show something of.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Parent {
+    /// On its stories and tasks: the seven fields.
+    Milestone(Bson),
+    /// On the stories that are linked to it: `epic_name`, `epic_reference`.
+    Epic(Bson),
+    /// On its tasks: `is_closed`, `milestone_id`.
+    Story(Bson),
+}
+
+impl Parent {
+    /// The `_id` under which what it shows is remembered.
+    pub(super) fn id(&self, prj: &str) -> String {
+        let (name, id) = match self {
+            Self::Milestone(id) => ("milestones", id),
+            Self::Epic(id) => ("epics", id),
+            Self::Story(id) => ("userstories", id),
+        };
+        let mut text = format!("taiga_{prj}.{name}/");
+        push_key(&mut text, id);
+        text
+    }
+}
+
+/// What the batch says that other documents show.
+#[derive(Debug, Clone)]
+pub(super) struct View {
     pub(super) prj: String,
-    pub(super) id: Bson,
-    pub(super) state: Option<(Order, MilestoneFields)>,
+    pub(super) parent: Parent,
+    pub(super) told: Option<(Order, Document)>,
+    /// A milestone's deletion.
     pub(super) gone: Option<Order>,
+}
+
+/// A repository's other name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rename {
+    pub(super) prj: String,
+    pub(super) from: String,
+    pub(super) order: Order,
+    pub(super) to: String,
 }
 
 /// What a batch of events comes to: the registers it writes, each once.
 ///
-/// Keys are the `_id`s of `entity_id` and its like.
+/// Keys are the `_id`s under which things are remembered.
 #[derive(Debug, Default)]
 pub struct Batch {
     events: usize,
+    /// The events of each collection, in the order in which they were added.
+    touched: HashMap<String, Vec<usize>>,
     pub(super) states: HashMap<String, State>,
     pub(super) links: HashMap<String, Link>,
     pub(super) deletions: HashMap<String, Deletion>,
-    pub(super) sprints: HashMap<String, Sprint>,
+    pub(super) views: HashMap<String, View>,
+    pub(super) renames: BTreeSet<Rename>,
 }
 
 impl Batch {
@@ -115,7 +212,20 @@ impl Batch {
     pub fn add(&mut self, event: Event) -> Result<(), StoreError> {
         let number = self.events;
         self.events += 1;
+        for effect in &event.effects {
+            for kind in effect.kinds() {
+                let events = self.touched.entry(kind.collection(&event.prj)).or_default();
+                if events.last() != Some(&number) {
+                    events.push(number);
+                }
+            }
+        }
         event.effects.into_iter().try_for_each(|effect| self.fold(number, &event.prj, &event.delivery, effect))
+    }
+
+    /// The events that concern documents of a collection.
+    pub(super) fn events_of(&self, collection: &str) -> &[usize] {
+        self.touched.get(collection).map_or(&[], Vec::as_slice)
     }
 
     /// How many events were added.
@@ -127,75 +237,196 @@ impl Batch {
     /// says it all.
     pub(super) fn leave_out_deleted(&mut self) {
         let deletions = &self.deletions;
-        self.states.retain(|id, state| {
-            state.kind == Kind::Commit || deletions.get(id).is_none_or(|deletion| deletion.order < state.order)
-        });
+        self.states.retain(|id, state| deletions.get(id).is_none_or(|deletion| !deletion.gone.takes(state)));
     }
 
     fn fold(&mut self, event: usize, prj: &str, delivery: &str, effect: Effect) -> Result<(), StoreError> {
-        let prj = prj.to_owned();
         match effect {
-            Effect::State { kind, key, order, mut fields, milestone, story } => {
-                let id = entity_id(kind, &prj, &key);
-                let wins = self.states.get(&id).is_none_or(|held| match kind {
-                    Kind::Commit => order < held.order,
-                    _ => order > held.order,
-                });
-                if wins {
-                    let delivery = delivery.to_owned();
-                    let fresh = is_fresh(kind, &fields);
-                    let sprint = milestone.as_ref().map(|fields| fields.get("milestone_id").cloned());
-                    let sprint = sprint.map(|id| id.unwrap_or(Bson::Null));
-                    fields.extend(milestone.into_iter().flatten());
-                    let fields = packed(&fields)?;
-                    let state =
-                        State { prj, kind, key, order, fields, milestone: sprint, story, delivery, event, fresh };
-                    self.states.insert(id, state);
-                }
+            Effect::State(state) => self.state(event, prj, delivery, state)?,
+            Effect::Gone { kind, key, order } => {
+                self.delete(prj, Target::Entity(kind, key), Gone { at: Some(order), superseded: None });
             }
-            Effect::Gone { kind, key, order } => self.delete(prj, Target::Entity(kind, key), order),
-            Effect::Unlinked { story, epic, order } => self.delete(prj, Target::Link { story, epic }, order),
-            Effect::Linked { story, epic, order, fields } => {
-                let id = entity_id(Kind::UserStory, &prj, std::slice::from_ref(&story));
-                if self.links.get(&id).is_none_or(|held| order > held.order) {
-                    self.links.insert(id, Link { prj, story, epic, order, fields, event });
-                }
+            Effect::Superseded { kind, key, order } => {
+                self.delete(prj, Target::Entity(kind, key), Gone { at: None, superseded: Some(order) });
             }
-            Effect::Milestone { id, order, fields } => {
-                let sprint = self.sprint(prj, id);
-                if sprint.state.as_ref().is_none_or(|held| order > held.0) {
-                    sprint.state = Some((order, fields));
-                }
+            Effect::Unlinked { story, epic, order } => {
+                self.delete(prj, Target::Link { story, epic }, Gone { at: Some(order), superseded: None });
             }
+            Effect::Linked { story, epic, order, created } => {
+                let link = Link {
+                    prj: prj.to_owned(),
+                    story,
+                    epic,
+                    told: order,
+                    created: created.then_some(order),
+                    event,
+                };
+                let held = self.links.entry(link_id(prj, &link.story, &link.epic)).or_insert_with(|| link.clone());
+                held.told = held.told.max(link.told);
+                held.created = held.created.max(link.created);
+            }
+            Effect::Milestone { id, order, fields } => self.view(prj, Parent::Milestone(id), order, fields),
+            Effect::EpicName { id, order, fields } => self.view(prj, Parent::Epic(id), order, fields),
             Effect::MilestoneGone { id, order } => {
-                let sprint = self.sprint(prj, id);
-                sprint.gone = sprint.gone.max(Some(order));
+                let view = self.view_of(prj, Parent::Milestone(id));
+                view.gone = view.gone.max(Some(order));
+            }
+            Effect::Renamed { from, to, order } => {
+                self.renames.insert(Rename { prj: prj.to_owned(), from, order, to });
             }
         }
         Ok(())
     }
 
-    fn delete(&mut self, prj: String, target: Target, order: Order) {
-        let id = target.id(&prj);
-        let held = self.deletions.entry(id).or_insert(Deletion { prj, target, order });
-        held.order = held.order.max(order);
+    fn state(&mut self, event: usize, prj: &str, delivery: &str, told: effect::State) -> Result<(), StoreError> {
+        let effect::State { kind, key, order, read, fields, action, milestone, story } = told;
+        if kind == Kind::UserStory
+            && let (Some(id), Some(milestone)) = (key.first(), &milestone)
+        {
+            let is_closed = fields.get("is_closed").cloned().unwrap_or(Bson::Null);
+            let view = doc! { "is_closed": is_closed, "milestone_id": milestone.clone() };
+            self.view(prj, Parent::Story(id.clone()), order, view);
+        }
+        let id = entity_id(kind, prj, &key);
+        let insert_first = is_first(kind, action.as_ref());
+        let action = action.map(|action| (order, action));
+        let held = self.states.get_mut(&id);
+        let wins = held.as_ref().is_none_or(|held| match kind {
+            Kind::Commit => order < held.order,
+            _ => order > held.order,
+        });
+        let newest = |one: &Option<(Order, Document)>| one.as_ref().map(|(order, _)| *order);
+        match held {
+            Some(held) if !wins => {
+                if newest(&action) > newest(&held.action) {
+                    held.action = action;
+                }
+                held.insert_first |= insert_first;
+            }
+            held => {
+                let before = held.map(|held| (held.action.take(), held.insert_first));
+                let (older, first) = before.unwrap_or((None, false));
+                let action = if newest(&older) > newest(&action) { older } else { action };
+                let (prj, delivery) = (prj.to_owned(), delivery.to_owned());
+                let (fields, insert_first) = (packed(&fields)?, insert_first || first);
+                let state =
+                    State { prj, kind, key, order, read, named: None, fields, action, milestone, story, delivery, event, insert_first };
+                self.states.insert(id, state);
+            }
+        }
+        Ok(())
     }
 
-    fn sprint(&mut self, prj: String, id: Bson) -> &mut Sprint {
-        let key = sprint_id(&prj, &id);
-        self.sprints.entry(key).or_insert(Sprint { prj, id, state: None, gone: None })
+    fn delete(&mut self, prj: &str, target: Target, gone: Gone) {
+        let held = self.deletions.entry(target.id(prj)).or_insert_with(|| Deletion {
+            prj: prj.to_owned(),
+            target,
+            gone: Gone::default(),
+        });
+        held.gone.join(gone);
     }
 
-    /// The collections that step 3 upserts into.
+    fn view(&mut self, prj: &str, parent: Parent, order: Order, fields: Document) {
+        let view = self.view_of(prj, parent);
+        if view.told.as_ref().is_none_or(|held| order > held.0) {
+            view.told = Some((order, fields));
+        }
+    }
+
+    fn view_of(&mut self, prj: &str, parent: Parent) -> &mut View {
+        let id = parent.id(prj);
+        self.views.entry(id).or_insert_with(|| View { prj: prj.to_owned(), parent, told: None, gone: None })
+    }
+
+    /// What the batch tells of something that other documents show.
+    pub(super) fn told(&self, prj: &str, parent: &Parent) -> Option<&(Order, Document)> {
+        self.views.get(&parent.id(prj))?.told.as_ref()
+    }
+
+    /// Adds the move of a document that is stored under another key.
+    pub(super) fn add_moved(&mut self, state: State) {
+        let id = state.id();
+        if self.states.get(&id).is_none_or(|held| state.order > held.order) {
+            self.states.insert(id, state);
+        }
+    }
+
+    /// Adds the move of a deletion that is remembered under another key.
+    pub(super) fn add_gone(&mut self, prj: &str, kind: Kind, key: Key, gone: Gone) {
+        self.delete(prj, Target::Entity(kind, key), gone);
+    }
+
+    /// Brings issues and pull requests under their repository's newer name.
+    pub(super) fn rename(&mut self, newer: impl Fn(&str, &str, Order) -> Option<(String, Order)>) {
+        let renamed = |prj: &str, kind: Kind, key: &Key, at: Order| match (kind, key.as_slice()) {
+            (Kind::GithubIssue | Kind::PullRequest, [Bson::String(name), number]) => {
+                let (name, at) = newer(prj, name, at)?;
+                Some((vec![name.into(), number.clone()], at))
+            }
+            _ => None,
+        };
+        let moved = self.states.iter().filter_map(|(id, state)| {
+            Some((id.clone(), renamed(&state.prj, state.kind, &state.key, state.named())?))
+        });
+        for (id, (key, at)) in moved.collect::<Vec<_>>() {
+            let Some(state) = self.states.remove(&id) else { continue };
+            self.add_moved(state.moved(key, at));
+        }
+        let moved = self.deletions.iter().filter_map(|(id, deletion)| match &deletion.target {
+            Target::Entity(kind, key) => {
+                let (key, _) = renamed(&deletion.prj, *kind, key, deletion.gone.last()?)?;
+                Some((id.clone(), *kind, key))
+            }
+            Target::Link { .. } => None,
+        });
+        for (id, kind, key) in moved.collect::<Vec<_>>() {
+            let Some(deletion) = self.deletions.remove(&id) else { continue };
+            self.delete(&deletion.prj, Target::Entity(kind, key), deletion.gone);
+        }
+    }
+
+    /// The collections that states and links are written to.
     pub(super) fn collections(&self) -> BTreeSet<(Kind, &str)> {
         let states = self.states.values().map(|state| (state.kind, state.prj.as_str()));
         states.chain(self.links.values().map(|link| (Kind::UserStory, link.prj.as_str()))).collect()
     }
+
+    /// The projects whose issues and pull requests it concerns.
+    pub(super) fn repositories(&self) -> BTreeSet<String> {
+        let is_theirs = |kind| matches!(kind, Kind::GithubIssue | Kind::PullRequest);
+        let states = self.states.values().filter(|state| is_theirs(state.kind)).map(|state| state.prj.clone());
+        let deletions = self.deletions.values().filter(|deletion| {
+            matches!(deletion.target, Target::Entity(kind, _) if is_theirs(kind))
+        });
+        let renames = self.renames.iter().map(|rename| rename.prj.clone());
+        states.chain(deletions.map(|deletion| deletion.prj.clone())).chain(renames).collect()
+    }
+}
+
+impl State {
+    /// The same under another name of its repository.
+    pub(super) fn moved(self, key: Key, at: Order) -> Self {
+        Self { fields: with_repository(&self.fields, &key), key, named: Some(at), ..self }
+    }
+}
+
+/// The same fields under the repository's name of a key.
+fn with_repository(fields: &RawDocumentBuf, key: &Key) -> RawDocumentBuf {
+    let name = key.first().and_then(Bson::as_str).unwrap_or_default();
+    let mut out = RawDocumentBuf::new();
+    for (field, value) in fields.iter().flatten() {
+        if field.as_str() == "repo_name" {
+            out.append(field, name);
+        } else {
+            out.append(field, value);
+        }
+    }
+    out
 }
 
 /// Whether a state is probably its entity's first: by far the cheapest to write, and merely dearer when it is not.
-fn is_fresh(kind: Kind, fields: &Document) -> bool {
-    let is = |name, action| fields.get_str(name).is_ok_and(|told| told == action);
+fn is_first(kind: Kind, action: Option<&Document>) -> bool {
+    let is = |name, told| action.is_some_and(|action| action.get_str(name).is_ok_and(|action| action == told));
     match kind {
         Kind::Commit | Kind::Row | Kind::PullRequest => true,
         Kind::GithubIssue => is("action", "opened"),
@@ -203,56 +434,3 @@ fn is_fresh(kind: Kind, fields: &Document) -> bool {
     }
 }
 
-/// `taiga_TeamA.tasks/17`: the `_id` of an entity's deletion.
-pub(super) fn entity_id(kind: Kind, prj: &str, key: &[Bson]) -> String {
-    let mut id = kind.collection(prj);
-    for part in key {
-        id.push('/');
-        push_key(&mut id, part);
-    }
-    id
-}
-
-/// `taiga_TeamA.userstories/8/epic/5`: the `_id` of a link's deletion.
-pub(super) fn link_id(prj: &str, story: &Bson, epic: &Bson) -> String {
-    let mut id = entity_id(Kind::UserStory, prj, std::slice::from_ref(story));
-    id.push_str("/epic/");
-    push_key(&mut id, epic);
-    id
-}
-
-/// `TeamA/5`: the `_id` of a sprint.
-pub(super) fn sprint_id(prj: &str, id: &Bson) -> String {
-    let mut text = format!("{prj}/");
-    push_key(&mut text, id);
-    text
-}
-
-/// Numbers bare and strings quoted, so that 17 and "17" stay two.
-fn push_key(id: &mut String, part: &Bson) {
-    match (part, whole(part)) {
-        (_, Some(n)) => id.push_str(&n.to_string()),
-        (Bson::String(text), _) => {
-            id.push('"');
-            id.push_str(text);
-            id.push('"');
-        }
-        (other, _) => id.push_str(&other.to_string()),
-    }
-}
-
-/// The integer that a value is. MongoDB compares numbers by value, so 17 and 17.0 are one key.
-pub(super) fn whole(value: &Bson) -> Option<i64> {
-    /// From here on doubles are no longer 64-bit integers: 2⁶³, which is exact.
-    const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
-    match *value {
-        Bson::Int32(n) => Some(n.into()),
-        Bson::Int64(n) => Some(n),
-        Bson::Double(n) if n.fract() == 0.0 && (-TOO_LARGE..TOO_LARGE).contains(&n) => Some(n as i64),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-#[path = "fold_tests.rs"]
-mod tests;

@@ -11,8 +11,9 @@ use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::{self, StoreError, patiently};
-use super::statement::{STATE, raw};
+use super::command::{self, patiently};
+use super::error::StoreError;
+use super::encode::{STATE, raw};
 use super::{Store, memory};
 use worker_event::effect::Kind;
 use worker_event::privacy::{Rules, hash, people};
@@ -24,7 +25,7 @@ const FORGOTTEN: &str = "ld_forgotten";
 pub type Found = BTreeMap<String, u64>;
 
 /// What is remembered beside the documents, each with the project's id in `prj`.
-const REMEMBERED: [&str; 3] = [memory::DELETIONS, memory::MILESTONES, FORGOTTEN];
+const REMEMBERED: [&str; 4] = [memory::DELETIONS, memory::VIEWS, memory::RENAMES, FORGOTTEN];
 
 fn majority() -> WriteConcern {
     WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build()
@@ -101,7 +102,7 @@ impl Store {
             raw(&doc! { "q": { "_id": id }, "u": set, "upsert": true })
         });
         let failures = command::update(&self.db, FORGOTTEN, &statements.collect::<Result<Vec<_>, _>>()?).await?;
-        command::none_failed(failures.into_iter().filter(|failure| !failure.is_duplicate_key()).collect())
+        command::none_failed(failures.into_iter().filter(|failure| !failure.is_duplicate_id()).collect())
     }
 
     /// In how many documents of each collection these people are.
@@ -129,7 +130,7 @@ impl Store {
             let collection = kind.collection(prj.as_str());
             // A document that was written in between is looked at again. Rules that are in force stop new ones.
             let mut left = 0;
-            for _ in 0..super::RACES {
+            for _ in 0..super::RETRIES {
                 let changes = self.changes(kind, prj, rules).await?;
                 left = changes.len();
                 if left == 0 {

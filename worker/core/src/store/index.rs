@@ -9,8 +9,9 @@ use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::error::ErrorKind;
 
-use super::COMMANDS;
-use super::command::{StoreError, patiently};
+use super::{COMMANDS, Obstacles};
+use super::command::{patiently, refused};
+use super::error::StoreError;
 use worker_event::effect::Kind;
 
 /// After this time an index is asked for again: somebody may have dropped the collection meanwhile. Until
@@ -25,9 +26,9 @@ const IN_THE_WAY: [i32; 3] = [11_000, 85, 86];
 #[derive(Debug, Clone, Default)]
 pub(super) struct Indexes {
     known: Arc<Mutex<HashMap<String, Known>>>,
-    /// Held while indexes are made: every lane meets the same new collections at the same time, and MongoDB makes
-    /// an index that is being made already no faster for being asked thrice.
-    making: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a collection's index is made: every lane meets the same new collections at the same time, and
+    /// MongoDB makes an index that is being made already no faster for being asked thrice.
+    making: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 /// What is known of a collection's index.
@@ -44,30 +45,41 @@ impl Indexes {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(collection).is_some_and(|known| known.there)
     }
 
-    /// Makes the indexes of these collections that are not known to be there.
-    pub(super) async fn ensure(&self, db: &Database, collections: BTreeSet<(Kind, &str)>) -> Result<(), StoreError> {
-        let mut wanted: Vec<(Kind, String)> =
-            collections.into_iter().map(|(kind, prj)| (kind, kind.collection(prj))).collect();
-        self.keep_unknown(&mut wanted);
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let _making = self.making.lock().await;
-        // Another lane may have made them meanwhile.
-        self.keep_unknown(&mut wanted);
-        futures::stream::iter(wanted.into_iter().map(Ok))
+    /// Makes the indexes of these collections that are not known to be there. Those that MongoDB refuses become
+    /// obstacles.
+    pub(super) async fn ensure(
+        &self,
+        db: &Database,
+        collections: BTreeSet<(Kind, &str)>,
+        obstacles: &Obstacles,
+    ) -> Result<(), StoreError> {
+        let wanted = collections.into_iter().map(|(kind, prj)| (kind, kind.collection(prj)));
+        futures::stream::iter(wanted.filter(|(_, name)| self.is_unknown(name)).map(Ok))
             .try_for_each_concurrent(COMMANDS, |(kind, name)| async move {
-                let there = create(db, kind, &name).await?;
-                let known = Known { since: Instant::now(), there };
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, known);
-                Ok(())
+                obstacles.note(self.make(db, kind, &name).await).map(drop)
             })
             .await
     }
 
-    fn keep_unknown(&self, wanted: &mut Vec<(Kind, String)>) {
+    async fn make(&self, db: &Database, kind: Kind, name: &str) -> Result<(), StoreError> {
+        let making = {
+            let mut all = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(name.to_owned()).or_default().clone()
+        };
+        let _making = making.lock().await;
+        // Another lane may have made it meanwhile.
+        if self.is_unknown(name) {
+            let there = create(db, kind, name).await?;
+            let known = Known { since: Instant::now(), there };
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), known);
+        }
+        self.making.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(())
+    }
+
+    fn is_unknown(&self, name: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.retain(|(_, name)| known.get(name).is_none_or(|known| known.since.elapsed() > TRUST));
+        known.get(name).is_none_or(|known| known.since.elapsed() > TRUST)
     }
 }
 
@@ -75,11 +87,18 @@ impl Indexes {
 async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
     let fields = kind.key_fields();
     let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
-    let command = doc! {
-        "createIndexes": collection,
-        "indexes": [{ "key": key, "name": fields.join("_"), "unique": true }],
-        "writeConcern": { "w": "majority" },
+    let create = |index: Document| doc! {
+        "createIndexes": collection, "indexes": [index], "writeConcern": { "w": "majority" },
     };
+    if kind == Kind::Task {
+        // A story's deletion and its news find its tasks by it.
+        let command = create(doc! { "key": { "userstory_id": 1 }, "name": "userstory_id" });
+        let made = patiently(async { Ok(db.run_command(command).await) }).await?;
+        if let Err(error) = made {
+            return Err(refused(db, collection, &error).await);
+        }
+    }
+    let command = create(doc! { "key": key, "name": fields.join("_"), "unique": true });
     patiently(async {
         match db.run_command(command).await {
             Ok(_) => Ok(true),
@@ -93,7 +112,7 @@ async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, Sto
                     );
                     Ok(false)
                 }
-                _ => Err(error.into()),
+                _ => Err(refused(db, collection, &error).await),
             },
         }
     })

@@ -1,65 +1,160 @@
-//! What has to be remembered beside the documents: deletions and sprints, in `ld_…` collections.
+//! What has to be remembered beside the documents, in `ld_…` collections.
 //!
-//! `ld_deletions`: `{_id: "taiga_TeamA.tasks/17", prj, order: {t, s}}`.
-//! `ld_milestones`: `{_id: "TeamA/5", prj, state: {t, s, fields}, gone: {t, s}}`.
+//! ```text
+//! ld_deletions  {_id: "taiga_TeamA.tasks/17", prj, order, superseded, action}   what is gone, and as of when
+//! ld_views      {_id: "taiga_TeamA.milestones/5", prj, state, fields, since,    what other documents show of it
+//!                spread, gone, differs}
+//! ld_renames    {_id: "TeamA/o/r@5,7", prj, from, to, order}                    repositories' other names
+//! ```
 //!
-//! Both grow by `$max`, which compares embedded documents field by field: writing them commutes.
+//! All of it only grows, and in which order it was written does not matter.
+//!
+//! Of a view, `state` is its newest telling and `fields` what that said. `since` is as of when no other telling is in
+//! between: a document that shows it as of then or later shows the same. `spread` is the `since` up to which older
+//! documents were brought up to date. So a telling that says what is known already costs one write here, and
+//! nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
 use mongodb::Database;
+use worker_event::effect::Order;
 
-use super::command::{self, StoreError};
-use super::fold::Batch;
-use super::statement::{order, raw, upsert};
-use worker_event::effect::{MilestoneFields, Order};
+use super::command;
+use super::encode::{order, raw, read_order, unencodable};
+use super::error::StoreError;
+use super::fold::{Batch, Gone, Parent, Rename};
+use super::statement::upsert;
 
 pub(super) const DELETIONS: &str = "ld_deletions";
-pub(super) const MILESTONES: &str = "ld_milestones";
+pub(super) const VIEWS: &str = "ld_views";
+pub(super) const RENAMES: &str = "ld_renames";
 
-/// A sprint as it is remembered.
+/// The newest action of a task that went with its story, with the fields that show it.
+#[derive(Debug, Clone)]
+pub(super) struct Action {
+    pub(super) at: Order,
+    pub(super) fields: Document,
+}
+
+/// What is remembered of something that is gone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownSprint {
-    pub(super) state: Option<(Order, MilestoneFields)>,
+pub(super) struct Grave {
+    pub(super) gone: Gone,
+    pub(super) action: Option<Action>,
+}
+
+/// A view as it is remembered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownView {
+    pub(super) told: Option<Told>,
     pub(super) gone: Option<Order>,
+    /// Some task was told without its story, or in another milestone: what it shows is no telling of this view, and on
+    /// every telling all tasks are looked at.
+    pub(super) differs: bool,
 }
 
-/// Writes the deletions and sprints of a batch.
+/// What a view says, and as of when.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) at: Order,
+    pub(super) since: Order,
+    pub(super) is_spread: bool,
+    pub(super) fields: Document,
+}
+
+/// Writes the deletions, views and renames of a batch.
 pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreError> {
-    let deletions = batch.deletions.iter().map(|(id, deletion)| (id.as_str(), deletion.prj.as_str(), deletion.order));
-    remember_deletions(db, deletions).await?;
-    let sprints = batch.sprints.iter().map(|(id, sprint)| {
-        let mut max = Document::new();
-        if let Some((at, fields)) = &sprint.state {
-            max.insert("state", doc! { "t": at.t, "s": at.s, "fields": fields.clone() });
-        }
-        if let Some(at) = sprint.gone {
-            max.insert("gone", order(at));
-        }
-        grow(id, &sprint.prj, max)
+    let deletions = batch.deletions.iter().map(|(id, deletion)| {
+        (id.as_str(), deletion.prj.as_str(), Grave { gone: deletion.gone, action: None })
     });
-    send(db, MILESTONES, sprints.collect::<Result<_, _>>()?).await
+    let views = batch.views.iter().flat_map(|(id, view)| {
+        let told = view.told.as_ref().map(|(at, fields)| telling(id, &view.prj, *at, fields));
+        let gone = view.gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) }));
+        told.into_iter().chain(gone)
+    });
+    let differs = batch.states.values().filter_map(|state| {
+        let story = state.story_id().filter(|_| state.story.as_ref().is_some_and(|story| !story.agrees))?;
+        let update = doc! { "$set": { "prj": state.prj.as_str(), "differs": true } };
+        Some(raw(&update).and_then(|update| upsert(&doc! { "_id": Parent::Story(story.clone()).id(&state.prj) }, update)))
+    });
+    futures::try_join!(
+        remember_deletions(db, deletions),
+        send(db, VIEWS, views.chain(differs).collect::<Result<_, _>>()?),
+        remember_renames(db, batch),
+    )
+    .map(drop)
 }
 
-/// Writes deletions: `(_id, prj, order)`.
+/// Writes the renames of a batch.
+pub(super) async fn remember_renames(db: &Database, batch: &Batch) -> Result<(), StoreError> {
+    let renames = batch.renames.iter().map(|Rename { prj, from, order: at, to }| {
+        let id = format!("{prj}/{from}@{},{}", at.t, at.s);
+        let set = doc! { "$set": { "prj": prj, "from": from, "to": to, "order": order(*at) } };
+        upsert(&doc! { "_id": id }, raw(&set)?)
+    });
+    send(db, RENAMES, renames.collect::<Result<_, _>>()?).await
+}
+
+/// Writes deletions: `(_id, prj, what is remembered)`.
 pub(super) async fn remember_deletions<'a>(
     db: &Database,
-    deletions: impl Iterator<Item = (&'a str, &'a str, Order)>,
+    deletions: impl Iterator<Item = (&'a str, &'a str, Grave)>,
 ) -> Result<(), StoreError> {
-    let statements = deletions.map(|(id, prj, at)| grow(id, prj, doc! { "order": order(at) }));
+    let statements = deletions.map(|(id, prj, Grave { gone, action })| {
+        let mut max = Document::new();
+        max.extend(gone.at.map(|at| ("order".to_owned(), order(at).into())));
+        max.extend(gone.superseded.map(|at| ("superseded".to_owned(), order(at).into())));
+        max.extend(action.map(|action| {
+            let mut newest = order(action.at);
+            newest.insert("fields", action.fields);
+            ("action".to_owned(), newest.into())
+        }));
+        grow(id, prj, max)
+    });
     send(db, DELETIONS, statements.collect::<Result<_, _>>()?).await
+}
+
+/// Remembers up to which telling documents were brought up to date.
+pub(super) async fn mark_spread(db: &Database, spread: &HashMap<String, Order>) -> Result<(), StoreError> {
+    let statements = spread.iter().map(|(id, since)| {
+        raw(&doc! { "q": { "_id": id }, "u": { "$max": { "spread": order(*since) } } })
+    });
+    send(db, VIEWS, statements.collect::<Result<_, _>>()?).await
 }
 
 fn grow(id: &str, prj: &str, max: Document) -> Result<RawDocumentBuf, StoreError> {
     upsert(&doc! { "_id": id }, raw(&doc! { "$max": max, "$set": { "prj": prj } })?)
 }
 
+/// The newest telling remains. One that says something else than the newest moves `since` up to the later of the two.
+fn telling(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocumentBuf, StoreError> {
+    let (at, fields) = (order(at), doc! { "$literal": fields.clone() });
+    let is_newer = doc! { "$lt": ["$state", at.clone()] };
+    let since = doc! { "$switch": {
+        "branches": [
+            { "case": { "$eq": ["$fields", fields.clone()] }, "then": "$since" },
+            { "case": is_newer.clone(), "then": at.clone() },
+            { "case": { "$lt": [at.clone(), "$since"] }, "then": "$since" },
+        ],
+        "default": "$state",
+    } };
+    let stages = vec![
+        Bson::from(doc! { "$set": { "prj": prj, "since": since } }),
+        doc! { "$set": {
+            "fields": { "$cond": [is_newer, fields, "$fields"] },
+            "state": { "$max": ["$state", at] },
+        } }
+        .into(),
+    ];
+    upsert(&doc! { "_id": id }, RawBson::try_from(Bson::Array(stages)).map_err(unencodable)?)
+}
+
 /// Upserts by `_id` alone can only lose a race of inserts, and then only once.
 async fn send(db: &Database, collection: &str, mut statements: Vec<RawDocumentBuf>) -> Result<(), StoreError> {
     while !statements.is_empty() {
         let failures = command::update(db, collection, &statements).await?;
-        if let Some(other) = failures.iter().find(|failure| !failure.is_duplicate_key()) {
+        if let Some(other) = failures.iter().find(|failure| !failure.is_duplicate_id()) {
             return Err(StoreError::Outage(other.error.clone()));
         }
         statements = failures.iter().filter_map(|failure| statements.get(failure.index).cloned()).collect();
@@ -67,40 +162,74 @@ async fn send(db: &Database, collection: &str, mut statements: Vec<RawDocumentBu
     Ok(())
 }
 
-/// Reads which of these are deleted, and as of when.
-pub(super) async fn deletions(db: &Database, ids: Vec<String>) -> Result<HashMap<String, Order>, StoreError> {
+/// Reads which of these are gone, and as of when.
+pub(super) async fn deletions(db: &Database, ids: BTreeSet<String>) -> Result<HashMap<String, Grave>, StoreError> {
     let found = by_ids(db, DELETIONS, ids).await?;
-    Ok(found.into_iter().filter_map(|(id, document)| Some((id, read_order(document.get("order")?)?))).collect())
-}
-
-/// Reads what is remembered of these sprints.
-pub(super) async fn sprints(db: &Database, ids: Vec<String>) -> Result<HashMap<String, KnownSprint>, StoreError> {
-    let found = by_ids(db, MILESTONES, ids).await?;
-    let read = |document: &Document| KnownSprint {
-        state: document.get("state").and_then(|state| {
-            let fields = state.as_document()?.get_document("fields").ok()?;
-            Some((read_order(state)?, fields.clone()))
-        }),
-        gone: document.get("gone").and_then(read_order),
+    let read = |document: &Document| {
+        let action = document.get("action").and_then(|action| {
+            let fields = action.as_document()?.get_document("fields").ok()?.clone();
+            Some(Action { at: read_order(action)?, fields })
+        });
+        Grave { gone: read_gone(document), action }
     };
     Ok(found.into_iter().map(|(id, document)| (id, read(&document))).collect())
 }
 
-async fn by_ids(db: &Database, collection: &str, ids: Vec<String>) -> Result<Vec<(String, Document)>, StoreError> {
+fn read_gone(document: &Document) -> Gone {
+    let at = |name| document.get(name).and_then(read_order);
+    Gone { at: at("order"), superseded: at("superseded") }
+}
+
+/// The deletions of a repository's issues and pull requests: `(_id after the prefix, as of when)`.
+pub(super) async fn deletions_under(db: &Database, prefix: &str) -> Result<Vec<(String, Gone)>, StoreError> {
+    // Of all texts that begin with it, the first that does not sorts before the prefix and the largest character.
+    let filter = doc! { "_id": { "$gte": prefix, "$lt": format!("{prefix}\u{10ffff}") } };
+    let found = command::find(db, DELETIONS, filter, Document::new()).await?;
+    let read = |document: &Document| {
+        Some((document.get_str("_id").ok()?.strip_prefix(prefix)?.to_owned(), read_gone(document)))
+    };
+    Ok(found.iter().filter_map(read).collect())
+}
+
+/// Reads what is remembered of these views.
+pub(super) async fn views(db: &Database, ids: BTreeSet<String>) -> Result<HashMap<String, KnownView>, StoreError> {
+    let found = by_ids(db, VIEWS, ids).await?;
+    let read = |document: Document| {
+        let at = |name| document.get(name).and_then(read_order);
+        let told = || {
+            let (at, since, spread) = (at("state")?, at("since")?, at("spread"));
+            let fields = document.get_document("fields").ok()?.clone();
+            Some(Told { at, since, is_spread: spread >= Some(since), fields })
+        };
+        KnownView { told: told(), gone: at("gone"), differs: document.get_bool("differs").unwrap_or(false) }
+    };
+    Ok(found.into_iter().map(|(id, document)| (id, read(document))).collect())
+}
+
+/// All other names of repositories in these projects.
+pub(super) async fn renames(db: &Database, prjs: &BTreeSet<String>) -> Result<BTreeSet<Rename>, StoreError> {
+    if prjs.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let filter = doc! { "prj": { "$in": prjs.iter().collect::<Vec<_>>() } };
+    let found = command::find(db, RENAMES, filter, Document::new()).await?;
+    let read = |document: &Document| {
+        let text = |name| document.get_str(name).ok().map(str::to_owned);
+        let order = read_order(document.get("order")?)?;
+        Some(Rename { prj: text("prj")?, from: text("from")?, order, to: text("to")? })
+    };
+    Ok(found.iter().filter_map(read).collect())
+}
+
+async fn by_ids(
+    db: &Database,
+    collection: &str,
+    ids: BTreeSet<String>,
+) -> Result<Vec<(String, Document)>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    let ids: Vec<String> = ids.into_iter().collect();
     let found = command::find(db, collection, doc! { "_id": { "$in": ids } }, Document::new()).await?;
     Ok(found.into_iter().filter_map(|document| Some((document.get_str("_id").ok()?.to_owned(), document))).collect())
-}
-
-/// Reads `{t, s}`.
-pub(super) fn read_order(value: &Bson) -> Option<Order> {
-    let document = value.as_document()?;
-    let number = |name| match document.get(name) {
-        Some(Bson::Int64(n)) => Some(*n),
-        Some(Bson::Int32(n)) => Some(i64::from(*n)),
-        _ => None,
-    };
-    Some(Order { t: number("t")?, s: number("s")? })
 }

@@ -11,7 +11,8 @@ use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::{StoreError, patiently};
+use super::command::patiently;
+use super::error::StoreError;
 use super::{Found, Store};
 
 /// Collections of ours that are not about events.

@@ -1,46 +1,23 @@
 //! The statements of `update` and `delete` commands, as pure functions.
 //!
 //! Every filter repeats the comparison of registers, so that a statement is right whenever it runs.
-//!
-//! The fields of a document stand in one order, whichever statements made it: the natural key, then the rest by
-//! name. That is what `$set` makes of a document that was not there; [`document`] inserts in the same order, and
-//! what adds fields to a document that is there ends with [`tidy`]. (A row's fields stand as they were made:
-//! nothing is ever added to it.)
 
 use std::sync::LazyLock;
 
 use bson::raw::{CStr, cstr};
 use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocumentBuf, doc};
-
-use super::command::StoreError;
-use super::fold::{Link, State};
 use worker_event::effect::{Key, Kind, Order};
 use worker_event::normalise::unenriched;
 
-/// Where a document keeps the order of its own state.
-pub(super) const STATE: &str = "_ld.order";
-/// Where a story keeps the order of its link to an epic.
-pub(super) const LINK: &str = "_ld.link.order";
-/// Where a story keeps the epic of its link, also once the link is cleared.
-pub(super) const LINK_EPIC: &str = "_ld.link.epic";
-/// Where a story or task keeps as of when its milestone fields are.
-pub(super) const SPRINT: &str = "_ld.milestone";
+use super::encode::{
+    ACTION, EPIC_FIELDS, IN, LINKS, MILESTONE, MILESTONE_FIELDS, READ, STATE, STORY, action_fields, key_filter,
+    not_newer, nulls, older, order, raw, unencodable, up_to,
+};
+use super::error::StoreError;
+use super::fold::{Batch, Gone, Link, Parent, State};
+use super::memory::{Action, Told};
 
-/// What a story shows of its epic.
-pub(super) const EPIC_FIELDS: [&str; 3] = ["epic_id", "epic_name", "epic_reference"];
-
-/// The seven milestone fields of a story or task.
-pub const MILESTONE_FIELDS: [&str; 7] = [
-    "milestone_id",
-    "milestone_name",
-    "milestone_closed",
-    "milestone_created_date",
-    "milestone_modified_date",
-    "estimated_start",
-    "estimated_finish",
-];
-
-/// What a look-up adds to the stories and tasks of a sprint (CONTRACT §4).
+/// What a look-up adds to the stories and tasks of a milestone.
 const FIGURES: [&str; 6] = [
     "milestone_total_points",
     "milestone_closed_points",
@@ -61,40 +38,66 @@ pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<Ra
     Ok(statement)
 }
 
-/// A document as bytes, in as much room as they take.
-pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    let mut bytes = raw(document)?.into_bytes();
-    bytes.shrink_to_fit();
-    RawDocumentBuf::from_bytes(bytes).map_err(unencodable)
+/// A statement that changes all documents that match.
+fn update(filter: Document, update: impl Into<Bson>) -> Result<RawDocumentBuf, StoreError> {
+    raw(&doc! { "q": filter, "u": update.into(), "multi": true })
 }
 
-/// A document as bytes.
-pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
-    RawDocumentBuf::try_from(document).map_err(unencodable)
+/// What a state's document shows of its milestone and its story, by the batch.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown {
+    fields: Document,
+    /// Stories and tasks: the milestone it is shown in, or null.
+    pub(super) milestone: Option<Bson>,
+    /// As of when it is in that.
+    pub(super) in_it: Option<Order>,
+    /// As of when what is shown of the milestone is.
+    pub(super) of_milestone: Option<Order>,
+    /// Tasks: as of when what is shown of the story is.
+    pub(super) of_story: Option<Order>,
 }
 
-fn unencodable(error: impl ToString) -> StoreError {
-    StoreError::Command { code: 0, error: error.to_string() }
-}
+impl Shown {
+    /// The newest that the batch says.
+    pub(super) fn of(batch: &Batch, state: &State) -> Self {
+        let Some(own) = &state.milestone else { return Self::default() };
+        let (mut milestone, mut in_it) = (own.clone(), state.order);
+        let mut shown = Self::default();
+        if let Some(story) = &state.story {
+            let told = state.story_id().and_then(|id| batch.told(&state.prj, &Parent::Story(id.clone())));
+            let newer = told.filter(|(at, _)| story.is_closed.is_none() || *at > state.order);
+            let (at, is_closed) = match newer {
+                Some((at, view)) => (Some(*at), view.get("is_closed").cloned()),
+                None => (story.is_closed.as_ref().map(|_| state.order), story.is_closed.clone()),
+            };
+            shown.of_story = at;
+            shown.fields.insert("userstory_is_closed", is_closed.unwrap_or(Bson::Null));
+            if let Some((at, view)) = told.filter(|(at, _)| *at > state.order) {
+                (milestone, in_it) = (view.get("milestone_id").cloned().unwrap_or(Bson::Null), *at);
+            }
+        }
+        shown.fields.extend(nulls(&MILESTONE_FIELDS));
+        if milestone == Bson::Null {
+            shown.of_milestone = Some(in_it);
+        } else {
+            shown.fields.insert("milestone_id", milestone.clone());
+            if let Some((at, view)) = batch.told(&state.prj, &Parent::Milestone(milestone.clone())) {
+                shown.fields.extend(view.clone());
+                shown.of_milestone = Some(*at);
+            }
+        }
+        (shown.milestone, shown.in_it) = (Some(milestone), Some(in_it));
+        shown
+    }
 
-/// An order as MongoDB compares it: field by field.
-pub(super) fn order(order: Order) -> Document {
-    doc! { "t": order.t, "s": order.s }
-}
-
-/// `_ld.… < o` or absent.
-pub(super) fn older(o: Order) -> Document {
-    doc! { "$not": { "$gte": order(o) } }
-}
-
-/// `_ld.… ≤ o` or absent.
-pub(super) fn not_newer(o: Order) -> Document {
-    doc! { "$not": { "$gt": order(o) } }
-}
-
-/// The filter by natural key.
-pub(super) fn key_filter(kind: Kind, key: &Key) -> Document {
-    kind.key_fields().iter().map(|field| (*field).to_owned()).zip(key.iter().cloned()).collect()
+    fn registers(&self) -> impl Iterator<Item = (&'static CStr, &'static CStr, Order)> {
+        let all = [
+            (cstr!("in"), cstr!("_ld.in"), self.in_it),
+            (cstr!("milestone"), cstr!("_ld.milestone"), self.of_milestone),
+            (cstr!("story"), cstr!("_ld.story"), self.of_story),
+        ];
+        all.into_iter().filter_map(|(name, path, at)| Some((name, path, at?)))
+    }
 }
 
 /// The `_id` a document is made with. It follows from the natural key, so that even without its unique
@@ -106,7 +109,27 @@ fn document_id(kind: Kind, key: &Key) -> Bson {
     }
 }
 
-/// What makes an entity's state stale: one at least as new, of a commit at least as old.
+/// What a document shows that nobody has told.
+static UNENRICHED: LazyLock<Document> = LazyLock::new(unenriched);
+
+fn untold(kind: Kind) -> Document {
+    match kind {
+        Kind::Commit => UNENRICHED.clone(),
+        Kind::UserStory => nulls(&EPIC_FIELDS),
+        _ => Document::new(),
+    }
+}
+
+/// Which state it takes the place of: an older one, of a commit a newer one. A document without any is not
+/// matched.
+fn older_state(kind: Kind, at: Order) -> Document {
+    match kind {
+        Kind::Commit => doc! { "$gt": order(at) },
+        _ => doc! { "$lt": order(at) },
+    }
+}
+
+/// What is not older than a state.
 fn stale(state: &State) -> Document {
     match state.kind {
         Kind::Commit => doc! { "$lte": order(state.order) },
@@ -114,103 +137,171 @@ fn stale(state: &State) -> Document {
     }
 }
 
-/// Which state it takes the place of: an older one, of a commit a newer one. A document without any is not
-/// matched.
-fn replaced(state: &State) -> Document {
-    match state.kind {
-        Kind::Commit => doc! { "$gt": order(state.order) },
-        _ => doc! { "$lt": order(state.order) },
-    }
-}
-
-pub(super) fn state_upsert(state: &State) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn state_upsert(
+    state: &State,
+    shown: &Shown,
+    action: Option<&(Order, Document)>,
+) -> Result<RawDocumentBuf, StoreError> {
     let mut filter = key_filter(state.kind, &state.key);
-    filter.insert(STATE, replaced(state));
+    // With the action in the same statement, the document must be older than both.
+    let oldest = action.map_or(state.order, |(at, _)| state.order.min(*at));
+    filter.insert(STATE, older_state(state.kind, oldest));
     match state.kind {
         Kind::Row => upsert(&filter, row_update(state)?),
-        _ => upsert(&filter, set_update(state)?),
+        _ => upsert(&filter, set_update(state, shown, action)?),
     }
 }
 
-/// What a commit shows until it is looked up.
-static UNENRICHED: LazyLock<Document> = LazyLock::new(unenriched);
-
 /// All names are ours, so `$set` can name them; other registers of the document stay as they are.
-fn set_update(state: &State) -> Result<RawDocumentBuf, StoreError> {
+fn set_update(
+    state: &State,
+    shown: &Shown,
+    action: Option<&(Order, Document)>,
+) -> Result<RawDocumentBuf, StoreError> {
     // The filter's equalities make them on insert; naming them twice is a conflict only when they differ.
     let mut set = state.fields.clone();
-    let at = raw(&order(state.order))?;
-    if state.milestone.is_some() {
-        set.append(cstr!("_ld.milestone"), &at);
-    }
-    set.append(cstr!("_ld.order"), &at);
-    set.append(cstr!("_ld.delivery"), state.delivery.as_str());
+    extend(&mut set, &shown.fields)?;
     let mut on_insert = doc! { "_id": document_id(state.kind, &state.key) };
-    if state.kind == Kind::Commit {
-        on_insert.extend(UNENRICHED.clone());
+    match action {
+        Some((at, action)) => {
+            extend(&mut set, action)?;
+            set.append(cstr!("_ld.action"), raw(&order(*at))?);
+        }
+        None => on_insert.extend(nulls(action_fields(state.kind))),
+    }
+    for (_, path, at) in shown.registers() {
+        set.append(path, raw(&order(at))?);
+    }
+    set.append(cstr!("_ld.order"), raw(&order(state.order))?);
+    set.append(cstr!("_ld.delivery"), state.delivery.as_str());
+    let mut unset = Document::new();
+    match state.read {
+        Some(read) => set.append(cstr!("_ld.read"), raw(&order(read))?),
+        None if matches!(state.kind, Kind::GithubIssue | Kind::PullRequest) => drop(unset.insert(READ, 1)),
+        None => {}
+    }
+    if let Some(named) = state.named {
+        set.append(cstr!("_ld.named"), raw(&order(named))?);
+    }
+    if state.story.is_some() && shown.of_story.is_none() {
+        unset.insert(STORY, 1);
+    }
+    if shown.milestone.is_some() && shown.of_milestone.is_none() {
+        unset.insert(MILESTONE, 1);
+    }
+    if shown.milestone == Some(Bson::Null) {
+        unset.extend(without_figures());
     }
     let mut update = RawDocumentBuf::new();
     update.append(cstr!("$set"), set);
+    match state.kind {
+        Kind::Commit => on_insert.extend(UNENRICHED.clone()),
+        // Null is less than every id and text: it fills what is absent, and changes nothing else.
+        Kind::UserStory => update.append(cstr!("$max"), raw(&nulls(&EPIC_FIELDS))?),
+        _ => {}
+    }
     update.append(cstr!("$setOnInsert"), raw(&on_insert)?);
-    if state.milestone == Some(Bson::Null) {
-        update.append(cstr!("$unset"), raw(&without_figures())?);
+    if !unset.is_empty() {
+        update.append(cstr!("$unset"), raw(&unset)?);
     }
     Ok(update)
 }
 
-/// What is ours in a document that nobody wrote before.
-fn bookkeeping(state: &State) -> Result<RawDocumentBuf, StoreError> {
-    let at = raw(&order(state.order))?;
-    let mut ours = RawDocumentBuf::new();
-    if state.milestone.is_some() {
-        ours.append(cstr!("milestone"), &at);
+fn extend(document: &mut RawDocumentBuf, fields: &Document) -> Result<(), StoreError> {
+    for (name, value) in raw(fields)?.iter().flatten() {
+        document.append(name, value);
     }
-    ours.append(cstr!("order"), &at);
+    Ok(())
+}
+
+/// What is ours in a document that nobody wrote before.
+fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
+    let mut ours = RawDocumentBuf::new();
+    ours.append(cstr!("order"), raw(&order(state.order))?);
+    if let Some(read) = state.read {
+        ours.append(cstr!("read"), raw(&order(read))?);
+    }
+    if let Some(named) = state.named {
+        ours.append(cstr!("named"), raw(&order(named))?);
+    }
+    if let Some((at, _)) = &state.action {
+        ours.append(cstr!("action"), raw(&order(*at))?);
+    }
+    for (name, _, at) in shown.registers() {
+        ours.append(name, raw(&order(at))?);
+    }
     ours.append(cstr!("delivery"), state.delivery.as_str());
     Ok(ours)
 }
 
-/// The document that a state makes where there is none.
-pub(super) fn document(state: &State) -> Result<RawDocumentBuf, StoreError> {
-    let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
-    let beside = if state.kind == Kind::Commit { raw(&UNENRICHED)? } else { RawDocumentBuf::new() };
-    let fields = state.fields.iter().chain(beside.iter()).collect::<Result<Vec<_>, _>>();
-    let mut fields = fields.map_err(unencodable)?;
-    if state.kind != Kind::Row {
-        let key = state.kind.key_fields();
-        fields.sort_unstable_by_key(|(name, _)| (!key.contains(&name.as_str()), name.as_str()));
+/// What a state and its action show, together.
+fn shown_fields(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
+    let mut fields = state.fields.clone();
+    extend(&mut fields, &shown.fields)?;
+    if let Some((_, action)) = &state.action {
+        extend(&mut fields, action)?;
     }
-    for (name, value) in fields {
+    Ok(fields)
+}
+
+/// The document that a state makes where there is none.
+pub(super) fn document(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
+    let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
+    for (name, value) in shown_fields(state, shown)?.iter().flatten() {
         document.append(name, value);
     }
-    document.append(cstr!("_ld"), bookkeeping(state)?);
+    if state.action.is_none() {
+        extend(&mut document, &nulls(action_fields(state.kind)))?;
+    }
+    extend(&mut document, &untold(state.kind))?;
+    document.append(cstr!("_ld"), bookkeeping(state, shown)?);
     Ok(document)
 }
 
 /// A state that may meet a document without one, and then stands beside what that shows already.
-pub(super) fn join(state: &State) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn merge_into_existing(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let mut filter = key_filter(state.kind, &state.key);
     filter.insert(STATE, doc! { "$not": stale(state) });
     if state.kind == Kind::Row {
         return upsert(&filter, row_update(state)?);
     }
     let mut merged = RawArrayBuf::new();
-    if state.kind == Kind::Commit {
-        merged.push(raw(&UNENRICHED)?);
-    }
+    let mut first = untold(state.kind);
+    first.extend(nulls(action_fields(state.kind)));
+    merged.push(raw(&first)?);
     merged.push("$$ROOT");
-    merged.push(single(cstr!("$literal"), state.fields.clone()));
-    let ours = [RawBson::from("$_ld"), single(cstr!("$literal"), bookkeeping(state)?).into()];
+    merged.push(single(cstr!("$literal"), shown_fields(state, shown)?));
+    let ours = [RawBson::from("$_ld"), single(cstr!("$literal"), bookkeeping(state, shown)?).into()];
     let mut own = raw(&own_id(state.kind, &state.key))?;
     own.append(cstr!("_ld"), single(cstr!("$mergeObjects"), ours.into_iter().collect::<RawArrayBuf>()));
     merged.push(own);
     let mut stages = RawArrayBuf::new();
     stages.push(single(cstr!("$replaceWith"), single(cstr!("$mergeObjects"), merged)));
-    if state.milestone == Some(Bson::Null) {
+    if shown.milestone == Some(Bson::Null) {
         stages.push(raw(&doc! { "$unset": without_figures().keys().cloned().collect::<Vec<_>>() })?);
     }
-    stages.push(raw(&tidy(state.kind))?);
     upsert(&filter, stages)
+}
+
+/// The newest action, beside a newer state.
+pub(super) fn action_update(state: &State) -> Result<RawDocumentBuf, StoreError> {
+    let mut filter = key_filter(state.kind, &state.key);
+    let mut set = Document::new();
+    if let Some((at, action)) = &state.action {
+        filter.insert(ACTION, older(*at));
+        filter.insert(STATE, doc! { "$gte": order(*at) });
+        set.extend(action.clone());
+        set.insert(ACTION, order(*at));
+    }
+    update(filter, doc! { "$set": set })
+}
+
+/// The newest action of a task that came back after it went with its story.
+pub(super) fn action_restored(mut key: Document, action: &Action) -> Result<RawDocumentBuf, StoreError> {
+    key.insert(ACTION, older(action.at));
+    let mut set = action.fields.clone();
+    set.insert(ACTION, order(action.at));
+    update(key, doc! { "$set": set })
 }
 
 /// The `_id` that a document has, or is made with, as a stage of a pipeline sets it.
@@ -218,20 +309,11 @@ fn own_id(kind: Kind, key: &Key) -> Document {
     doc! { "_id": { "$ifNull": ["$_id", { "$literal": document_id(kind, key) }] } }
 }
 
-/// The stage that puts a document's fields in order: the natural key, then the rest by name.
-pub(super) fn tidy(kind: Kind) -> Document {
-    let mut first = [&["_id"], kind.key_fields()].concat();
-    first.sort_unstable();
-    let first: Document = first.into_iter().map(|name| (name.to_owned(), format!("${name}").into())).collect();
-    let by_name = doc! { "$sortArray": { "input": { "$objectToArray": "$$ROOT" }, "sortBy": { "k": 1 } } };
-    doc! { "$replaceWith": { "$mergeObjects": [first, { "$arrayToObject": by_name }] } }
-}
-
 /// A row's names are people's words (`hours_a.b$c`), which `$set` would take for paths: the document is
 /// replaced by a literal instead.
 fn row_update(state: &State) -> Result<RawArrayBuf, StoreError> {
     let mut literal = state.fields.clone();
-    literal.append(cstr!("_ld"), bookkeeping(state)?);
+    literal.append(cstr!("_ld"), bookkeeping(state, &Shown::default())?);
     let mut merged = RawArrayBuf::new();
     merged.push(raw(&own_id(state.kind, &state.key))?);
     merged.push(single(cstr!("$literal"), literal));
@@ -247,15 +329,191 @@ fn single(name: &CStr, value: impl Into<RawBson>) -> RawDocumentBuf {
     document
 }
 
-pub(super) fn link_upsert(link: &Link) -> Result<RawDocumentBuf, StoreError> {
-    let filter = doc! { "userstory_id": link.story.clone(), LINK: older(link.order) };
-    let mut shown = link.fields.clone();
-    shown.insert("prj", link.prj.as_str());
-    shown.insert("_ld.link", doc! { "order": order(link.order), "epic": link.epic.clone() });
+/// A story's link, on whatever is there. It commutes with every other: of each epic the newest telling, the newest
+/// creation and the newest name remain, and what the story shows is made of them.
+pub(super) fn link_upsert(link: &Link, name: Option<&(Order, Document)>) -> Result<RawDocumentBuf, StoreError> {
+    let links = doc! { "$ifNull": [format!("${LINKS}"), []] };
+    let epic = doc! { "$literal": link.epic.clone() };
+    let of_it = |operator: &str| doc! { "$filter": { "input": links.clone(), "cond": { operator: ["$$this.epic", epic.clone()] } } };
+    let newest = |field: &str, at: Option<Order>| {
+        let held = format!("$$held.{field}");
+        match at {
+            Some(at) => doc! { "$max": [held, order(at)] },
+            None => doc! { "$ifNull": [held, null] },
+        }
+    };
+    let named = |field: &str, told: &str| match name {
+        Some((at, view)) => doc! { "$cond": [
+            { "$lt": ["$$held.named", order(*at)] },
+            { "$literal": view.get(told).cloned().unwrap_or(Bson::Null) },
+            format!("$$held.{field}"),
+        ] },
+        None => doc! { "$ifNull": [format!("$$held.{field}"), null] },
+    };
+    let merged = doc! {
+        "epic": epic.clone(),
+        "told": newest("told", Some(link.told)),
+        "created": newest("created", link.created),
+        "named": newest("named", name.map(|(at, _)| *at)),
+        "name": named("name", "epic_name"),
+        "reference": named("reference", "epic_reference"),
+    };
+    let held = doc! { "$ifNull": [{ "$first": of_it("$eq") }, {}] };
+    let links = doc! { "$let": { "vars": { "held": held }, "in": { "$concatArrays": [of_it("$ne"), [merged]] } } };
     let mut set = own_id(Kind::UserStory, &vec![link.story.clone()]);
-    set.extend(literals(shown));
-    let stages = Bson::Array(vec![doc! { "$set": set }.into(), tidy(Kind::UserStory).into()]);
-    upsert(&filter, RawBson::try_from(stages).map_err(unencodable)?)
+    set.insert("userstory_id", doc! { "$literal": link.story.clone() });
+    set.insert("prj", doc! { "$literal": link.prj.as_str() });
+    set.insert(LINKS, links);
+    let stages = Bson::Array(vec![doc! { "$set": set }.into(), show_epic().into()]);
+    upsert(&doc! { "userstory_id": link.story.clone() }, RawBson::try_from(stages).map_err(unencodable)?)
+}
+
+/// The stage that shows the link that was created last. Those that no webhook created are older, among themselves by
+/// their epic: null is less than every order.
+fn show_epic() -> Document {
+    let key = doc! { "c": "$$this.created", "e": "$$this.epic", "n": "$$this.name", "r": "$$this.reference" };
+    let last = doc! { "$max": { "$map": { "input": format!("${LINKS}"), "in": key } } };
+    let field = |name: &str| doc! { "$let": { "vars": { "last": last.clone() }, "in": { "$ifNull": [format!("$$last.{name}"), null] } } };
+    doc! { "$set": { "epic_id": field("e"), "epic_name": field("n"), "epic_reference": field("r") } }
+}
+
+/// A newer name of an epic, on the stories that are linked to it.
+pub(super) fn epic_shown(mut filter: Document, epic: &Bson, told: &Told, since: Order) -> Result<RawDocumentBuf, StoreError> {
+    filter.insert(LINKS, doc! { "$elemMatch": { "epic": epic.clone(), "named": older(since) } });
+    let field = |name: &str| doc! { "$literal": told.fields.get(name).cloned().unwrap_or(Bson::Null) };
+    let newer = doc! { "named": order(told.at), "name": field("epic_name"), "reference": field("epic_reference") };
+    let is_older = doc! { "$and": [
+        { "$eq": ["$$this.epic", { "$literal": epic.clone() }] },
+        { "$lt": ["$$this.named", order(told.at)] },
+    ] };
+    let renamed = doc! { "$cond": [is_older, { "$mergeObjects": ["$$this", newer] }, "$$this"] };
+    let links = doc! { "$set": { LINKS: { "$map": { "input": format!("${LINKS}"), "in": renamed } } } };
+    update(filter, vec![links, show_epic()])
+}
+
+/// The links of some stories to an epic, up to an order.
+pub(super) fn links_gone(mut filter: Document, epic: &Bson, at: Order) -> Result<RawDocumentBuf, StoreError> {
+    let elements = ["told", "created"].map(|field| doc! { LINKS: { "$elemMatch": { "epic": epic.clone(), field: up_to(at) } } });
+    filter.insert("$or", elements.to_vec());
+    update(filter, vec![links_after(Some(epic), at), show_epic()])
+}
+
+/// The stage that leaves of the links, or of those to one epic, what was told later.
+fn links_after(epic: Option<&Bson>, at: Order) -> Document {
+    let other = epic.map(|epic| doc! { "$ne": ["$$this.epic", { "$literal": epic.clone() }] });
+    let keep = |newer: Document| match &other {
+        Some(other) => doc! { "$or": [other.clone(), newer] },
+        None => newer,
+    };
+    let is_newer = |field: &str| keep(doc! { "$gt": [format!("$$this.{field}"), order(at)] });
+    let rest = doc! { "$filter": { "input": { "$ifNull": [format!("${LINKS}"), []] }, "cond": is_newer("told") } };
+    let created = doc! { "$cond": [is_newer("created"), "$$this.created", null] };
+    let uncreated = doc! { "$mergeObjects": ["$$this", { "created": created }] };
+    doc! { "$set": { LINKS: { "$map": { "input": rest, "in": uncreated } } } }
+}
+
+/// The filter of stories that nothing is left of: no state, and no link.
+pub(super) fn nothing_left(mut filter: Document) -> Document {
+    filter.insert(STATE, doc! { "$exists": false });
+    filter.insert(LINKS, Vec::<Bson>::new());
+    filter
+}
+
+/// The filter of a story all of whose registers a deletion takes.
+pub(super) fn wholly_gone(story: &Bson, at: Order) -> Document {
+    doc! { "userstory_id": story.clone(), STATE: not_newer(at), "_ld.links.told": not_newer(at) }
+}
+
+/// Of a story, takes what a deletion takes, and leaves the rest.
+pub(super) fn story_gone(story: &Bson, at: Order) -> Result<RawDocumentBuf, StoreError> {
+    let links = ["told", "created"].map(|field| doc! { LINKS: { "$elemMatch": { field: up_to(at) } } });
+    let any = [doc! { STATE: up_to(at) }, doc! { ACTION: up_to(at) }].into_iter().chain(links);
+    let filter = doc! { "userstory_id": story.clone(), "$or": any.collect::<Vec<_>>() };
+    let is_gone = |path: &str| {
+        let path = format!("${path}");
+        doc! { "$and": [{ "$gt": [path.clone(), null] }, { "$lte": [path, order(at)] }] }
+    };
+    let stub = doc! {
+        "_id": "$_id", "userstory_id": "$userstory_id", "prj": "$prj", "_ld": { "links": format!("${LINKS}") },
+    };
+    let mut without = doc! { "_ld": { "$unsetField": { "field": "action", "input": "$_ld" } } };
+    without.extend(nulls(action_fields(Kind::UserStory)));
+    let without = doc! { "$cond": [is_gone(ACTION), { "$mergeObjects": ["$$ROOT", without] }, "$$ROOT"] };
+    let left = doc! { "$replaceWith": { "$cond": [is_gone(STATE), stub, without] } };
+    update(filter, vec![links_after(None, at), left, show_epic()])
+}
+
+/// The filters of the document that a deletion takes.
+pub(super) fn entity_gone(key: &Document, gone: Gone) -> Vec<Document> {
+    let mut filters = Vec::new();
+    if let Some(at) = gone.at {
+        let mut filter = key.clone();
+        filter.insert(STATE, not_newer(at));
+        filter.insert(READ, not_newer(at));
+        filters.push(filter);
+    }
+    if let Some(at) = gone.superseded {
+        let mut filter = key.clone();
+        filter.insert(STATE, not_newer(at));
+        filters.push(filter);
+    }
+    filters
+}
+
+/// Takes an action that is older than the entity's removal.
+pub(super) fn action_gone(kind: Kind, mut key: Document, at: Order) -> Result<RawDocumentBuf, StoreError> {
+    key.insert(ACTION, up_to(at));
+    update(key, doc! { "$set": nulls(action_fields(kind)), "$unset": { ACTION: 1 } })
+}
+
+/// What a milestone shows, on documents in it that show an older view.
+pub(super) fn milestone_shown(mut filter: Document, id: &Bson, told: &Told, since: Order) -> Result<RawDocumentBuf, StoreError> {
+    filter.insert("milestone_id", id.clone());
+    filter.insert(MILESTONE, older(since));
+    let mut set = told.fields.clone();
+    set.insert(MILESTONE, order(told.at));
+    update(filter, doc! { "$set": set })
+}
+
+/// A milestone's deletion, on documents that were in it then.
+pub(super) fn milestone_gone(mut filter: Document, id: &Bson, at: Order) -> Result<RawDocumentBuf, StoreError> {
+    filter.insert("milestone_id", id.clone());
+    filter.insert(IN, not_newer(at));
+    // Documents of earlier versions have no `_ld.in`.
+    filter.insert(STATE, not_newer(at));
+    update(filter, doc! { "$set": nulls(&MILESTONE_FIELDS), "$unset": without_figures() })
+}
+
+/// Whether its story is closed, on tasks that show an older view.
+pub(super) fn story_shown(mut filter: Document, story: &Bson, told: &Told, since: Order) -> Result<RawDocumentBuf, StoreError> {
+    filter.insert("userstory_id", story.clone());
+    filter.insert(STORY, older(since));
+    let is_closed = told.fields.get("is_closed").cloned().unwrap_or(Bson::Null);
+    update(filter, doc! { "$set": { "userstory_is_closed": is_closed, STORY: order(told.at) } })
+}
+
+/// The milestone of its story, on tasks that are in theirs as of earlier. `view`: what that milestone shows, `None` when
+/// the story is in none or in a deleted one.
+pub(super) fn follow_story(
+    mut filter: Document,
+    story: &Bson,
+    told: &Told,
+    since: Order,
+    view: Option<&Told>,
+) -> Result<RawDocumentBuf, StoreError> {
+    filter.insert("userstory_id", story.clone());
+    filter.insert(IN, older(since));
+    // Documents of earlier versions have no `_ld.in`.
+    filter.insert(STATE, older(told.at));
+    let mut set = nulls(&MILESTONE_FIELDS);
+    set.extend(view.map(|view| view.fields.clone()).unwrap_or_default());
+    set.insert(IN, order(told.at));
+    set.insert(MILESTONE, order(view.map_or(told.at, |view| view.at)));
+    let mut change = doc! { "$set": set };
+    if view.is_none() {
+        change.insert("$unset", without_figures());
+    }
+    update(filter, change)
 }
 
 /// Fields as a stage of a pipeline sets them: what is in them is never read as an expression.
@@ -263,31 +521,23 @@ fn literals(fields: Document) -> Document {
     fields.into_iter().map(|(name, value)| (name, doc! { "$literal": value }.into())).collect()
 }
 
-/// `$unset` of a sprint's figures: whoever is in no sprint shows none.
-pub(super) fn without_figures() -> Document {
+/// `$unset` of a milestone's figures: what is in no milestone shows none.
+fn without_figures() -> Document {
     let mut unset = nulls(&FIGURES);
     unset.insert(FIGURES_OF, Bson::Null);
     unset
 }
 
-/// The statement that writes a sprint's figures on the stories, or tasks, that are in it.
-pub(super) fn figures_update(kind: Kind, sprint: i64, figures: &Document) -> Result<RawDocumentBuf, StoreError> {
+/// The statement that writes a milestone's figures on the stories, or tasks, that are in it.
+pub(super) fn figures_update(milestone: i64, figures: &Document) -> Result<RawDocumentBuf, StoreError> {
     let mut set = literals(figures.clone());
-    set.insert(FIGURES_OF, sprint);
-    raw(&doc! { "q": { "milestone_id": sprint }, "u": [{ "$set": set }, tidy(kind)], "multi": true })
+    set.insert(FIGURES_OF, milestone);
+    update(doc! { "milestone_id": milestone }, vec![doc! { "$set": set }])
 }
 
-/// The statement that takes away the figures of another sprint, from those that are in this one.
-pub(super) fn no_figures_update(sprint: i64) -> Result<RawDocumentBuf, StoreError> {
-    let filter = doc! { "milestone_id": sprint, FIGURES_OF: { "$exists": true, "$ne": sprint } };
-    raw(&doc! { "q": filter, "u": { "$unset": without_figures() }, "multi": true })
+/// The statement that takes away the figures of another milestone, from those that are in this one.
+pub(super) fn no_figures_update(milestone: i64) -> Result<RawDocumentBuf, StoreError> {
+    let filter = doc! { "milestone_id": milestone, FIGURES_OF: { "$exists": true, "$ne": milestone } };
+    update(filter, doc! { "$unset": without_figures() })
 }
 
-/// `$set` that nulls some fields.
-pub(super) fn nulls(fields: &[&str]) -> Document {
-    fields.iter().map(|field| ((*field).to_owned(), Bson::Null)).collect()
-}
-
-#[cfg(test)]
-#[path = "statement_tests.rs"]
-mod tests;

@@ -4,89 +4,85 @@
 use std::slice;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
+use worker_event::effect::{Key, Kind, Order};
 
-use super::command::StoreError;
-use super::fold::{Link, State, entity_id};
-use super::memory::read_order;
-use super::statement::{LINK, STATE, document, join, link_upsert, state_upsert};
-use worker_event::effect::{Key, Kind};
+use super::encode::{ACTION, STATE, entity_id, read_order};
+use super::error::StoreError;
+use super::fold::{Link, State};
+use super::statement::{Shown, action_update, document, link_upsert, merge_into_existing, state_upsert};
 
 /// What a batch writes to one document: an entity's state, or a story's link.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Write<'a> {
-    State(&'a State),
+    /// A state and the newest action, to a document whose state is older than both.
+    State(&'a State, &'a Shown),
+    /// A state alone: the action is older, and has a statement of its own.
+    StateAlone(&'a State, &'a Shown),
+    /// The action alone: the document's state is newer.
+    Action(&'a State),
     /// A state, also to a document that has none yet: of a story whose link came first.
-    Join(&'a State),
-    Link(&'a Link),
+    Merge(&'a State, &'a Shown),
+    /// A link, to whatever is there.
+    Link(&'a Link, Option<&'a (Order, Document)>),
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
     /// The event that it stands for.
     pub(super) const fn event(&self) -> usize {
         match self {
-            Self::State(state) | Self::Join(state) => state.event,
-            Self::Link(link) => link.event,
+            Self::State(state, _) | Self::StateAlone(state, _) | Self::Action(state) | Self::Merge(state, _) => {
+                state.event
+            }
+            Self::Link(link, _) => link.event,
         }
     }
 
     /// Whether the document is probably not there yet.
-    pub(super) const fn is_fresh(&self) -> bool {
+    pub(super) const fn inserts_first(&self) -> bool {
+        matches!(self, Self::State(State { insert_first: true, .. }, _))
+    }
+
+    /// The statement of an `update` command. It does nothing where the document is at least as new: then its filter
+    /// does not match, it tries to insert, and meets E11000. So does a state where the document has none yet.
+    pub(super) fn statement(&self) -> Result<RawDocumentBuf, StoreError> {
         match self {
-            Self::State(state) => state.fresh,
-            Self::Join(_) | Self::Link(_) => false,
+            Self::State(state, shown) => state_upsert(state, shown, state.action.as_ref()),
+            Self::StateAlone(state, shown) => state_upsert(state, shown, None),
+            Self::Action(state) => action_update(state),
+            Self::Merge(state, shown) => merge_into_existing(state, shown),
+            Self::Link(link, name) => link_upsert(link, *name),
         }
     }
 
-    /// The statement of an `update` command that makes it true unless something at least as new is there.
-    /// A stale one meets the document that its filter does not match, and so E11000. So does a state where there
-    /// is a document without one: it becomes a [`Write::Join`].
-    pub(super) fn upsert(&self) -> Result<RawDocumentBuf, StoreError> {
-        match self {
-            Self::State(state) => state_upsert(state),
-            Self::Join(state) => join(state),
-            Self::Link(link) => link_upsert(link),
-        }
-    }
-
-    /// The document that the upsert makes where there is none; for an `insert` command, which costs MongoDB a
+    /// The document that the statement makes where there is none; for an `insert` command, which costs MongoDB a
     /// quarter. Nothing to insert: `None`.
     pub(super) fn document(&self) -> Result<Option<RawDocumentBuf>, StoreError> {
         match self {
-            Self::State(state) => document(state).map(Some),
-            Self::Join(_) | Self::Link(_) => Ok(None),
+            Self::State(state, shown) => document(state, shown).map(Some),
+            _ => Ok(None),
         }
     }
 
-    /// Whether a document found with [`registers`] is at least as new as the upsert would make it.
-    pub(super) fn is_stale_beside(&self, found: &Document) -> bool {
-        let ours = found.get_document("_ld").ok();
-        let held = |document: Option<&Document>| document?.get("order").and_then(read_order);
-        match self {
-            Self::State(state) | Self::Join(state) => held(ours).is_some_and(|held| match state.kind {
-                Kind::Commit => held <= state.order,
-                _ => held >= state.order,
-            }),
-            Self::Link(link) => {
-                held(ours.and_then(|ours| ours.get_document("link").ok())).is_some_and(|held| held >= link.order)
-            }
-        }
-    }
-
-    /// How it is tried again beside a document found with [`registers`] that it met and that is older.
-    pub(super) fn beside(self, found: &Document) -> Self {
-        let has_state = found.get_document("_ld").is_ok_and(|ours| ours.contains_key("order"));
-        match self {
-            Self::State(state) | Self::Join(state) if has_state => Self::State(state),
-            Self::State(state) | Self::Join(state) => Self::Join(state),
-            Self::Link(_) => self,
-        }
-    }
-
-    /// For a collection without its unique index: what is to meet E11000 there would be a second document.
-    pub(super) const fn to_any_document(self) -> Self {
-        match self {
-            Self::State(state) => Self::Join(state),
-            Self::Join(_) | Self::Link(_) => self,
+    /// What is left to be tried beside a document that it met, found with [`registers`].
+    pub(super) fn retry_as(self, found: &Document) -> Vec<Self> {
+        let (state, shown) = match self {
+            Self::State(state, shown) | Self::StateAlone(state, shown) | Self::Merge(state, shown) => (state, shown),
+            Self::Action(..) => return Vec::new(),
+            Self::Link(..) => return vec![self],
+        };
+        let register = |name: &str| found.get_document("_ld").ok()?.get(name).and_then(read_order);
+        let Some(held) = register("order") else { return vec![Self::Merge(state, shown)] };
+        let is_stale = match state.kind {
+            Kind::Commit => held <= state.order,
+            _ => held >= state.order,
+        };
+        let action = state.action.as_ref().map(|(at, _)| *at).filter(|at| register("action").is_none_or(|held| held < *at));
+        match (is_stale, action) {
+            (true, None) => Vec::new(),
+            (true, Some(_)) => vec![Self::Action(state)],
+            (false, Some(at)) if held < at => vec![Self::State(state, shown)],
+            (false, Some(_)) => vec![Self::StateAlone(state, shown), Self::Action(state)],
+            (false, None) => vec![Self::StateAlone(state, shown)],
         }
     }
 
@@ -103,17 +99,26 @@ impl Write<'_> {
         Some(entity_id(kind, self.prj(), &key?))
     }
 
-    fn prj(&self) -> &str {
+    /// The fields of the unique index that a second document would meet.
+    pub(super) fn key_fields(&self) -> &'static [&'static str] {
+        self.key().0.key_fields()
+    }
+
+    fn prj(&self) -> &'a str {
         match self {
-            Self::State(state) | Self::Join(state) => &state.prj,
-            Self::Link(link) => &link.prj,
+            Self::State(state, _) | Self::StateAlone(state, _) | Self::Action(state) | Self::Merge(state, _) => {
+                &state.prj
+            }
+            Self::Link(link, _) => &link.prj,
         }
     }
 
-    fn key(&self) -> (Kind, &[Bson]) {
+    fn key(&self) -> (Kind, &'a [Bson]) {
         match self {
-            Self::State(state) | Self::Join(state) => (state.kind, &state.key),
-            Self::Link(link) => (Kind::UserStory, slice::from_ref(&link.story)),
+            Self::State(state, _) | Self::StateAlone(state, _) | Self::Action(state) | Self::Merge(state, _) => {
+                (state.kind, &state.key)
+            }
+            Self::Link(link, _) => (Kind::UserStory, slice::from_ref(&link.story)),
         }
     }
 }
@@ -144,7 +149,7 @@ pub(super) fn documents_of(writes: &[Write<'_>]) -> Document {
 
 /// All key fields of all kinds, of which a document has its own, and as of when what it shows is.
 pub(super) fn registers() -> Document {
-    let mut projection = doc! { "_id": 0, STATE: 1, LINK: 1 };
+    let mut projection = doc! { "_id": 0, STATE: 1, ACTION: 1 };
     projection.extend(Kind::ALL.iter().flat_map(|kind| kind.key_fields()).map(|field| ((*field).to_owned(), 1.into())));
     projection
 }

@@ -5,22 +5,22 @@ use shared::envelope::Envelope;
 use shared::hash::sha256_hex;
 
 use super::json::{self, object};
-use super::leaf::Leaf;
-use super::notification;
+use super::bson_value::JsonValue;
+use super::{notification, state};
 use super::number::Number;
-use crate::effect::{Effect, Kind, Normalised, Order, Reject};
+use crate::effect::{Kind, Normalised, Order, Reject};
 
 object!(Row {
-    timestamp: Leaf = "timestamp",
-    iteration: Leaf = "iteration",
-    date: Leaf = "date",
-    duration: Leaf = "duration",
-    activity: Leaf = "activity",
-    comment: Leaf = "comment",
-    epic: Leaf = "epic",
-    members: Leaf = "members",
-    member_hours: Leaf = "memberHours",
-    config_range: Leaf = "configRange",
+    timestamp: JsonValue = "timestamp",
+    iteration: JsonValue = "iteration",
+    date: JsonValue = "date",
+    duration: JsonValue = "duration",
+    activity: JsonValue = "activity",
+    comment: JsonValue = "comment",
+    epic: JsonValue = "epic",
+    members: JsonValue = "members",
+    member_hours: JsonValue = "memberHours",
+    config_range: JsonValue = "configRange",
 });
 
 /// The activities, in the order of `configRange`'s cells.
@@ -72,8 +72,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
     }
     fields.insert("total_hours", total);
     // A row is never sent again with other values, so nothing but the sequence orders it.
-    let order = Order { t: 0, s: sequence };
-    let effect = Effect::State { kind: Kind::Row, key: vec![activity_id], order, fields, milestone: None, story: None };
+    let effect = state(Kind::Row, vec![activity_id], Order::new(0, sequence), fields);
     let notifications = vec![notification(envelope, "sheets_activity", String::new())];
     Ok(Normalised { effects: vec![effect], notifications })
 }

@@ -1,4 +1,4 @@
-//! GitHub: push, issues, pull_request (CONTRACT §3, commits, GitHub issues, pull_requests).
+//! GitHub: push, issues, pull_request, repository.
 
 use std::collections::HashSet;
 
@@ -6,12 +6,12 @@ use bson::{Bson, Document, doc};
 use shared::envelope::Envelope;
 
 use super::json::{self, List, object};
-use super::leaf::Leaf;
-use super::notification;
+use super::bson_value::JsonValue;
+use super::{notification, state};
 use super::number::count;
 use super::text;
 use super::time::Stamp;
-use crate::effect::{Effect, Key, Kind, Normalised, Order, Reject};
+use crate::effect::{Effect, Key, Kind, Normalised, Order, Reject, State};
 
 object!(Push {
     commits: List<Commit> = "commits",
@@ -21,17 +21,17 @@ object!(Push {
 });
 
 object!(Commit {
-    id: Leaf = "id",
-    url: Leaf = "url",
+    id: JsonValue = "id",
+    url: JsonValue = "url",
     author: Option<Author> = "author",
     timestamp: Stamp = "timestamp",
-    message: Leaf = "message",
+    message: JsonValue = "message",
 });
 
-object!(Author { username: Leaf = "username", name: Leaf = "name", email: Leaf = "email" });
+object!(Author { username: JsonValue = "username", name: JsonValue = "name", email: JsonValue = "email" });
 
 object!(Issues {
-    action: Leaf = "action",
+    action: JsonValue = "action",
     issue: Option<Issue> = "issue",
     repository: Option<Repository> = "repository",
     organization: Option<User> = "organization",
@@ -39,16 +39,16 @@ object!(Issues {
 });
 
 object!(Issue {
-    number: Leaf = "number",
-    title: Leaf = "title",
-    state: Leaf = "state",
-    body: Leaf = "body",
+    number: JsonValue = "number",
+    title: JsonValue = "title",
+    state: JsonValue = "state",
+    body: JsonValue = "body",
     user: Option<User> = "user",
     updated_at: Stamp = "updated_at",
 });
 
 object!(PullRequests {
-    action: Leaf = "action",
+    action: JsonValue = "action",
     pull_request: Option<PullRequest> = "pull_request",
     repository: Option<Repository> = "repository",
     organization: Option<User> = "organization",
@@ -56,33 +56,46 @@ object!(PullRequests {
 });
 
 object!(PullRequest {
-    number: Leaf = "number",
-    title: Leaf = "title",
+    number: JsonValue = "number",
+    title: JsonValue = "title",
     created_at: Stamp = "created_at",
     updated_at: Stamp = "updated_at",
     closed_at: Stamp = "closed_at",
-    merged: Leaf = "merged",
+    merged: JsonValue = "merged",
     merged_at: Stamp = "merged_at",
     merged_by: Option<User> = "merged_by",
     assignee: Option<User> = "assignee",
     requested_reviewers: List<User> = "requested_reviewers",
 });
 
+object!(RepositoryChanged {
+    action: JsonValue = "action",
+    changes: Option<Changes> = "changes",
+    repository: Option<Repository> = "repository",
+});
+
+object!(Changes { repository: Option<NameChange> = "repository", owner: Option<OwnerChange> = "owner" });
+object!(NameChange { name: Option<OldName> = "name" });
+object!(OldName { from: JsonValue = "from" });
+object!(OwnerChange { from: Option<OldOwner> = "from" });
+object!(OldOwner { user: Option<User> = "user", organization: Option<User> = "organization" });
+
 object!(Repository {
-    full_name: Leaf = "full_name",
+    full_name: JsonValue = "full_name",
+    name: JsonValue = "name",
     owner: Option<User> = "owner",
-    pushed_at: Leaf = "pushed_at",
+    pushed_at: JsonValue = "pushed_at",
 });
 
 object!(
     /// Anyone with a login: a person, a bot, an organisation.
     User {
-        id: Leaf = "id",
-        login: Leaf = "login",
-        name: Leaf = "name",
-        url: Leaf = "url",
-        kind: Leaf = "type",
-        site_admin: Leaf = "site_admin",
+        id: JsonValue = "id",
+        login: JsonValue = "login",
+        name: JsonValue = "name",
+        url: JsonValue = "url",
+        kind: JsonValue = "type",
+        site_admin: JsonValue = "site_admin",
     }
 );
 
@@ -92,6 +105,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
         "push" => push(envelope, sequence),
         "issues" => issues(envelope, sequence),
         "pull_request" => pull_request(envelope, sequence),
+        "repository" => repository(envelope, sequence),
         other => Err(Reject::UnknownEvent(other.to_owned())),
     }
 }
@@ -116,41 +130,36 @@ fn push(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
         return Ok(Normalised::default());
     }
     let context = Context::of(push.repository.unwrap_or_default(), push.organization, push.sender);
-    let order = Order { t: context.pushed_at, s: sequence };
+    // The earliest push decides. What the API says comes after every push.
+    let order = Order::new(if envelope.read_at.is_some() { i64::MAX } else { context.pushed_at }, sequence);
     let mut seen = HashSet::new();
     let mut effects = Vec::with_capacity(push.commits.0.len());
     for commit in push.commits.0 {
         let fields = commit_fields(envelope, &context, commit)?;
         let sha = fields.get("sha").cloned().unwrap_or(Bson::Null);
         if seen.insert(sha.to_string()) {
-            effects.push(Effect::State {
-                kind: Kind::Commit,
-                key: vec![sha],
-                order,
-                fields,
-                milestone: None,
-                story: None,
-            });
+            effects.push(state(Kind::Commit, vec![sha], order, fields));
         }
     }
     Ok(Normalised { effects, notifications: vec![notification(envelope, "push", context.author)] })
 }
 
 fn commit_fields(envelope: &Envelope, context: &Context, commit: Commit) -> Result<Document, Reject> {
-    let sha = commit.id.key("commits[].id")?;
+    let sha = commit.id.text_key("commits[].id")?;
     let message = commit.message.text().unwrap_or_default();
     let (chars, words) = (count(message.chars().count()), count(text::words(message)));
     let (task_is_written, task_reference) = text::task(message);
     let author = commit.author.unwrap_or_default();
     // An empty user name is none: a login that nobody has would become a person on LD Eval's list.
-    let login = if author.username.text() == Some("") { Leaf::default() } else { author.username };
+    let login = if author.username.text() == Some("") { JsonValue::default() } else { author.username };
     Ok(doc! {
         "event": "commit",
         "prj": envelope.project.as_str(),
         "team_name": context.team_name.clone(),
         "repository": context.repo_name.clone(),
         "repo_name": context.repo_name.clone(),
-        "sender_info": context.sender_info.clone(),
+        // Who pushed is what only a push knows.
+        "sender_info": envelope.read_at.is_none().then(|| context.sender_info.clone()),
         "sha": sha,
         "url": commit.url,
         "user": { "login": login.or("anonymous"), "name": author.name, "email": author.email },
@@ -167,20 +176,18 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let event: Issues = json::read(&envelope.payload)?;
     let context = Context::of(event.repository.unwrap_or_default(), event.organization, event.sender);
     let issue = event.issue.unwrap_or_default();
-    let number = issue.number.key("issue.number")?;
-    let order = Order { t: issue.updated_at.millis().unwrap_or(envelope.received_at), s: sequence };
-    let key = vec![context.repo_name.clone(), number.clone()];
-    let effect = if matches!(event.action.text(), Some("deleted" | "transferred")) {
-        Effect::Gone { kind: Kind::GithubIssue, key, order }
+    let number = issue.number.integer_key("issue.number")?;
+    let key = vec![context.repository_key()?, number.clone()];
+    let told = Told { envelope, sequence, kind: Kind::GithubIssue, updated_at: issue.updated_at };
+    let effects = if matches!(event.action.text(), Some("deleted" | "transferred")) {
+        told.gone(key)
     } else {
         let user = issue.user.unwrap_or_default();
         let fields = doc! {
             "event": "issue",
-            "action": event.action,
             "prj": envelope.project.as_str(),
             "team_name": context.team_name,
             "repo_name": context.repo_name,
-            "sender_info": context.sender_info,
             "issue_id": number.clone(),
             "issue": {
                 "number": number,
@@ -190,56 +197,107 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
                 "user": { "login": user.login, "id": user.id },
             },
         };
-        state(Kind::GithubIssue, key, order, fields)
+        told.state(key, fields, event.action, context.sender_info)
     };
-    Ok(Normalised { effects: vec![effect], notifications: vec![notification(envelope, "issues", context.author)] })
+    Ok(Normalised { effects, notifications: vec![notification(envelope, "issues", context.author)] })
 }
 
 fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let event: PullRequests = json::read(&envelope.payload)?;
-    let closed = match event.action.text() {
-        Some("closed") => true,
-        Some("reopened") => false,
-        _ => return Ok(Normalised::default()),
-    };
+    let action = event.action.text().unwrap_or_default();
+    // That one is deleted, only the API can tell: with its repository.
+    if !matches!(action, "closed" | "reopened") && !(action == "deleted" && envelope.read_at.is_some()) {
+        return Ok(Normalised::default());
+    }
     let context = Context::of(event.repository.unwrap_or_default(), event.organization, event.sender);
     let pull = event.pull_request.unwrap_or_default();
-    let number = pull.number.key("pull_request.number")?;
-    let order = Order { t: pull.updated_at.millis().unwrap_or(envelope.received_at), s: sequence };
-    let key = vec![context.repo_name.clone(), number.clone()];
-    let effect = if closed {
-        let login = |user: Option<User>| user.unwrap_or_default().login;
-        let reviewers: Vec<Bson> = pull.requested_reviewers.0.into_iter().map(|user| user.login.into()).collect();
-        let fields = doc! {
-            "event": "pull_request",
-            "action": event.action,
-            "prj": envelope.project.as_str(),
-            "team_name": context.team_name,
-            "repo_name": context.repo_name,
-            "sender_info": context.sender_info,
-            "pr_number": number,
-            "title": pull.title,
-            "created_at": pull.created_at,
-            "closed_at": pull.closed_at,
-            // A bool by contract, so never null.
-            "merged": pull.merged.0.as_bool().unwrap_or(false),
-            "merged_at": pull.merged_at,
-            "merged_by": login(pull.merged_by),
-            "assignee": login(pull.assignee),
-            "reviewers": reviewers,
-        };
-        state(Kind::PullRequest, key, order, fields)
-    } else {
-        Effect::Gone { kind: Kind::PullRequest, key, order }
+    let number = pull.number.integer_key("pull_request.number")?;
+    let key = vec![context.repository_key()?, number.clone()];
+    let told = Told { envelope, sequence, kind: Kind::PullRequest, updated_at: pull.updated_at };
+    let effects = match action {
+        "deleted" => told.gone(key),
+        "reopened" => vec![Effect::Superseded { kind: Kind::PullRequest, key, order: told.order() }],
+        _ => {
+            let login = |user: Option<User>| user.unwrap_or_default().login;
+            let reviewers: Vec<Bson> = pull.requested_reviewers.0.into_iter().map(|user| user.login.into()).collect();
+            let fields = doc! {
+                "event": "pull_request",
+                "prj": envelope.project.as_str(),
+                "team_name": context.team_name,
+                "repo_name": context.repo_name,
+                "pr_number": number,
+                "title": pull.title,
+                "created_at": pull.created_at,
+                "closed_at": pull.closed_at,
+                // A bool by contract, so never null.
+                "merged": pull.merged.0.as_bool().unwrap_or(false),
+                "merged_at": pull.merged_at,
+                "merged_by": login(pull.merged_by),
+                "assignee": login(pull.assignee),
+                "reviewers": reviewers,
+            };
+            told.state(key, fields, event.action, context.sender_info)
+        }
     };
-    Ok(Normalised {
-        effects: vec![effect],
-        notifications: vec![notification(envelope, "pull_request", context.author)],
-    })
+    Ok(Normalised { effects, notifications: vec![notification(envelope, "pull_request", context.author)] })
 }
 
-fn state(kind: Kind, key: Key, order: Order, fields: Document) -> Effect {
-    Effect::State { kind, key, order, fields, milestone: None, story: None }
+/// Where a repository's issues and pull requests belong from now on. No document is made of it, and LD Eval computes
+/// nothing by repository, so nobody is notified.
+fn repository(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
+    let event: RepositoryChanged = json::read(&envelope.payload)?;
+    let (changes, now) = (event.changes.unwrap_or_default(), event.repository.unwrap_or_default());
+    let full = |owner: &JsonValue, name: &JsonValue| Some(format!("{}/{}", owner.text()?, name.text()?));
+    let owner = now.owner.unwrap_or_default().login;
+    let from = match event.action.text() {
+        Some("renamed") => {
+            let old = changes.repository.unwrap_or_default().name.unwrap_or_default().from;
+            full(&owner, &old)
+        }
+        Some("transferred") => {
+            let old = changes.owner.unwrap_or_default().from.unwrap_or_default();
+            let old = [old.organization, old.user].into_iter().flatten().find(|owner| owner.login.text().is_some());
+            full(&old.unwrap_or_default().login, &now.name)
+        }
+        _ => return Ok(Normalised::default()),
+    };
+    let from = from.ok_or(Reject::MissingKey("changes"))?;
+    let to = now.full_name.text_key("repository.full_name")?;
+    let to = to.as_str().unwrap_or_default().to_owned();
+    let order = Order::new(envelope.read_at.unwrap_or(envelope.received_at), sequence);
+    let effects = if from == to { Vec::new() } else { vec![Effect::Renamed { from, to, order }] };
+    Ok(Normalised { effects, notifications: Vec::new() })
+}
+
+/// As of when an issue or a pull request is what a delivery says.
+struct Told<'a> {
+    envelope: &'a Envelope,
+    sequence: i64,
+    kind: Kind,
+    updated_at: Stamp,
+}
+
+impl Told<'_> {
+    /// As of the object's own last change, whoever tells it.
+    fn order(&self) -> Order {
+        Order::new(self.updated_at.millis().unwrap_or(0), self.sequence)
+    }
+
+    fn state(&self, key: Key, fields: Document, action: JsonValue, sender_info: Document) -> Vec<Effect> {
+        let read = self.envelope.read_at.map(|at| Order::new(at, self.sequence));
+        let action = read.is_none().then(|| doc! { "action": action, "sender_info": sender_info });
+        let (kind, order) = (self.kind, self.order());
+        vec![Effect::State(State { kind, key, order, read, fields, action, milestone: None, story: None })]
+    }
+
+    /// A deletion does not touch `updated_at`, which may be months old: it is as of when we heard of it. A state that
+    /// is older than what was deleted is told by a replica that lags behind, whenever it is read.
+    fn gone(&self, key: Key) -> Vec<Effect> {
+        let kind = self.kind;
+        let at = self.envelope.read_at.unwrap_or(self.envelope.received_at);
+        let last = self.updated_at.millis().map(|_| Effect::Superseded { kind, key: key.clone(), order: self.order() });
+        last.into_iter().chain([Effect::Gone { kind, key, order: Order::new(at, self.sequence) }]).collect()
+    }
 }
 
 /// What every document of an event shares.
@@ -254,6 +312,11 @@ struct Context {
 }
 
 impl Context {
+    /// The repository's name as a part of a natural key.
+    fn repository_key(&self) -> Result<Bson, Reject> {
+        JsonValue(self.repo_name.clone()).text_key("repository.full_name")
+    }
+
     fn of(repository: Repository, organization: Option<User>, sender: Option<User>) -> Self {
         let owner = repository.owner.unwrap_or_default();
         let organization = organization.unwrap_or_default();
@@ -275,16 +338,14 @@ impl Context {
 }
 
 /// Milliseconds of `repository.pushed_at`: unix seconds in a push, RFC 3339 elsewhere in GitHub's API.
-///
-/// The earliest push decides, so an unknown time is the latest of all: it loses to every known one.
-fn pushed_at(value: &Leaf) -> i64 {
+fn pushed_at(value: &JsonValue) -> i64 {
     let known = match &value.0 {
         Bson::Int32(seconds) => Some(i64::from(*seconds) * 1000),
         Bson::Int64(seconds) => seconds.checked_mul(1000),
         Bson::String(text) => Stamp::of(text).millis(),
         _ => None,
     };
-    known.unwrap_or(i64::MAX)
+    known.unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -297,11 +358,11 @@ mod tests {
             (Bson::Int32(1_557_933_657), 1_557_933_657_000),
             (Bson::Int64(32_503_680_000), 32_503_680_000_000),
             (Bson::String("2019-05-15T15:20:57Z".into()), 1_557_933_657_000),
-            (Bson::String("yesterday".into()), i64::MAX),
-            (Bson::Int64(i64::MAX), i64::MAX),
-            (Bson::Null, i64::MAX),
+            (Bson::String("yesterday".into()), 0),
+            (Bson::Int64(i64::MAX), 0),
+            (Bson::Null, 0),
         ] {
-            assert_eq!(pushed_at(&Leaf(value.clone())), expected, "{value}");
+            assert_eq!(pushed_at(&JsonValue(value.clone())), expected, "{value}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Golden files: `worker/event/testdata/<source>/<what_it_proves>.json` beside `.expected.json`.
 //!
 //! An input is an envelope without its boilerplate: `event`, optionally `quality_model`, `received_at`,
-//! `sequence`, and either `payload` (JSON, taken byte by byte as it stands in the file) or `text` (what
-//! the payload would be, when that is not JSON). `BLESS=1 cargo test -p worker golden` rewrites the
+//! `sequence`, `read_at` (of the API), and either `payload` (JSON, taken byte by byte as it stands in the file) or `text` (what
+//! the payload would be, when that is not JSON). `BLESS=1 cargo test -p worker-event golden` rewrites the
 //! expected files; read the difference before committing it.
 
 use std::ffi::OsStr;
@@ -17,8 +17,8 @@ use shared::envelope::Envelope;
 use shared::ids::{Project, QualityModel};
 use shared::source::Source;
 
-use super::{MEASURE_FROM, normalise};
-use crate::effect::{Effect, Normalised, Order, Reject};
+use super::{MEASURE_FROM, Settings, normalise};
+use crate::effect::{Effect, Normalised, Order, Reject, State};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +27,7 @@ struct Input {
     quality_model: Option<QualityModel>,
     received_at: Option<i64>,
     sequence: Option<i64>,
+    read_at: Option<i64>,
     payload: Option<Box<RawValue>>,
     text: Option<String>,
 }
@@ -61,10 +62,10 @@ pub(super) fn goldens() -> Vec<Golden> {
                 event: input.event,
                 delivery: "d".to_owned(),
                 quality_model: input.quality_model,
-                received_at: input.received_at.unwrap_or(1_000),
+                received_at: input.received_at.unwrap_or(1_800_000_000_000),
                 traceparent: None,
                 origin_sequence: None,
-                backfill: false,
+                read_at: input.read_at,
                 payload: payload.into(),
             };
             out.push(Golden { path, envelope, sequence: input.sequence.unwrap_or(7) });
@@ -80,7 +81,7 @@ fn every_golden_file_shows_what_it_proves() {
     assert!(goldens.len() >= 40, "only {} golden files: testdata is not where it was", goldens.len());
     let mut wrong = Vec::new();
     for golden in goldens {
-        let actual = readable(normalise(&golden.envelope, golden.sequence));
+        let actual = readable(normalise(&golden.envelope, golden.sequence, &Settings::default()));
         let path = golden.path.with_extension("expected.json");
         let expected = fs::read(&path).unwrap_or_default();
         // As values, because the order of fields means nothing; 5 and 5.0 differ as values too.
@@ -128,20 +129,26 @@ fn readable(result: Result<Normalised, Reject>) -> Value {
 }
 
 pub(super) fn describe(effect: Effect) -> Document {
-    let at = |order: Order| doc! { "t": order.t, "s": order.s };
+    let at = |order: Order| doc! { "t": order.t, "s": order.s, "r": order.r };
     match effect {
-        Effect::State { kind, key, order, fields, milestone, story } => {
+        Effect::State(State { kind, key, order, read, fields, action, milestone, story }) => {
             let mut state =
                 doc! { "state": kind.collection("TeamA"), "key": key, "order": at(order), "fields": fields };
-            state.extend(milestone.map(|milestone| ("milestone".to_owned(), milestone.into())));
-            state.extend(story.map(|story| ("story".to_owned(), story)));
+            state.extend(read.map(|read| ("read".to_owned(), at(read).into())));
+            state.extend(action.map(|action| ("action".to_owned(), action.into())));
+            state.extend(milestone.map(|milestone| ("milestone".to_owned(), milestone)));
+            let story = story.map(|story| doc! { "id": story.id, "is_closed": story.is_closed });
+            state.extend(story.map(|story| ("story".to_owned(), story.into())));
             state
         }
         Effect::Gone { kind, key, order } => {
             doc! { "gone": kind.collection("TeamA"), "key": key, "order": at(order) }
         }
-        Effect::Linked { story, epic, order, fields } => {
-            doc! { "linked": story, "epic": epic, "order": at(order), "fields": fields }
+        Effect::Superseded { kind, key, order } => {
+            doc! { "superseded": kind.collection("TeamA"), "key": key, "order": at(order) }
+        }
+        Effect::Linked { story, epic, order, created } => {
+            doc! { "linked": story, "epic": epic, "order": at(order), "created": created }
         }
         Effect::Unlinked { story, epic, order } => {
             doc! { "unlinked": story, "epic": epic, "order": at(order) }
@@ -150,6 +157,8 @@ pub(super) fn describe(effect: Effect) -> Document {
             doc! { "milestone": id, "order": at(order), "fields": fields }
         }
         Effect::MilestoneGone { id, order } => doc! { "milestone_gone": id, "order": at(order) },
+        Effect::EpicName { id, order, fields } => doc! { "epic": id, "order": at(order), "fields": fields },
+        Effect::Renamed { from, to, order } => doc! { "renamed": from, "to": to, "order": at(order) },
     }
 }
 
@@ -158,7 +167,7 @@ fn a_document_over_15_mib_is_refused() {
     let golden = goldens().remove(0);
     let check = |source: Source, event: &str, payload: String| {
         let envelope = Envelope { source, event: event.to_owned(), payload: payload.into(), ..golden.envelope.clone() };
-        normalise(&envelope, 1).map(drop)
+        normalise(&envelope, 1, &Settings::default()).map(drop)
     };
     let row =
         |comment: usize| check(Source::Excel, "sheets_activity", format!(r#"{{"comment":"{}"}}"#, "x".repeat(comment)));
@@ -175,4 +184,17 @@ fn a_document_over_15_mib_is_refused() {
     };
     assert_eq!(story(MEASURE_FROM / 2 + 50_000), Ok(()));
     assert!(matches!(story(700_000), Err(Reject::Unstorable(_))));
+}
+
+#[test]
+fn what_other_documents_show_of_a_milestone_is_small() {
+    let golden = goldens().remove(0);
+    let check = |name: usize| {
+        let payload = format!(r#"{{"action":"change","data":{{"id":1,"name":"{}"}}}}"#, "x".repeat(name));
+        let (source, event) = (Source::Taiga, "milestone".to_owned());
+        let envelope = Envelope { source, event, payload: payload.into(), ..golden.envelope.clone() };
+        normalise(&envelope, 1, &Settings::default()).map(drop)
+    };
+    assert_eq!(check(200_000), Ok(()));
+    assert!(matches!(check(9_000_000), Err(Reject::Unstorable(_))));
 }

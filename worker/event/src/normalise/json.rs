@@ -13,7 +13,7 @@ use serde::de::{
     Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
-use super::leaf::{self, Leaf};
+use super::bson_value::{self, JsonValue};
 use super::repair::repair;
 use crate::effect::Reject;
 
@@ -21,7 +21,7 @@ use crate::effect::Reject;
 pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
     match serde_json::from_slice(payload) {
         Ok(value) => Ok(value),
-        Err(error) if leaf::is_too_deep(&error) => Err(too_deep()),
+        Err(error) if bson_value::is_too_deep(&error) => Err(too_deep()),
         Err(_) => read_carefully(&repair(payload)),
     }
 }
@@ -30,14 +30,14 @@ pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
 fn read_carefully<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
     let mut reader = serde_json::Deserializer::from_slice(payload);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        if leaf::is_too_deep(error.inner()) { too_deep() } else { Reject::Shape(error.to_string()) }
+        if bson_value::is_too_deep(error.inner()) { too_deep() } else { Reject::Shape(error.to_string()) }
     })?;
     reader.end().map_err(|error| Reject::Shape(error.to_string()))?;
     Ok(value)
 }
 
 fn too_deep() -> Reject {
-    Reject::Unstorable(format!("a value is {}", leaf::TOO_DEEP))
+    Reject::Unstorable(format!("a value is {}", bson_value::TOO_DEEP))
 }
 
 /// A struct that is read from a JSON object, field by field. Written by [`object!`].
@@ -131,6 +131,22 @@ macro_rules! object {
 }
 pub(super) use object;
 
+/// A value, and whether its key was there at all.
+#[derive(Debug)]
+pub(super) struct Told<T>(pub(super) Option<T>);
+
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Told<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(|value| Self(Some(value)))
+    }
+}
+
 /// A list of objects; null and missing are empty, and null elements are left out.
 #[derive(Debug)]
 pub(super) struct List<T>(pub(super) Vec<T>);
@@ -179,8 +195,8 @@ pub(super) struct Words(pub(super) Document);
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A leaf first: an object of people's words is exactly the object a leaf would hold.
-        match Leaf::deserialize(deserializer)?.0 {
+        // Read as a value first: that is exactly the object it would hold.
+        match JsonValue::deserialize(deserializer)?.0 {
             bson::Bson::Document(words) => Ok(Self(words)),
             bson::Bson::Null => Ok(Self::default()),
             other => {
@@ -207,7 +223,7 @@ pub(super) fn skip_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(), A
 mod tests {
     use super::*;
 
-    object!(Inner { id: Leaf = "id" });
+    object!(Inner { id: JsonValue = "id" });
     object!(Outer { inner: Option<Inner> = "inner", list: List<Inner> = "list", words: Words = "words" });
 
     fn message(json: &str) -> String {

@@ -58,7 +58,8 @@ impl Number {
         }
     }
 
-    fn double(self) -> f64 {
+    /// As a double, whichever it is.
+    pub(super) fn double(self) -> f64 {
         match self {
             Self::Int(int) => int as f64,
             Self::Double(double) => double,

@@ -1,23 +1,29 @@
-//! Taiga: userstory, task, issue, epic, milestone, relateduserstory (CONTRACT §3, Taiga).
+//! Taiga: userstory, task, issue, epic, milestone, relateduserstory.
+//!
+//! A delivery carries whole objects: a task its story and its milestone, a link its story and its epic. Each of them is
+//! told as of the delivery, as if it had an event of its own; the object itself is newer than what it carries.
 
 use std::mem::take;
 
 use bson::{Bson, Document, doc};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::envelope::Envelope;
 
-use super::json::{self, List, Words, object};
-use super::leaf::Leaf;
-use super::notification;
+use super::bson_value::JsonValue;
+use super::json::{self, List, Told, Words, object};
 use super::number::Number;
-use super::text;
 use super::time::Stamp;
-use crate::effect::{Effect, Kind, MilestoneFields, Normalised, Order, Reject};
+use super::{Settings, notification, text};
+use crate::effect::{Effect, Kind, MilestoneFields, Normalised, Order, Reject, State, StoryOf};
+
+/// How much later than ingress had it a delivery may be as of: a date of 2099 must not win for ever.
+const LATEST: i64 = 24 * 60 * 60 * 1000;
 
 object!(
     /// What surrounds every `data`.
     Event<Data> {
-        action: Leaf = "action",
+        action: JsonValue = "action",
         by: Option<User> = "by",
         date: Stamp = "date",
         data: Option<Data> = "data",
@@ -27,13 +33,13 @@ object!(
 /// Declares one of the four things that have a document of their own: the fields that all of them have,
 /// and its own.
 macro_rules! item {
-    ($name:ident { $($field:ident: $type:ty = $key:literal),* $(,)? }) => {
+    ($name:ident, $kind:expr, $word:literal { $($field:ident: $type:ty = $key:literal),* $(,)? }) => {
         object!($name {
-            id: Leaf = "id",
-            reference: Leaf = "ref",
+            id: JsonValue = "id",
+            reference: JsonValue = "ref",
             project: Option<Named> = "project",
-            subject: Leaf = "subject",
-            status: Option<Status> = "status",
+            subject: Told<JsonValue> = "subject",
+            status: Told<Option<Status>> = "status",
             created_date: Stamp = "created_date",
             modified_date: Stamp = "modified_date",
             assigned_to: Option<User> = "assigned_to",
@@ -41,13 +47,16 @@ macro_rules! item {
         });
 
         impl Item for $name {
+            const KIND: Kind = $kind;
+            const WORD: &'static str = $word;
+
             fn take_common(&mut self) -> Common {
                 Common {
                     id: take(&mut self.id),
                     reference: take(&mut self.reference),
                     project: take(&mut self.project).unwrap_or_default(),
-                    subject: take(&mut self.subject),
-                    status: take(&mut self.status).unwrap_or_default(),
+                    subject: take(&mut self.subject).0,
+                    status: take(&mut self.status).0.flatten().unwrap_or_default(),
                     created_date: self.created_date,
                     modified_date: self.modified_date,
                     assigned_to: take(&mut self.assigned_to).unwrap_or_default(),
@@ -59,53 +68,59 @@ macro_rules! item {
 
 /// A story, a task, an issue or an epic.
 trait Item: DeserializeOwned + Default {
+    const KIND: Kind;
+    /// Taiga's word for it.
+    const WORD: &'static str;
+
     /// Takes out what all four have.
     fn take_common(&mut self) -> Common;
 }
 
 /// What all four have.
 struct Common {
-    id: Leaf,
-    reference: Leaf,
+    id: JsonValue,
+    reference: JsonValue,
     project: Named,
-    subject: Leaf,
+    subject: Option<JsonValue>,
     status: Status,
     created_date: Stamp,
     modified_date: Stamp,
     assigned_to: User,
 }
 
-item!(Story {
-    is_closed: Leaf = "is_closed",
-    description: Leaf = "description",
+item!(Story, Kind::UserStory, "userstory" {
+    is_closed: Told<JsonValue> = "is_closed",
+    description: JsonValue = "description",
     finish_date: Stamp = "finish_date",
     points: List<Points> = "points",
     custom_attributes: Words = "custom_attributes_values",
     milestone: Option<Milestone> = "milestone",
 });
 
-item!(Task {
+item!(Task, Kind::Task, "task" {
     finished_date: Stamp = "finished_date",
     custom_attributes: Words = "custom_attributes_values",
-    user_story: Option<StoryOf> = "user_story",
+    user_story: Option<Story> = "user_story",
     milestone: Option<Milestone> = "milestone",
+    promoted_to: NonEmpty = "promoted_to",
 });
 
-item!(Issue {
-    description: Leaf = "description",
+item!(Issue, Kind::TaigaIssue, "issue" {
+    description: JsonValue = "description",
     severity: Option<Named> = "severity",
     priority: Option<Named> = "priority",
     kind: Option<Named> = "type",
     finished_date: Stamp = "finished_date",
     due_date: Stamp = "due_date",
+    milestone: Option<Milestone> = "milestone",
 });
 
-item!(Epic {});
+item!(Epic, Kind::Epic, "epic" {});
 
 object!(Milestone {
-    id: Leaf = "id",
-    name: Leaf = "name",
-    closed: Leaf = "closed",
+    id: JsonValue = "id",
+    name: JsonValue = "name",
+    closed: JsonValue = "closed",
     created_date: Stamp = "created_date",
     modified_date: Stamp = "modified_date",
     estimated_start: Stamp = "estimated_start",
@@ -113,55 +128,61 @@ object!(Milestone {
 });
 
 object!(RelatedStory {
-    user_story: Option<StoryOf> = "user_story",
+    user_story: Option<Story> = "user_story",
     epic: Option<Epic> = "epic",
 });
 
-object!(
-    /// A story as seen from what hangs on it.
-    StoryOf {
-        id: Leaf = "id",
-        is_closed: Leaf = "is_closed",
-    }
-);
+object!(User { username: JsonValue = "username" });
+object!(Named { id: JsonValue = "id", name: JsonValue = "name" });
+object!(Status { name: JsonValue = "name", is_closed: JsonValue = "is_closed" });
+object!(Points { value: JsonValue = "value" });
 
-object!(User { username: Leaf = "username" });
-object!(Named { id: Leaf = "id", name: Leaf = "name" });
-object!(Status { name: Leaf = "name", is_closed: Leaf = "is_closed" });
-object!(Points { value: Leaf = "value" });
+/// Whether a value is a list that holds something.
+#[derive(Debug, Default)]
+struct NonEmpty(bool);
+
+impl<'de> Deserialize<'de> for NonEmpty {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = JsonValue::deserialize(deserializer)?.0;
+        Ok(Self(value.as_array().is_some_and(|list| !list.is_empty())))
+    }
+}
 
 /// What one of Taiga's events means.
-pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
+pub(super) fn normalise(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
     match envelope.event.as_str() {
-        "userstory" => story(envelope, sequence),
-        "task" => task(envelope, sequence),
-        "issue" => issue(envelope, sequence),
-        "epic" => epic(envelope, sequence),
-        "milestone" => milestone(envelope, sequence),
-        "relateduserstory" => related_story(envelope, sequence),
+        "userstory" => item(envelope, sequence, settings, &["task", "userstory"], Delivery::story),
+        "task" => item(envelope, sequence, settings, &["task", "userstory"], Delivery::task),
+        "issue" => item(envelope, sequence, settings, &["issue"], Delivery::issue),
+        "epic" => item(envelope, sequence, settings, &["epic", "userstory"], Delivery::epic),
+        "milestone" => milestone(envelope, sequence, settings),
+        "relateduserstory" => related_story(envelope, sequence, settings),
         other => Err(Reject::UnknownEvent(other.to_owned())),
     }
 }
 
-/// An event without its `data`.
-struct Occasion<'a> {
+/// An event without its `data`, and what has become true by it.
+struct Delivery<'a> {
     envelope: &'a Envelope,
-    sequence: i64,
-    action: Leaf,
-    by: Leaf,
-    date: Stamp,
+    settings: &'a Settings,
+    action: JsonValue,
+    by: JsonValue,
+    order: Order,
+    effects: Vec<Effect>,
 }
 
-impl<'a> Occasion<'a> {
+impl<'a> Delivery<'a> {
     /// Reads a payload; missing `data` is `data` without anything in it.
-    fn read<Data>(envelope: &'a Envelope, sequence: i64) -> Result<(Self, Data), Reject>
+    fn read<Data>(envelope: &'a Envelope, sequence: i64, settings: &'a Settings) -> Result<(Self, Data), Reject>
     where
         Data: DeserializeOwned + Default,
     {
         let event: Event<Data> = json::read(&envelope.payload)?;
         let by = event.by.unwrap_or_default().username;
-        let occasion = Self { envelope, sequence, action: event.action, by, date: event.date };
-        Ok((occasion, event.data.unwrap_or_default()))
+        let sent = event.date.millis().unwrap_or(0).min(envelope.received_at.saturating_add(LATEST));
+        let order = Order::new(envelope.read_at.unwrap_or(sent), sequence);
+        let (action, effects) = (event.action, Vec::new());
+        Ok((Self { envelope, settings, action, by, order, effects }, event.data.unwrap_or_default()))
     }
 
     /// An action that Taiga does not have yet is a change: what it shows is the newest state all the same.
@@ -169,91 +190,129 @@ impl<'a> Occasion<'a> {
         self.action.text() == Some("delete")
     }
 
-    /// As of when: the envelope's date, else the object's own, else when it reached us (CONTRACT §3, Convergence).
-    fn order(&self, modified: Stamp) -> Order {
-        let t = self.date.millis().or(modified.millis()).unwrap_or(self.envelope.received_at);
-        Order { t, s: self.sequence }
-    }
-
-    /// The effect, and one notification for each of the types.
-    fn done(&self, effect: Effect, event_types: &[&str]) -> Normalised {
+    /// Its effects, and one notification for each of the types.
+    fn done(self, event_types: &[&str]) -> Normalised {
         let author = self.by.name();
         let notifications = event_types.iter().map(|kind| notification(self.envelope, kind, author.clone())).collect();
-        Normalised { effects: vec![effect], notifications }
+        Normalised { effects: self.effects, notifications }
     }
-}
 
-/// What a story's, a task's, an issue's or an epic's event means: `own` adds its own fields to the common ones,
-/// and says its milestone's and its story's, where it has them.
-fn item<I: Item>(
-    envelope: &Envelope,
-    sequence: i64,
-    kind: Kind,
-    own: impl FnOnce(I, &mut Document) -> (Option<MilestoneFields>, Option<Bson>),
-) -> Result<Normalised, Reject> {
-    let (occasion, mut item) = Occasion::read::<I>(envelope, sequence)?;
-    let event_type = envelope.event.as_str();
-    let common = item.take_common();
-    let id = common.id.key("data.id")?;
-    let order = occasion.order(common.modified_date);
-    let key = vec![id.clone()];
-    if occasion.is_delete() {
-        return Ok(occasion.done(Effect::Gone { kind, key, order }, &[event_type]));
+    /// The fields that all four have.
+    fn common<I: Item>(&self, common: Common, id: &Bson) -> Document {
+        let mut fields = doc! {
+            "event_type": I::WORD,
+            "prj": self.envelope.project.as_str(),
+            "project_id": common.project.id,
+            "team_name": common.project.name,
+            "subject": common.subject.unwrap_or_default(),
+            "reference": common.reference,
+            "status": common.status.name,
+            "is_closed": common.status.is_closed.or(false),
+            "created_date": common.created_date,
+            "modified_date": common.modified_date,
+            "assigned_to": common.assigned_to.username,
+        };
+        fields.extend(I::KIND.key_fields().iter().map(|name| ((*name).to_owned(), id.clone())));
+        fields
     }
-    let mut fields = doc! {
-        "event_type": event_type,
-        "action_type": occasion.action.clone(),
-        "prj": envelope.project.as_str(),
-        "project_id": common.project.id,
-        "team_name": common.project.name,
-        "subject": common.subject,
-        "reference": common.reference,
-        "status": common.status.name,
-        "is_closed": common.status.is_closed.or(false),
-        "created_date": common.created_date,
-        "modified_date": common.modified_date,
-        "assigned_by": occasion.by.clone(),
-        "assigned_to": common.assigned_to.username,
-    };
-    fields.extend(kind.key_fields().iter().map(|name| ((*name).to_owned(), id.clone())));
-    let (milestone, story) = own(item, &mut fields);
-    Ok(occasion.done(Effect::State { kind, key, order, fields, milestone, story }, &[event_type]))
-}
 
-fn story(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
-    item(envelope, sequence, Kind::UserStory, |story: Story, fields| {
+    /// The state of an item, as of when it is told: the delivery's own, or one inside it.
+    fn state(
+        &mut self,
+        kind: Kind,
+        id: Bson,
+        order: Order,
+        fields: Document,
+        milestone: Option<Bson>,
+        story: Option<StoryOf>,
+    ) {
+        let is_own = order == self.order && self.envelope.read_at.is_none();
+        let action = is_own.then(|| doc! { "action_type": self.action.clone(), "assigned_by": self.by.clone() });
+        let state = State { kind, key: vec![id], order, read: None, fields, action, milestone, story };
+        self.effects.push(Effect::State(state));
+    }
+
+    fn gone(&mut self, kind: Kind, id: Bson) {
+        self.effects.push(Effect::Gone { kind, key: vec![id], order: self.order });
+    }
+
+    /// A story or what is left of it: it is gone, and yet what it carries is told.
+    fn story(&mut self, mut story: Story, order: Order, is_gone: bool) -> Result<(), Reject> {
+        let common = story.take_common();
+        let id = common.id.clone().integer_key("data.id")?;
+        let milestone = self.milestone_of(story.milestone.take(), order.nested())?;
+        if is_gone {
+            self.gone(Kind::UserStory, id);
+            return Ok(());
+        }
         let points = story.points.0.iter();
-        let total_points: Number = points.filter_map(|points| Number::of(&points.value.0)).sum();
-        let custom_attributes = story.custom_attributes.0;
+        let total_points = points.filter_map(|points| Number::of(&points.value.0)).map(Number::double).fold(0.0, |sum, value| sum + value);
+        let custom_attributes = self.numbers(story.custom_attributes.0);
+        let mut fields = self.common::<Story>(common, &id);
         fields.extend(doc! {
             // A story knows this itself, and its status may say otherwise.
-            "is_closed": story.is_closed.or(false),
+            "is_closed": story.is_closed.0.unwrap_or_default().or(false),
             "finished_date": story.finish_date,
             "total_points": total_points,
             "priority": custom_attributes.get("Priority").cloned().unwrap_or(Bson::Null),
             "custom_attributes": custom_attributes,
             "pattern": story.description.text().is_some_and(text::is_user_story),
         });
-        (Some(milestone_fields(story.milestone.unwrap_or_default())), None)
-    })
-}
+        self.state(Kind::UserStory, id, order, fields, Some(milestone), None);
+        Ok(())
+    }
 
-fn task(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
-    item(envelope, sequence, Kind::Task, |task: Task, fields| {
-        let story = task.user_story.unwrap_or_default();
+    /// A story inside another object, and the milestone that its state is in. One that is not whole has none: it says
+    /// at most its id and whether it is closed.
+    fn story_inside(&mut self, story: Option<Story>) -> Result<(StoryOf, Option<Bson>), Reject> {
+        let mut story = story.unwrap_or_default();
+        let id = match &story.id.0 {
+            Bson::Null => Bson::Null,
+            _ => story.id.clone().integer_key("data.user_story.id")?,
+        };
+        let told = story.is_closed.0.clone().map(Bson::from);
+        let order = self.order.nested();
+        if id == Bson::Null || story.subject.0.is_none() || story.status.0.is_none() {
+            self.milestone_of(story.milestone.take(), order.nested())?;
+            return Ok((StoryOf { id, is_closed: told, agrees: false }, None));
+        }
+        let milestone = story.milestone.as_ref().map_or(Bson::Null, |milestone| milestone.id.0.clone());
+        self.story(story, order, false)?;
+        let is_closed = told.filter(|told| *told != Bson::Null).unwrap_or(false.into());
+        Ok((StoryOf { id, is_closed: Some(is_closed), agrees: true }, Some(milestone)))
+    }
+
+    fn task(&mut self, mut task: Task, order: Order, is_gone: bool) -> Result<(), Reject> {
+        let common = task.take_common();
+        let id = common.id.clone().integer_key("data.id")?;
+        let (mut story, of_story) = self.story_inside(task.user_story.take())?;
+        let milestone = self.milestone_of(task.milestone.take(), order.nested())?;
+        story.agrees = of_story.as_ref() == Some(&milestone);
+        // A task that became a story is deleted without an event.
+        if is_gone || task.promoted_to.0 {
+            self.gone(Kind::Task, id);
+            return Ok(());
+        }
+        let mut fields = self.common::<Task>(common, &id);
         fields.extend(doc! {
             "userstory_id": story.id.clone(),
-            "userstory_is_closed": story.is_closed,
             "finished_date": task.finished_date,
-            "custom_attributes": task.custom_attributes.0,
+            "custom_attributes": self.numbers(task.custom_attributes.0),
         });
-        (Some(milestone_fields(task.milestone.unwrap_or_default())), Some(story.id.into()))
-    })
-}
+        self.state(Kind::Task, id, order, fields, Some(milestone), Some(story));
+        Ok(())
+    }
 
-fn issue(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
-    item(envelope, sequence, Kind::TaigaIssue, |issue: Issue, fields| {
+    fn issue(&mut self, mut issue: Issue, order: Order, is_gone: bool) -> Result<(), Reject> {
+        let common = issue.take_common();
+        let id = common.id.clone().integer_key("data.id")?;
+        self.milestone_of(issue.milestone.take(), order.nested())?;
+        if is_gone {
+            self.gone(Kind::TaigaIssue, id);
+            return Ok(());
+        }
         let name = |named: Option<Named>| named.unwrap_or_default().name;
+        let mut fields = self.common::<Issue>(common, &id);
         fields.extend(doc! {
             "description": issue.description,
             "due_date": issue.due_date,
@@ -262,49 +321,114 @@ fn issue(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
             "type": name(issue.kind),
             "finished_date": issue.finished_date,
         });
-        (None, None)
-    })
+        self.state(Kind::TaigaIssue, id, order, fields, None, None);
+        Ok(())
+    }
+
+    fn epic(&mut self, mut epic: Epic, order: Order, is_gone: bool) -> Result<(), Reject> {
+        let common = epic.take_common();
+        let id = common.id.clone().integer_key("data.id")?;
+        if is_gone {
+            self.gone(Kind::Epic, id);
+            return Ok(());
+        }
+        self.epic_name(&common, &id, order);
+        let fields = self.common::<Epic>(common, &id);
+        self.state(Kind::Epic, id, order, fields, None, None);
+        Ok(())
+    }
+
+    /// The epic of a link. One that is not whole, but has a subject, still says how stories call it.
+    fn epic_inside(&mut self, epic: Option<Epic>) -> Result<Bson, Reject> {
+        let mut epic = epic.unwrap_or_default();
+        let id = epic.id.clone().integer_key("data.epic.id")?;
+        let order = self.order.nested();
+        if epic.subject.0.is_some() && epic.status.0.is_some() {
+            self.epic(epic, order, false)?;
+        } else {
+            let common = epic.take_common();
+            self.epic_name(&common, &id, order);
+        }
+        Ok(id)
+    }
+
+    fn epic_name(&mut self, common: &Common, id: &Bson, order: Order) {
+        if let Some(subject) = &common.subject {
+            let fields = doc! { "epic_name": subject.clone(), "epic_reference": common.reference.clone() };
+            self.effects.push(Effect::EpicName { id: id.clone(), order, fields });
+        }
+    }
+
+    /// A milestone inside another object is told, too. Returns its id, null when there is none.
+    fn milestone_of(&mut self, milestone: Option<Milestone>, order: Order) -> Result<Bson, Reject> {
+        let milestone = milestone.unwrap_or_default();
+        if milestone.id.0 == Bson::Null {
+            return Ok(Bson::Null);
+        }
+        let id = milestone.id.clone().integer_key("data.milestone.id")?;
+        self.effects.push(Effect::Milestone { id: id.clone(), order, fields: milestone_fields(milestone) });
+        Ok(id)
+    }
+
+    /// Attributes that people fill with numbers, and LD Eval computes with, are numbers also where Taiga has text.
+    fn numbers(&self, mut attributes: Document) -> Document {
+        for name in &self.settings.numeric_attributes {
+            if let Some(value @ Bson::String(_)) = attributes.get_mut(name)
+                && let Some(number) = Number::of_cell(value)
+            {
+                *value = number.into();
+            }
+        }
+        attributes
+    }
 }
 
-fn epic(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
-    item(envelope, sequence, Kind::Epic, |_: Epic, _| (None, None))
+/// What a story's, a task's, an issue's or an epic's event means.
+fn item<'a, I: Item>(
+    envelope: &'a Envelope,
+    sequence: i64,
+    settings: &'a Settings,
+    event_types: &[&str],
+    tell: impl FnOnce(&mut Delivery<'a>, I, Order, bool) -> Result<(), Reject>,
+) -> Result<Normalised, Reject> {
+    let (mut delivery, item) = Delivery::read::<I>(envelope, sequence, settings)?;
+    let (order, is_gone) = (delivery.order, delivery.is_delete());
+    tell(&mut delivery, item, order, is_gone)?;
+    Ok(delivery.done(event_types))
 }
 
 /// Stories and tasks show their milestone's fields, so both have changed.
-fn milestone(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
-    let (occasion, data) = Occasion::read::<Milestone>(envelope, sequence)?;
-    let id = data.id.clone().key("data.id")?;
-    let order = occasion.order(data.modified_date);
-    let effect = if occasion.is_delete() {
+fn milestone(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
+    let (mut delivery, data) = Delivery::read::<Milestone>(envelope, sequence, settings)?;
+    let id = data.id.clone().integer_key("data.id")?;
+    let order = delivery.order;
+    delivery.effects.push(if delivery.is_delete() {
         Effect::MilestoneGone { id, order }
     } else {
         Effect::Milestone { id, order, fields: milestone_fields(data) }
-    };
-    Ok(occasion.done(effect, &["task", "userstory"]))
+    });
+    Ok(delivery.done(&["task", "userstory"]))
 }
 
 /// The only place where Taiga says which epic a story belongs to; LD Eval sees it as the story's change.
-fn related_story(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
-    let (occasion, data) = Occasion::read::<RelatedStory>(envelope, sequence)?;
-    let story = data.user_story.unwrap_or_default().id.key("data.user_story.id")?;
-    let linked = data.epic.unwrap_or_default();
-    let epic = linked.id.key("data.epic.id")?;
-    // A link has no time of its own.
-    let order = occasion.order(Stamp::Unknown);
-    let effect = if occasion.is_delete() {
+fn related_story(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
+    let (mut delivery, data) = Delivery::read::<RelatedStory>(envelope, sequence, settings)?;
+    let story = delivery.story_inside(data.user_story)?.0.id;
+    if story == Bson::Null {
+        return Err(Reject::MissingKey("data.user_story.id"));
+    }
+    let epic = delivery.epic_inside(data.epic)?;
+    let order = delivery.order;
+    delivery.effects.push(if delivery.is_delete() {
         Effect::Unlinked { story, epic, order }
     } else {
-        let fields = doc! {
-            "epic_id": epic.clone(),
-            "epic_name": linked.subject,
-            "epic_reference": linked.reference,
-        };
-        Effect::Linked { story, epic, order, fields }
-    };
-    Ok(occasion.done(effect, &["userstory"]))
+        let created = delivery.action.text() == Some("create") && envelope.read_at.is_none();
+        Effect::Linked { story, epic, order, created }
+    });
+    Ok(delivery.done(&["task", "userstory"]))
 }
 
-/// The seven fields that stories and tasks show of their milestone (CONTRACT §3, milestone fields).
+/// The seven fields that stories and tasks show of their milestone.
 fn milestone_fields(milestone: Milestone) -> MilestoneFields {
     doc! {
         "milestone_id": milestone.id,

@@ -51,8 +51,10 @@ impl Rules {
     pub fn apply(&self, prj: &str, normalised: &mut Normalised) {
         let Some(forgotten) = self.in_project(prj) else { return };
         for effect in &mut normalised.effects {
-            if let Effect::State { kind, fields, .. } = effect {
-                people::anonymise(*kind, fields, &forgotten);
+            if let Effect::State(state) = effect {
+                for document in [Some(&mut state.fields), state.action.as_mut()].into_iter().flatten() {
+                    people::anonymise(state.kind, document, &forgotten);
+                }
             }
         }
         for notification in &mut normalised.notifications {

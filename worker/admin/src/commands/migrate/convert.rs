@@ -4,7 +4,7 @@ use bson::{Bson, Document, doc};
 use shared::hash::sha256_hex;
 
 use worker_core::store::MILESTONE_FIELDS;
-use worker_event::effect::{Kind, MilestoneFields};
+use worker_event::effect::{Effect, Kind, MilestoneFields, Order, StoryOf};
 use worker_event::normalise::{cell_number, instant, shown_time};
 
 /// Fields that every document of Taiga has. The Python service's backfill left some out.
@@ -42,7 +42,7 @@ pub(super) fn taiga(
     prj: &str,
     mut old: Document,
     whole: bool,
-) -> (Document, Option<MilestoneFields>, Option<Bson>) {
+) -> (Document, Option<MilestoneFields>, Option<StoryOf>) {
     old.remove("_id");
     old.insert("prj", prj);
     for name in TIMES {
@@ -64,13 +64,32 @@ pub(super) fn taiga(
             old.entry((*name).to_owned()).or_insert(Bson::Null);
         }
     }
-    let story = (kind == Kind::Task).then(|| old.get("userstory_id").cloned().unwrap_or(Bson::Null));
+    let story = (kind == Kind::Task).then(|| StoryOf {
+        id: old.get("userstory_id").cloned().unwrap_or(Bson::Null),
+        is_closed: old.remove("userstory_is_closed"),
+        agrees: false,
+    });
     let has_milestone = matches!(kind, Kind::UserStory | Kind::Task);
     let milestone = has_milestone.then(|| {
         let take = |name: &&str| ((*name).to_owned(), old.remove(name).unwrap_or(Bson::Null));
         MILESTONE_FIELDS.iter().map(take).collect()
     });
     (old, milestone, story)
+}
+
+/// The epic that a story was in, as the effects that say so.
+pub(super) fn links(kind: Kind, fields: &mut Document, order: Order) -> Vec<Effect> {
+    let take = |name: &str, fields: &mut Document| fields.remove(name).unwrap_or(Bson::Null);
+    if kind != Kind::UserStory {
+        return Vec::new();
+    }
+    let (epic, name) = (take("epic_id", fields), take("epic_name", fields));
+    let shown = doc! { "epic_name": name, "epic_reference": take("epic_reference", fields) };
+    let Some(story) = fields.get("userstory_id").filter(|_| epic != Bson::Null).cloned() else { return Vec::new() };
+    vec![
+        Effect::Linked { story, epic: epic.clone(), order, created: true },
+        Effect::EpicName { id: epic, order, fields: shown },
+    ]
 }
 
 /// As of when a Taiga document is: its `modified_date`, as text that compares as the times do.

@@ -22,11 +22,14 @@ use crate::terminal::{
     Column, CommandError, Exit, Output, Progress, Table, Tally, counted, finish, notice, print_json,
 };
 use worker_core::config::MongoArgs;
-use worker_core::store::{Batch, Event, Store, sentence};
-use worker_event::effect::{Effect, Kind, Order};
+use worker_core::store::{Applied, Batch, Event, Store, StoreError, sentence};
+use worker_event::effect::{Effect, Kind, Order, State, StoryOf};
 
 /// Milliseconds before 1970 to which all times are moved: before everything a provider can say.
 const FAR_PAST: i64 = 1 << 60;
+
+/// What only webhooks know of an entity.
+const ACTION_FIELDS: [&str; 4] = ["action", "sender_info", "action_type", "assigned_by"];
 
 /// How many documents go to the store at once.
 const BATCH: usize = 500;
@@ -182,7 +185,7 @@ impl Count {
 /// One entity, ready for the store.
 struct Moved {
     key: Vec<Bson>,
-    effect: Effect,
+    effects: Vec<Effect>,
 }
 
 struct Migration<'a> {
@@ -303,14 +306,17 @@ impl Migration<'_> {
                 let event = |one: &Moved| Event {
                     prj: source.prj.clone(),
                     delivery: format!("migrated:{}", source.name),
-                    effects: vec![one.effect.clone()],
+                    effects: one.effects.clone(),
                 };
                 let again = |error| CommandError::mongo(format_args!("{} cannot be migrated", source.name), error);
                 let batch = Batch::of(wanted.iter().map(event)).map_err(again)?;
-                let refusals = self.store.apply(batch).await.map_err(again)?;
-                if refusals.is_empty() {
-                    break;
-                }
+                let refusals = match self.store.apply(batch).await.map_err(again)? {
+                    Applied::Stored { waiting } => match waiting.into_iter().next() {
+                        Some(one) => return Err(again(StoreError::Blocked((*one.blocked).clone()))),
+                        None => break,
+                    },
+                    Applied::Refused(refusals) => refusals,
+                };
                 for refusal in &refusals {
                     let key = wanted.get(refusal.event).map(|one| text_of(&one.key)).unwrap_or_default();
                     notice(format_args!("{}: MongoDB refuses {key}: {}", source.name, refusal.error));
@@ -361,11 +367,23 @@ impl There {
 /// Natural key and what to write; `None` without a key, `Some((_, None))` when there is nothing to write.
 fn moved(source: &Source, document: Document, there: &HashMap<String, There>) -> Option<(Vec<Bson>, Option<Moved>)> {
     let kind = source.kind;
-    let state = |key: Vec<Bson>, fields, milestone, story| {
-        // All migrated documents share this order. It only has to be older than any real event; duplicates among them
-        // were resolved above.
-        let order = Order { t: -FAR_PAST, s: 0 };
-        Moved { key: key.clone(), effect: Effect::State { kind, key, order, fields, milestone, story } }
+    // All migrated documents share this order. It only has to be older than any real event; duplicates among them were
+    // resolved above.
+    let order = Order::new(-FAR_PAST, 0);
+    let state = |key: Vec<Bson>, mut fields: Document, milestone: Option<Document>, story: Option<StoryOf>| {
+        // A commit's and a row's are their own.
+        let known: &[&str] = if matches!(kind, Kind::Commit | Kind::Row) { &[] } else { &ACTION_FIELDS };
+        let action = fields.keys().filter(|name| known.contains(&name.as_str())).cloned().collect::<Vec<_>>();
+        let action: Document = action.into_iter().filter_map(|name| Some((name.clone(), fields.remove(name)?))).collect();
+        let action = (!action.is_empty()).then_some(action);
+        let mut effects = convert::links(kind, &mut fields, order);
+        let id = milestone.as_ref().map(|fields| fields.get("milestone_id").cloned().unwrap_or(Bson::Null));
+        if let (Some(id), Some(fields)) = (id.clone().filter(|id| *id != Bson::Null), milestone) {
+            effects.push(Effect::Milestone { id, order, fields });
+        }
+        let state = State { kind, key: key.clone(), order, read: None, fields, action, milestone: id, story };
+        effects.push(Effect::State(state));
+        Moved { key, effects }
     };
     match kind {
         Kind::GithubIssue => {

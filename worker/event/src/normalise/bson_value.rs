@@ -27,21 +27,21 @@ pub(super) fn is_too_deep(error: &serde_json::Error) -> bool {
 /// name becomes U+FFFD, because a BSON name ends at a NUL. Dots and `$` are kept literally, and of a
 /// name that comes twice the last wins.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Leaf(pub(super) Bson);
+pub(super) struct JsonValue(pub(super) Bson);
 
-impl Default for Leaf {
+impl Default for JsonValue {
     fn default() -> Self {
         Self(Bson::Null)
     }
 }
 
-impl From<Leaf> for Bson {
-    fn from(leaf: Leaf) -> Self {
-        leaf.0
+impl From<JsonValue> for Bson {
+    fn from(value: JsonValue) -> Self {
+        value.0
     }
 }
 
-impl Leaf {
+impl JsonValue {
     /// The text, when it is one.
     pub(super) fn text(&self) -> Option<&str> {
         self.0.as_str()
@@ -61,23 +61,31 @@ impl Leaf {
         if self.0 == Bson::Null { default.into() } else { self.0 }
     }
 
-    /// The value as a natural key: a text or an integer.
-    pub(super) fn key(self, path: &'static str) -> Result<Bson, Reject> {
+    /// The value as a natural key that its source sends as an integer.
+    pub(super) fn integer_key(self, path: &'static str) -> Result<Bson, Reject> {
         match self.0 {
             Bson::Null => Err(Reject::MissingKey(path)),
-            // An integer beyond 64 bits came as a double.
-            Bson::Double(number) if number.fract() != 0.0 => Err(not_a_key(path)),
-            key @ (Bson::String(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_)) => Ok(key),
-            _ => Err(not_a_key(path)),
+            key @ (Bson::Int32(_) | Bson::Int64(_)) => Ok(key),
+            _ => Err(not_a_key(path, "an integer")),
+        }
+    }
+
+    /// The value as a natural key that its source sends as a text.
+    pub(super) fn text_key(self, path: &'static str) -> Result<Bson, Reject> {
+        match self.0 {
+            Bson::Null => Err(Reject::MissingKey(path)),
+            key @ Bson::String(_) => Ok(key),
+            _ => Err(not_a_key(path, "a text")),
         }
     }
 }
 
-fn not_a_key(path: &str) -> Reject {
-    Reject::Shape(format!("{path}: it identifies the document, so it must be a text or an integer"))
+/// In a filter of MongoDB's, an object or list is an operator: as a key it would match the documents of others.
+fn not_a_key(path: &str, kind: &str) -> Reject {
+    Reject::Shape(format!("{path}: it identifies the document, so it must be {kind}"))
 }
 
-impl<'de> Deserialize<'de> for Leaf {
+impl<'de> Deserialize<'de> for JsonValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Level(0).deserialize(deserializer).map(Self)
     }
@@ -158,8 +166,8 @@ fn without_nul(text: String) -> String {
 mod tests {
     use super::*;
 
-    fn leaf(json: &str) -> Bson {
-        serde_json::from_str::<Leaf>(json).unwrap().0
+    fn value(json: &str) -> Bson {
+        serde_json::from_str::<JsonValue>(json).unwrap().0
     }
 
     #[test]
@@ -182,27 +190,37 @@ mod tests {
             (r#""a\u0000b""#, Bson::String("a\u{fffd}b".into())),
             (r#""\ud83d\udc19""#, Bson::String("🐙".into())),
         ] {
-            assert_eq!(leaf(json), expected, "{json}");
+            assert_eq!(value(json), expected, "{json}");
         }
     }
 
     #[test]
     fn names_are_literal_and_the_last_of_two_wins() {
-        let value = leaf(r#"{"a.b":1,"$set":{"$x":[null]},"n\u0000":2,"":3,"a.b":4,"n\ufffd":5}"#);
+        let value = value(r#"{"a.b":1,"$set":{"$x":[null]},"n\u0000":2,"":3,"a.b":4,"n\ufffd":5}"#);
         let expected = bson::doc! {"a.b": 4, "$set": {"$x": [Bson::Null]}, "n\u{fffd}": 5, "": 3};
         assert_eq!(value, Bson::Document(expected.clone()));
         expected.to_vec().unwrap();
     }
 
     #[test]
-    fn a_key_is_a_text_or_an_integer() {
-        for good in [r#""x""#, "7", "-7", "5000000000", "100000000000000000000"] {
-            assert_eq!(Leaf(leaf(good)).key("data.id"), Ok(leaf(good)));
+    fn a_key_is_of_the_kind_that_its_source_sends() {
+        for integer in ["7", "-7", "5000000000"] {
+            assert_eq!(JsonValue(value(integer)).integer_key("data.id"), Ok(value(integer)));
         }
-        assert_eq!(Leaf(Bson::Null).key("data.id"), Err(Reject::MissingKey("data.id")));
-        for bad in ["true", "1.5", "[]", "{}", "[1]"] {
-            let error = Leaf(leaf(bad)).key("data.id").expect_err(bad);
-            assert!(matches!(&error, Reject::Shape(text) if text.starts_with("data.id: ")), "{error}");
+        for text in [r#""x""#, r#""7""#] {
+            assert_eq!(JsonValue(value(text)).text_key("commits[].id"), Ok(value(text)));
         }
+        assert_eq!(JsonValue(Bson::Null).integer_key("data.id"), Err(Reject::MissingKey("data.id")));
+        assert_eq!(JsonValue(Bson::Null).text_key("data.id"), Err(Reject::MissingKey("data.id")));
+        let neither = ["true", "1.5", "5.0", "100000000000000000000", "[]", "{}", "[1]", r#"{"$gt":""}"#];
+        let refused = |result: Result<Bson, Reject>, json: &str| {
+            assert!(matches!(&result, Err(Reject::Shape(text)) if text.starts_with("data.id: ")), "{json}: {result:?}");
+        };
+        for json in neither {
+            refused(JsonValue(value(json)).integer_key("data.id"), json);
+            refused(JsonValue(value(json)).text_key("data.id"), json);
+        }
+        refused(JsonValue(value(r#""7""#)).integer_key("data.id"), "a text");
+        refused(JsonValue(value("7")).text_key("data.id"), "an integer");
     }
 }

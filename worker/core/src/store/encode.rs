@@ -1,0 +1,143 @@
+//! Documents and orders as MongoDB takes them, and where a document keeps what it was made of.
+//!
+//! ```text
+//! _ld: {
+//!   order      as of when its own state is (of a commit, the oldest; else the newest)
+//!   read       GitHub, of a state that the API told: as of when it was read
+//!   named      GitHub: the rename by which the repository has this name
+//!   action     as of when `action_type`, `assigned_by` (GitHub: `action`, `sender_info`) are
+//!   in         stories and tasks: as of when they are in their milestone
+//!   milestone  … as of when what they show of it is
+//!   story      tasks: as of when `userstory_is_closed` is
+//!   links      stories: [{epic, told, created, named, name, reference}], one for each epic that the story is in
+//!   delivery   the delivery that its state came with
+//! }
+//! ```
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use worker_event::effect::{Key, Kind, Order};
+
+use super::error::StoreError;
+
+pub(super) const STATE: &str = "_ld.order";
+pub(super) const READ: &str = "_ld.read";
+pub(super) const ACTION: &str = "_ld.action";
+pub(super) const IN: &str = "_ld.in";
+pub(super) const MILESTONE: &str = "_ld.milestone";
+pub(super) const STORY: &str = "_ld.story";
+pub(super) const LINKS: &str = "_ld.links";
+
+/// What a story shows of its epic.
+pub(super) const EPIC_FIELDS: [&str; 3] = ["epic_id", "epic_name", "epic_reference"];
+
+/// The seven milestone fields of a story or task.
+pub const MILESTONE_FIELDS: [&str; 7] = [
+    "milestone_id",
+    "milestone_name",
+    "milestone_closed",
+    "milestone_created_date",
+    "milestone_modified_date",
+    "estimated_start",
+    "estimated_finish",
+];
+
+/// What only a webhook of the entity itself knows.
+pub(super) const fn action_fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::GithubIssue | Kind::PullRequest => &["action", "sender_info"],
+        Kind::UserStory | Kind::Task | Kind::TaigaIssue | Kind::Epic => &["action_type", "assigned_by"],
+        Kind::Commit | Kind::Row => &[],
+    }
+}
+
+/// A document as bytes, in as much room as they take.
+pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> {
+    let mut bytes = raw(document)?.into_bytes();
+    bytes.shrink_to_fit();
+    RawDocumentBuf::from_bytes(bytes).map_err(unencodable)
+}
+
+/// A document as bytes.
+pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
+    RawDocumentBuf::try_from(document).map_err(unencodable)
+}
+
+pub(super) fn unencodable(error: impl ToString) -> StoreError {
+    StoreError::Unstorable { code: 0, error: error.to_string() }
+}
+
+/// An order as MongoDB compares it: field by field.
+pub(super) fn order(order: Order) -> Document {
+    doc! { "t": order.t, "s": order.s, "r": order.r }
+}
+
+/// Reads an order. Versions that knew nothing of nested objects wrote none of their depth, which MongoDB takes for
+/// older than every other.
+pub(super) fn read_order(value: &Bson) -> Option<Order> {
+    let document = value.as_document()?;
+    let number = |name| match document.get(name) {
+        Some(Bson::Int64(n)) => Some(*n),
+        Some(Bson::Int32(n)) => Some(i64::from(*n)),
+        _ => None,
+    };
+    Some(Order { t: number("t")?, s: number("s")?, r: number("r").unwrap_or(i64::MIN) })
+}
+
+/// `… < o`, or absent.
+pub(super) fn older(o: Order) -> Document {
+    doc! { "$not": { "$gte": order(o) } }
+}
+
+/// `… ≤ o`, or absent.
+pub(super) fn not_newer(o: Order) -> Document {
+    doc! { "$not": { "$gt": order(o) } }
+}
+
+/// `… ≤ o`, and there.
+pub(super) fn up_to(o: Order) -> Document {
+    doc! { "$lte": order(o) }
+}
+
+/// The filter by natural key.
+pub(super) fn key_filter(kind: Kind, key: &Key) -> Document {
+    kind.key_fields().iter().map(|field| (*field).to_owned()).zip(key.iter().cloned()).collect()
+}
+
+/// `$set` that nulls some fields.
+pub(super) fn nulls(fields: &[&str]) -> Document {
+    fields.iter().map(|field| ((*field).to_owned(), Bson::Null)).collect()
+}
+
+/// `taiga_TeamA.tasks/17`: names an entity beside its document.
+pub(super) fn entity_id(kind: Kind, prj: &str, key: &[Bson]) -> String {
+    let mut id = kind.collection(prj);
+    for part in key {
+        id.push('/');
+        push_key(&mut id, part);
+    }
+    id
+}
+
+/// `taiga_TeamA.userstories/8/epic/5`: names a link.
+pub(super) fn link_id(prj: &str, story: &Bson, epic: &Bson) -> String {
+    let mut id = entity_id(Kind::UserStory, prj, std::slice::from_ref(story));
+    id.push_str("/epic/");
+    push_key(&mut id, epic);
+    id
+}
+
+/// Numbers bare and strings quoted, so that 17 and "17" stay two.
+pub(super) fn push_key(id: &mut String, part: &Bson) {
+    match part {
+        Bson::Int32(n) => id.push_str(&n.to_string()),
+        Bson::Int64(n) => id.push_str(&n.to_string()),
+        // What a program in another language wrote; MongoDB compares numbers by value.
+        Bson::Double(n) if n.fract() == 0.0 && n.abs() < 9e15 => id.push_str(&format!("{n:.0}")),
+        Bson::String(text) => {
+            id.push('"');
+            id.push_str(text);
+            id.push('"');
+        }
+        other => id.push_str(&other.to_string()),
+    }
+}

@@ -1,0 +1,124 @@
+//! Publishes what differs as events: in the shape of webhooks, as of when it was read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use shared::envelope::Envelope;
+use shared::hash::short_sha256;
+use shared::publish::Outgoing;
+use shared::source::Source;
+use worker_event::normalise::BACKFILL;
+use worker_event::privacy::Rules;
+
+use crate::client::Halt;
+use crate::parts::Parts;
+use crate::report::{Counts, Finding, Line, Report};
+use crate::wish::Wish;
+
+/// How many events are published together.
+const TOGETHER: usize = 200;
+
+/// Where events of one place go, and what was found there.
+#[derive(Debug)]
+pub struct Feed<'a> {
+    /// What is reconciled.
+    pub wish: &'a Wish,
+    /// Who is to be forgotten: what is compared passes there, as what is stored does.
+    pub forgotten: Arc<Rules>,
+    parts: &'a Parts,
+    source: Source,
+    place: String,
+    waiting: Vec<Outgoing>,
+    counts: BTreeMap<&'static str, Counts>,
+    findings: Vec<String>,
+}
+
+impl<'a> Feed<'a> {
+    /// For a repository or a project's slug.
+    ///
+    /// # Errors
+    /// When MongoDB does not say who is to be forgotten.
+    pub async fn open(parts: &'a Parts, wish: &'a Wish, source: Source, place: &str) -> Result<Self, Halt> {
+        let forgotten = parts.forgotten().await?;
+        let (waiting, counts, findings) = Default::default();
+        Ok(Self { wish, forgotten, parts, source, place: place.to_owned(), waiting, counts, findings })
+    }
+
+    /// The counts of a kind.
+    pub fn counts(&mut self, kind: &'static str) -> &mut Counts {
+        self.counts.entry(kind).or_default()
+    }
+
+    /// Notes something that a person should know.
+    pub fn finding(&mut self, finding: String) {
+        self.findings.push(finding);
+    }
+
+    /// The event that a webhook would be.
+    #[must_use]
+    pub fn event(&self, event: &str, as_of: i64, webhook: &Value) -> Envelope {
+        let Wish { prj, quality_model, .. } = self.wish;
+        let payload = webhook.to_string();
+        // The same state read at another time is another event, so that repeating always works.
+        let hash = short_sha256(format!("{event}\0{payload}"));
+        Envelope {
+            source: self.source,
+            project: prj.clone(),
+            event: event.to_owned(),
+            delivery: format!("{BACKFILL}-{as_of}-{hash}"),
+            quality_model: quality_model.clone(),
+            received_at: as_of,
+            traceparent: None,
+            origin_sequence: None,
+            read_at: Some(as_of),
+            payload: payload.into(),
+        }
+    }
+
+    /// Publishes an event, with others.
+    ///
+    /// # Errors
+    /// When JetStream does not take them.
+    pub async fn publish(&mut self, event: &Envelope) -> Result<(), Halt> {
+        if self.wish.dry_run {
+            return Ok(());
+        }
+        let (headers, payload) = event.encode();
+        let subject = self.parts.topology.event_subject(event.source, &event.project, &event.event);
+        self.waiting.push(Outgoing { subject, headers, payload });
+        if self.waiting.len() >= TOGETHER { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Halt> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        // Known before it is published: whoever goes on after a crash notifies LD Eval.
+        self.parts.owe_notifications(&self.wish.prj, self.wish.quality_model.as_ref()).await?;
+        self.parts.publisher.publish_all(waiting).await.map_err(|error| {
+            let what = format_args!("LD_EVENTS does not take what was read: {error}");
+            Halt::failed(what, "Run the same command again when it does")
+        })
+    }
+
+    /// Publishes the rest, and says what was found.
+    ///
+    /// # Errors
+    /// When JetStream does not take them.
+    pub async fn finish(mut self) -> Result<Report, Halt> {
+        self.flush().await?;
+        let (prj, source) = (&self.wish.prj, self.source);
+        let lines = self.counts.into_iter().map(|(kind, counts)| Line {
+            prj: prj.clone(),
+            source,
+            place: self.place.clone(),
+            kind,
+            counts,
+            dry_run: self.wish.dry_run,
+        });
+        let findings = self.findings.into_iter().map(|finding| Finding { prj: prj.clone(), source, finding });
+        Ok(Report { lines: lines.collect(), findings: findings.collect(), calls: 0 })
+    }
+}

@@ -1,0 +1,73 @@
+//! Pages of GitHub's lists, kept in NATS with their `ETag`: a 304 costs nothing of the rate limit, and the page that
+//! it speaks of is compared with MongoDB like any other.
+//!
+//! A page is one message of `LD_RECONCILE`, zstd of `{"etag":…,"next":…,"items":[…]}` with the fields that are used.
+//! One that is lost is read anew.
+
+use std::io::Read as _;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::hash::short_sha256;
+use shared::publish::{Outgoing, Publisher};
+use shared::topology::{StreamName, Topology};
+
+/// How large a page may be when unpacked.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// Which fields are kept. With others, pages that were kept before are not used.
+const VERSION: u8 = 1;
+
+/// A page of an earlier reading.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// What GitHub calls this state of it.
+    pub etag: String,
+    /// Where the next page is.
+    pub next: Option<String>,
+    /// What was on it.
+    pub items: Vec<Value>,
+}
+
+/// The pages of all tokens.
+#[derive(Debug, Clone)]
+pub struct KeptPages {
+    jetstream: Context,
+    topology: Topology,
+    publisher: Publisher,
+}
+
+impl KeptPages {
+    /// In this installation's stream.
+    #[must_use]
+    pub const fn new(jetstream: Context, topology: Topology, publisher: Publisher) -> Self {
+        Self { jetstream, topology, publisher }
+    }
+
+    /// The page that a token read at this address. What cannot be read is read anew.
+    pub async fn get(&self, token: &str, path: &str) -> Option<Kept> {
+        let name = self.topology.stream(StreamName::Reconcile);
+        let stream = self.jetstream.get_stream_no_info(&name).await.ok()?;
+        let message = stream.direct_get_last_for_subject(self.subject(token, path)).await.ok()?;
+        let mut bytes = Vec::new();
+        zstd::stream::read::Decoder::new(&message.payload[..]).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Keeps a page. One that is not kept costs a request of the next reading.
+    pub async fn put(&self, token: &str, path: &str, page: &Kept) {
+        let packed = serde_json::to_vec(page).map(|bytes| zstd::bulk::compress(&bytes, 1));
+        let Ok(Ok(payload)) = packed else { return };
+        let message =
+            Outgoing { subject: self.subject(token, path), headers: HeaderMap::new(), payload: payload.into() };
+        if let Err(error) = self.publisher.publish(message).await {
+            tracing::debug!(%error, "a page of GitHub's cannot be kept; it is read anew next time");
+        }
+    }
+
+    fn subject(&self, token: &str, path: &str) -> String {
+        self.topology.reconcile_subject(&format!("page.{}", short_sha256(format!("{VERSION} {token} {path}"))))
+    }
+}

@@ -1,0 +1,165 @@
+//! Where a team lives.
+//!
+//! The credentials file says it. Where it does not, a repository or project that a webhook came from is read only if
+//! it has a hook of ours with that `prj`: else a team could have another's project read into its own.
+
+use std::collections::BTreeSet;
+
+use bson::{Document, doc};
+use reqwest::Url;
+use serde_json::Value;
+use shared::credentials::Courses;
+use shared::ids::Project;
+use shared::source::Source;
+use worker_event::effect::Kind;
+
+use crate::client::{GithubApi, Halt, TaigaApi};
+use crate::compare::integer;
+use crate::parts::Parts;
+use crate::stored;
+
+/// A place at GitHub: an organisation or person, or one repository of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GithubPlace {
+    /// The organisation or person.
+    pub owner: String,
+    /// Only this repository.
+    pub name: Option<String>,
+}
+
+impl GithubPlace {
+    /// Reads `owner` or `owner/repo`.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        match text.split_once('/') {
+            Some((owner, name)) => Self { owner: owner.to_owned(), name: Some(name.to_owned()) },
+            None => Self { owner: text.to_owned(), name: None },
+        }
+    }
+}
+
+/// The places that the credentials file names.
+#[must_use]
+pub fn named(courses: &Courses, source: Source, prj: &Project) -> Vec<String> {
+    courses.course_of(prj).map(|course| course.places(source, prj).to_vec()).unwrap_or_default()
+}
+
+/// What was found where the file names nothing.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// Places with a hook of ours.
+    pub places: Vec<T>,
+    /// What a person should know of the others.
+    pub findings: Vec<String>,
+}
+
+/// Repositories of a project's documents that have a hook of ours for it.
+///
+/// # Errors
+/// When a server cannot be asked.
+pub async fn hooked_repositories(
+    parts: &Parts,
+    api: &GithubApi,
+    prj: &Project,
+    public_url: Option<&Url>,
+) -> Result<Found<GithubPlace>, Halt> {
+    let mut found = Found { places: Vec::new(), findings: Vec::new() };
+    let mut names: BTreeSet<String> = stored::repositories(parts.store.database(), prj.as_str()).await?.into_iter().collect();
+    names.extend(distinct(parts, Kind::Commit, prj, "repo_name").await?.iter().filter_map(|name| name.as_str().map(str::to_owned)));
+    for name in names {
+        let Some((owner, _)) = name.split_once('/') else { continue };
+        let mut hooked = false;
+        for place in [format!("/repos/{name}"), format!("/orgs/{owner}")] {
+            let hooks = api.list(format!("{place}/hooks?per_page=100")).await?.unwrap_or_default();
+            let url = |hook: &Value| hook.get("config").and_then(|config| config.get("url")?.as_str().map(str::to_owned));
+            hooked |= hooks.iter().filter_map(url).any(|url| is_for(public_url, Source::Github, &url, prj));
+        }
+        if hooked {
+            found.places.push(GithubPlace::of(&name));
+        } else {
+            found.findings.push(format!(
+                "{name} has documents of {prj} and no hook of ours for it that the token can see, so it is not read: name it under \"github\" in the credentials file"
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// Slugs of the Taiga projects of a project's documents that have a hook of ours for it.
+///
+/// # Errors
+/// When a server cannot be asked.
+pub async fn hooked_projects(
+    parts: &Parts,
+    api: &TaigaApi,
+    prj: &Project,
+    public_url: Option<&Url>,
+) -> Result<Found<String>, Halt> {
+    let mut found = Found { places: Vec::new(), findings: Vec::new() };
+    let mut ids = BTreeSet::new();
+    for kind in [Kind::UserStory, Kind::Task, Kind::TaigaIssue, Kind::Epic] {
+        ids.extend(distinct(parts, kind, prj, "project_id").await?.iter().filter_map(integer));
+    }
+    for id in ids {
+        let shown = api.get(&format!("/projects/{id}")).await?.unwrap_or_default();
+        let slug = shown.get("slug").and_then(Value::as_str);
+        let hooks = match api.ask(reqwest::Method::GET, &format!("/webhooks?project={id}")).await?.json("Taiga", "/webhooks") {
+            Ok(Some(Value::Array(hooks))) => hooks,
+            _ => Vec::new(),
+        };
+        let url = |hook: &Value| hook.get("url").and_then(Value::as_str).map(str::to_owned);
+        let hooked = hooks.iter().filter_map(url).any(|url| is_for(public_url, Source::Taiga, &url, prj));
+        match slug.filter(|_| hooked) {
+            Some(slug) => found.places.push(slug.to_owned()),
+            None => found.findings.push(format!(
+                "Taiga's project {id} has documents of {prj} and no webhook of ours for it that the account can see, so it is not read: name it under \"taiga\" in the credentials file"
+            )),
+        }
+    }
+    Ok(found)
+}
+
+async fn distinct(parts: &Parts, kind: Kind, prj: &Project, field: &str) -> Result<Vec<bson::Bson>, Halt> {
+    let collection = parts.store.database().collection::<Document>(&kind.collection(prj.as_str()));
+    collection
+        .distinct(field, doc! {})
+        .await
+        .map_err(|error| Halt::mongo(error.kind))
+}
+
+/// Whether a hook's address leads to our webhooks, for this project.
+#[must_use]
+pub fn is_for(public_url: Option<&Url>, source: Source, address: &str, prj: &Project) -> bool {
+    let Ok(url) = Url::parse(address) else { return false };
+    let path = format!("/webhook/{source}");
+    let base = public_url.map_or("", |base| base.path().trim_end_matches('/'));
+    let ours = match public_url {
+        Some(public) => {
+            url.host_str() == public.host_str() && url.port() == public.port() && url.path().trim_end_matches('/') == format!("{base}{path}")
+        }
+        None => url.path().trim_end_matches('/').ends_with(&path),
+    };
+    ours && url.query_pairs().any(|(name, value)| name == "prj" && value == prj.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_is_a_teams_by_our_address_and_its_prj() {
+        let (ours, prj) = (Url::parse("https://ld.example.edu/ld").unwrap(), Project::new("TeamA").unwrap());
+        let is = |address: &str| is_for(Some(&ours), Source::Github, address, &prj);
+        assert!(is("https://ld.example.edu/ld/webhook/github?prj=TeamA&quality_model=M"));
+        for other in [
+            "https://ld.example.edu/ld/webhook/github?prj=TeamB",
+            "https://ld.example.edu/ld/webhook/taiga?prj=TeamA",
+            "https://ld.example.edu/webhook/github?prj=TeamA",
+            "https://evil.example/ld/webhook/github?prj=TeamA",
+            "no address",
+        ] {
+            assert!(!is(other), "{other}");
+        }
+        assert!(is_for(None, Source::Github, "https://x.example/webhook/github?prj=TeamA", &prj));
+    }
+}

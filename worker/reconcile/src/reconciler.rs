@@ -1,0 +1,165 @@
+//! One team, at both providers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reqwest::Url;
+use shared::credentials::Handle;
+use shared::ids::Project;
+use shared::source::Source;
+use worker_providers::Tokens;
+use worker_providers::github::Github;
+use worker_providers::taiga::Taiga;
+
+use crate::client::{Asking, GithubApi, Halt, TaigaApi};
+use crate::kept::KeptPages;
+use crate::parts::Parts;
+use crate::place::{self, GithubPlace};
+use crate::report::{Finding, Report};
+use crate::settle;
+use crate::stored;
+use crate::team;
+use crate::wish::Wish;
+
+/// Reconciles teams.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    /// Streams and documents.
+    pub parts: Parts,
+    /// The credentials file.
+    pub courses: Handle,
+    /// With whose tokens it is asked.
+    pub tokens: Tokens,
+    /// GitHub.
+    pub github: Arc<Github>,
+    /// Taiga.
+    pub taiga: Arc<Taiga>,
+    /// Where the providers find ingress.
+    pub public_url: Option<Url>,
+}
+
+impl Reconciler {
+    /// GitHub with a project's token.
+    #[must_use]
+    pub fn github_api(&self, prj: &Project, asking: &Asking) -> Option<GithubApi> {
+        let Parts { jetstream, topology, others, .. } = &self.parts;
+        let kept = KeptPages::new(jetstream.clone(), topology.clone(), others.clone());
+        let token = self.tokens.github(prj)?;
+        Some(GithubApi { github: Arc::clone(&self.github), token, asking: asking.clone(), kept: Some(kept) })
+    }
+
+    /// Taiga with a project's account.
+    #[must_use]
+    pub fn taiga_api(&self, prj: &Project, asking: &Asking) -> Option<TaigaApi> {
+        let account = self.tokens.taiga(prj)?;
+        Some(TaigaApi { taiga: Arc::clone(&self.taiga), account, asking: asking.clone() })
+    }
+
+    /// Every team of the credentials file, and every project that has documents.
+    ///
+    /// # Errors
+    /// When MongoDB cannot be read.
+    pub async fn teams(&self) -> Result<Vec<Project>, Halt> {
+        let courses = self.courses.courses();
+        let mut teams: BTreeSet<Project> = courses.iter().flat_map(|course| course.teams.clone()).collect();
+        teams.extend(stored::projects(self.parts.store.database()).await?);
+        Ok(teams.into_iter().collect())
+    }
+
+    /// Reconciles a team at one provider, and publishes what differs. [`Self::finish`] notifies LD Eval.
+    ///
+    /// # Errors
+    /// When a server cannot be asked, or it is to stop.
+    pub async fn source(&self, wish: &Wish, source: Source, asking: &Asking) -> Result<Report, Halt> {
+        let wish = &self.with_model(wish).await?;
+        let mut report = Report::default();
+        let mut findings = Vec::new();
+        match source {
+            Source::Github => {
+                let Some(api) = self.github_api(&wish.prj, asking) else { return Ok(self.no_token(wish, source)) };
+                let mut places: Vec<GithubPlace> =
+                    self.named(source, &wish.prj).iter().map(|place| GithubPlace::of(place)).collect();
+                if places.is_empty() {
+                    let found = place::hooked_repositories(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
+                    (places, findings) = (found.places, found.findings);
+                }
+                for place in places {
+                    report.extend(self.github(wish, &place, &api).await?);
+                }
+            }
+            Source::Taiga => {
+                let Some(api) = self.taiga_api(&wish.prj, asking) else { return Ok(self.no_token(wish, source)) };
+                let mut slugs = self.named(source, &wish.prj);
+                if slugs.is_empty() {
+                    let found = place::hooked_projects(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
+                    (slugs, findings) = (found.places, found.findings);
+                }
+                for slug in slugs {
+                    report.extend(self.taiga(wish, &slug, &api).await?);
+                }
+            }
+            // A sheet has no API that we may ask.
+            Source::Excel => {}
+        }
+        let finding = |finding| Finding { prj: wish.prj.clone(), source, finding };
+        report.findings.extend(findings.into_iter().map(finding));
+        Ok(report)
+    }
+
+    /// Reconciles a team with a place at GitHub.
+    ///
+    /// # Errors
+    /// When a server cannot be asked, or it is to stop.
+    pub async fn github(&self, wish: &Wish, place: &GithubPlace, api: &GithubApi) -> Result<Report, Halt> {
+        team::github::reconcile(&self.parts, api, wish, &place.owner, place.name.as_deref()).await
+    }
+
+    /// Reconciles a team with a Taiga project.
+    ///
+    /// # Errors
+    /// When a server cannot be asked, or it is to stop.
+    pub async fn taiga(&self, wish: &Wish, slug: &str, api: &TaigaApi) -> Result<Report, Halt> {
+        team::taiga::reconcile(&self.parts, api, wish, slug).await
+    }
+
+    /// Notifies LD Eval of what was published, once it is processed.
+    ///
+    /// # Errors
+    /// When NATS or MongoDB cannot be asked, or it is to stop.
+    pub async fn finish(&self, prj: &Project, asking: &Asking) -> Result<(), Halt> {
+        settle::notify(&self.parts, prj, &asking.stop, asking.notice).await
+    }
+
+    /// The wish with a quality model: the one asked for, else the course's, else the newest event's.
+    ///
+    /// # Errors
+    /// When NATS cannot be asked.
+    pub async fn with_model(&self, wish: &Wish) -> Result<Wish, Halt> {
+        let mut wish = wish.clone();
+        if wish.quality_model.is_none() {
+            let courses = self.courses.courses();
+            wish.quality_model = courses.course_of(&wish.prj).and_then(|course| course.quality_model.clone());
+        }
+        if wish.quality_model.is_none() {
+            wish.quality_model = self.parts.newest_quality_model(&wish.prj).await?;
+        }
+        Ok(wish)
+    }
+
+    fn named(&self, source: Source, prj: &Project) -> Vec<String> {
+        place::named(&self.courses.courses(), source, prj)
+    }
+
+    fn no_token(&self, wish: &Wish, source: Source) -> Report {
+        // A team of which nothing is said at this provider needs no token for it.
+        if self.named(source, &wish.prj).is_empty() {
+            return Report::default();
+        }
+        let (what, variables) = match source {
+            Source::Github => ("token for GitHub", "github_token of its course in the credentials file, or GITHUB_TOKEN"),
+            _ => ("account for Taiga", "taiga_user and taiga_password of its course in the credentials file, or TAIGA_USERNAME and TAIGA_PASSWORD"),
+        };
+        let finding = format!("{} has a place and no {what}: set {variables}", wish.prj);
+        Report { findings: vec![Finding { prj: wish.prj.clone(), source, finding }], ..Report::default() }
+    }
+}

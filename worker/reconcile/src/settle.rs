@@ -1,0 +1,97 @@
+//! What follows the events: workers write them, then LD Eval is notified of every type of the team, once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use shared::ids::Project;
+use shared::topology::StreamName;
+use tokio_util::sync::CancellationToken;
+use worker_core::notify;
+use worker_event::effect::{Kind, Notification, Origin};
+use worker_event::normalise::BACKFILL;
+
+use crate::client::Halt;
+use crate::parts::Parts;
+use crate::stored;
+
+/// How often it is looked whether workers are done.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// After how long without progress it is said.
+const ANNOUNCE: Duration = Duration::from_secs(10);
+
+/// Of which event types LD Eval is notified where a team has documents of a kind.
+const EVENT_TYPES: [(Kind, &str); 8] = [
+    (Kind::Commit, "push"),
+    (Kind::GithubIssue, "issues"),
+    (Kind::PullRequest, "pull_request"),
+    (Kind::UserStory, "userstory"),
+    (Kind::Task, "task"),
+    (Kind::TaigaIssue, "issue"),
+    (Kind::Epic, "epic"),
+    (Kind::Row, "sheets_activity"),
+];
+
+/// Waits until workers have settled every event that is in the stream now.
+///
+/// # Errors
+/// When NATS cannot be asked, or it is to stop.
+pub async fn until_processed(parts: &Parts, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
+    let Parts { jetstream, topology, .. } = parts;
+    let name = topology.stream(StreamName::Events);
+    let stream = jetstream.get_stream(&name).await.map_err(|error| Halt::nats(error))?;
+    let last = stream.cached_info().state.last_sequence;
+    let consumer = topology.consumer(jetstream, StreamName::Events).await.map_err(|error| Halt::nats(error))?;
+    let (mut left_before, mut since) = (u64::MAX, tokio::time::Instant::now());
+    loop {
+        let info = consumer.get_info().await.map_err(|error| Halt::nats(error))?;
+        let left = info.num_pending + info.num_ack_pending as u64;
+        if left == 0 || info.ack_floor.stream_sequence >= last {
+            return Ok(());
+        }
+        if left < left_before {
+            (left_before, since) = (left, tokio::time::Instant::now());
+        } else if since.elapsed() >= ANNOUNCE {
+            since = tokio::time::Instant::now();
+            notice(&format!("{left} events wait for a worker, then LD Eval is notified: is `worker run` up?"));
+        }
+        stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.ok_or(Halt::Stopped)?;
+    }
+}
+
+/// Notifies LD Eval of a project of which events were published: once they are processed, of every type.
+///
+/// # Errors
+/// When NATS or MongoDB cannot be asked, or it is to stop. Then it is still owed.
+pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
+    let Some(quality_model) = parts.owed(prj).await? else { return Ok(()) };
+    // What this removes has documents until then.
+    let mut types = event_types(parts, prj).await?;
+    until_processed(parts, stop, notice).await?;
+    types.extend(event_types(parts, prj).await?);
+    let due: BTreeSet<Notification> = types
+        .into_iter()
+        .map(|event_type| Notification {
+            event_type: event_type.to_owned(),
+            prj: prj.to_string(),
+            author_login: BACKFILL.to_owned(),
+            quality_model: quality_model.clone(),
+            origin: Origin::default(),
+        })
+        .collect();
+    notify::queue(&parts.others, &parts.topology, due.iter().collect()).await.map_err(|error| {
+        let what = format_args!("The documents are written, but LD_NOTIFY does not take notifications: {error}");
+        Halt::failed(what, "Run the same command again")
+    })?;
+    parts.paid(prj).await
+}
+
+async fn event_types(parts: &Parts, prj: &Project) -> Result<BTreeSet<&'static str>, Halt> {
+    let mut types = BTreeSet::new();
+    for (kind, event_type) in EVENT_TYPES {
+        if stored::has_any(parts.store.database(), kind, prj.as_str()).await? {
+            types.insert(event_type);
+        }
+    }
+    Ok(types)
+}
