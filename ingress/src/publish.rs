@@ -1,7 +1,7 @@
 //! Publishes into JetStream, within the deadline.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::beat::Missed;

@@ -204,9 +204,10 @@ impl Case {
             _ => None,
         };
         let Some(this) = number(&telling.what).filter(|_| telling.backfill) else { return telling.at };
-        let others = self.tellings.iter().filter(|other| {
-            !other.backfill && other.at <= telling.at && number(&other.what) == Some(this)
-        });
+        let others = self
+            .tellings
+            .iter()
+            .filter(|other| !other.backfill && other.at <= telling.at && number(&other.what) == Some(this));
         let last = others.map(|other| other.at).max().unwrap_or(telling.at);
         let is_gone = |other: &Telling| matches!(other.what, What::IssueGone { .. } | What::Renamed { .. });
         if self.tellings.iter().any(is_gone) { last } else { last.saturating_sub(telling.lag) }
@@ -319,8 +320,13 @@ fn telling(what: impl Strategy<Value = What>) -> impl Strategy<Value = Telling> 
     let slots = prop_oneof![6 => vec(any::<u16>(), 1), 3 => vec(any::<u16>(), 2), 1 => vec(any::<u16>(), 3)];
     let backfill = proptest::bool::weighted(0.2);
     let lag = prop_oneof![2 => Just(0_u16), 1 => 1..300_u16];
-    (at, Arc::new(what), backfill, lag, slots)
-        .prop_map(|(at, what, backfill, lag, slots)| Telling { at, what, backfill, lag, slots })
+    (at, Arc::new(what), backfill, lag, slots).prop_map(|(at, what, backfill, lag, slots)| Telling {
+        at,
+        what,
+        backfill,
+        lag,
+        slots,
+    })
 }
 
 /// All workers have much to do and overtake each other all the time.

@@ -149,7 +149,8 @@ fn github(event: &Event) -> Value {
         What::PullClosed { number } => told(1, "closed", "pull_request", thing(number)),
         What::PullReopened { number } => told(1, "reopened", "pull_request", thing(number)),
         What::Renamed { from, to } => {
-            let mut renamed = told(to, "renamed", "changes", json!({ "repository": { "name": { "from": format!("r{from}") } } }));
+            let mut renamed =
+                told(to, "renamed", "changes", json!({ "repository": { "name": { "from": format!("r{from}") } } }));
             renamed["repository"]["name"] = json!(format!("r{to}"));
             renamed
         }

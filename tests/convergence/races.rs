@@ -95,10 +95,7 @@ fn an_epic_and_a_link_race_with_their_deletions() {
     let link = linked(1);
     play("epic", (&[(1, What::Epic { id: 1 })], &[(3, What::EpicGone { id: 1 })], &[(2, link)]));
     play("unlink", (&[(1, story(1))], &[(3, What::Unlink { story: bare(1), epic: 1 })], &[(2, link)]));
-    play(
-        "relink",
-        (&[(1, link)], &[(3, What::Unlink { story: bare(1), epic: 1 })], &[(2, linked(2))]),
-    );
+    play("relink", (&[(1, link)], &[(3, What::Unlink { story: bare(1), epic: 1 })], &[(2, linked(2))]));
 }
 
 #[test]
@@ -172,5 +169,8 @@ fn a_repositorys_other_name_races_with_its_issues() {
     let (renamed, issue) = (What::Renamed { from: 1, to: 2 }, |repo| What::Issue { repo, number: 1 });
     play("renamed", (&[], &[(5, renamed)], &[(2, issue(1))]));
     play("renamed-both", (&[(1, issue(1))], &[(5, renamed)], &[(6, issue(2))]));
-    play("renamed-gone", (&[(1, issue(1))], &[(5, renamed)], &[(2, What::IssueGone { repo: 1, number: 1, transferred: false })]));
+    play(
+        "renamed-gone",
+        (&[(1, issue(1))], &[(5, renamed)], &[(2, What::IssueGone { repo: 1, number: 1, transferred: false })]),
+    );
 }

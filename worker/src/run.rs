@@ -96,7 +96,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
         courses: courses.clone(),
         tokens: tokens.clone(),
         github: Arc::new(Github::new(&config.enrich.github_api_url, teller.clone())?),
-        taiga: Arc::new(Taiga::new(&config.enrich.taiga_api_url, teller.clone())?),
+        taiga: Arc::new(Taiga::new(config.enrich.taiga_api(), config.enrich.taiga_auth(), teller.clone())?),
         public_url: reconcile.public_url,
     };
     let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);

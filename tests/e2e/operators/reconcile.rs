@@ -68,9 +68,11 @@ fn project() -> Vec<Value> {
     for (id, story) in [(11, 0), (12, 0), (13, 1), (14, 2), (15, 3), (16, 4)] {
         all.push(created("task", task(id, &stories[story])));
     }
-    all.extend([(0, 0), (1, 1), (2, 0)].map(|(story, epic)| {
-        created("relateduserstory", taiga::related(stories[story].clone(), epics[epic].clone()))
-    }));
+    all.extend(
+        [(0, 0), (1, 1), (2, 0)].map(|(story, epic)| {
+            created("relateduserstory", taiga::related(stories[story].clone(), epics[epic].clone()))
+        }),
+    );
     all.push(created("issue", taiga::issue(21, "It breaks")));
     all
 }
@@ -92,7 +94,12 @@ fn change_silently(board: &mut Board) {
     // An epic is renamed, another is deleted, and a link is cut.
     board.change("epic", 7, |epic| epic["subject"] = json!("Sign in"));
     board.remove("epic", 8);
-    board.tell(&taiga::event("relateduserstory", "delete", DATE, taiga::related(json!({ "id": 3 }), json!({ "id": 7 }))));
+    board.tell(&taiga::event(
+        "relateduserstory",
+        "delete",
+        DATE,
+        taiga::related(json!({ "id": 3 }), json!({ "id": 7 })),
+    ));
     // A story goes with its tasks, a task alone (it was promoted), a sprint goes.
     board.remove("userstory", 5);
     board.remove("task", 12);
@@ -177,7 +184,8 @@ async fn what_taiga_changes_silently_ends_in_the_documents_without_an_operator()
         let accepted = stack.eval.accepted("Team");
         let ours = accepted.iter().filter(|notified| notified.triple().1 == "backfill");
         ensure!(ours.clone().all(|notified| notified.triple().2 == Some("AMEP")), "the course's quality model");
-        let types: std::collections::BTreeSet<_> = ours.map(|notified| notified.text("event_type").to_owned()).collect();
+        let types: std::collections::BTreeSet<_> =
+            ours.map(|notified| notified.text("event_type").to_owned()).collect();
         for event_type in ["userstory", "task", "issue", "epic"] {
             ensure!(types.contains(event_type), "LD Eval was notified of {types:?}");
         }

@@ -69,7 +69,9 @@ pub async fn watch(
             },
             match mongo {
                 Ok(Ok(())) => None,
-                Ok(Err(StoreError::Outage(error) | StoreError::Unstorable { error, .. })) => Some(Problem::mongo(error)),
+                Ok(Err(StoreError::Outage(error) | StoreError::Unstorable { error, .. })) => {
+                    Some(Problem::mongo(error))
+                }
                 Ok(Err(StoreError::Blocked(blocked))) => Some(Problem::mongo(blocked)),
                 Err(_) => Some(Problem::mongo(silence())),
             },

@@ -182,3 +182,63 @@ fn sentence(error: reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::github::Github;
+    use crate::taiga::Taiga;
+    use crate::tokens::{Account, Login, Token};
+
+    fn payer() -> Payer {
+        Payer { label: "default".to_owned(), id: "1".to_owned() }
+    }
+
+    /// A server that answers everything with a redirect to `other`, and the address of its API.
+    async fn redirecting(status: u16, other: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/v1", listener.local_addr().unwrap());
+        let other = other.to_owned();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                drop(stream.read(&mut request).await);
+                let answer = format!(
+                    "HTTP/1.1 {status} Redirect\r\nLocation: {other}/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                drop(stream.write_all(answer.as_bytes()).await);
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn no_login_follows_a_redirect_to_another_server() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        for status in [301, 302, 303, 307, 308] {
+            let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            other.set_nonblocking(true).unwrap();
+            let url = redirecting(status, &format!("http://{}", other.local_addr().unwrap())).await;
+            let taiga = Taiga::new(&url, &url, Teller::silent()).unwrap();
+            let password: shared::secret::Secret = "hush".parse().unwrap();
+            let with_password = Login::Password { username: "u".to_owned(), password: password.clone() };
+            for login in [with_password, Login::Token(password.clone())] {
+                let account = Account { payer: payer(), login };
+                let answer =
+                    taiga.request(&account, "test", (reqwest::Method::GET, "/users/me"), |request| request).await;
+                match answer {
+                    Ok(reply) => assert_eq!(reply.status.as_u16(), status),
+                    Err(error) => assert!(format!("{error:?}").contains(&status.to_string()), "{error:?}"),
+                }
+            }
+            let github = Github::new(&url, Teller::silent()).unwrap();
+            let token = Token { payer: payer(), secret: password };
+            let answer = github.request(&token, "test", (reqwest::Method::POST, "/repos/o/r"), |request| request).await;
+            assert_eq!(answer.unwrap().status.as_u16(), status);
+            assert!(other.accept().is_err(), "{status}: the other server was asked");
+        }
+    }
+}

@@ -15,6 +15,7 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use shared::credentials::Handle;
 use shared::envelope::header;
 use shared::ids::{Project, QualityModel};
 use shared::publish::{Outgoing, Publisher};
@@ -91,6 +92,18 @@ impl Parts {
         self.remember(&owed_key(prj), &owed).await
     }
 
+    /// The quality model of a project's course, else that of its newest event.
+    ///
+    /// # Errors
+    /// When NATS cannot be read.
+    pub async fn quality_model(&self, courses: &Handle, prj: &Project) -> Result<Option<QualityModel>, Halt> {
+        let courses = courses.courses();
+        match courses.course_of(prj).and_then(|course| course.quality_model.clone()) {
+            Some(model) => Ok(Some(model)),
+            None => self.newest_quality_model(prj).await,
+        }
+    }
+
     /// The quality model of a project's newest event.
     ///
     /// # Errors
@@ -100,9 +113,7 @@ impl Parts {
         let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Events)).await;
         let stream = stream.map_err(|error| Halt::nats(error))?;
         match stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => {
-                Ok(message.headers.get(header::QUALITY_MODEL).and_then(|model| model.as_str().parse().ok()))
-            }
+            Ok(message) => Ok(message.headers.get(header::QUALITY_MODEL).and_then(|model| model.as_str().parse().ok())),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(Halt::nats(error)),
         }

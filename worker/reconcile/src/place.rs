@@ -64,14 +64,21 @@ pub async fn hooked_repositories(
     public_url: Option<&Url>,
 ) -> Result<Found<GithubPlace>, Halt> {
     let mut found = Found { places: Vec::new(), findings: Vec::new() };
-    let mut names: BTreeSet<String> = stored::repositories(parts.store.database(), prj.as_str()).await?.into_iter().collect();
-    names.extend(distinct(parts, Kind::Commit, prj, "repo_name").await?.iter().filter_map(|name| name.as_str().map(str::to_owned)));
+    let mut names: BTreeSet<String> =
+        stored::repositories(parts.store.database(), prj.as_str()).await?.into_iter().collect();
+    names.extend(
+        distinct(parts, Kind::Commit, prj, "repo_name")
+            .await?
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned)),
+    );
     for name in names {
         let Some((owner, _)) = name.split_once('/') else { continue };
         let mut hooked = false;
         for place in [format!("/repos/{name}"), format!("/orgs/{owner}")] {
             let hooks = api.list(format!("{place}/hooks?per_page=100")).await?.unwrap_or_default();
-            let url = |hook: &Value| hook.get("config").and_then(|config| config.get("url")?.as_str().map(str::to_owned));
+            let url =
+                |hook: &Value| hook.get("config").and_then(|config| config.get("url")?.as_str().map(str::to_owned));
             hooked |= hooks.iter().filter_map(url).any(|url| is_for(public_url, Source::Github, &url, prj));
         }
         if hooked {
@@ -103,10 +110,11 @@ pub async fn hooked_projects(
     for id in ids {
         let shown = api.get(&format!("/projects/{id}")).await?.unwrap_or_default();
         let slug = shown.get("slug").and_then(Value::as_str);
-        let hooks = match api.ask(reqwest::Method::GET, &format!("/webhooks?project={id}")).await?.json("Taiga", "/webhooks") {
-            Ok(Some(Value::Array(hooks))) => hooks,
-            _ => Vec::new(),
-        };
+        let hooks =
+            match api.ask(reqwest::Method::GET, &format!("/webhooks?project={id}")).await?.json("Taiga", "/webhooks") {
+                Ok(Some(Value::Array(hooks))) => hooks,
+                _ => Vec::new(),
+            };
         let url = |hook: &Value| hook.get("url").and_then(Value::as_str).map(str::to_owned);
         let hooked = hooks.iter().filter_map(url).any(|url| is_for(public_url, Source::Taiga, &url, prj));
         match slug.filter(|_| hooked) {
@@ -121,10 +129,7 @@ pub async fn hooked_projects(
 
 async fn distinct(parts: &Parts, kind: Kind, prj: &Project, field: &str) -> Result<Vec<bson::Bson>, Halt> {
     let collection = parts.store.database().collection::<Document>(&kind.collection(prj.as_str()));
-    collection
-        .distinct(field, doc! {})
-        .await
-        .map_err(|error| Halt::mongo(error.kind))
+    collection.distinct(field, doc! {}).await.map_err(|error| Halt::mongo(error.kind))
 }
 
 /// Whether a hook's address leads to our webhooks, for this project.
@@ -135,7 +140,9 @@ pub fn is_for(public_url: Option<&Url>, source: Source, address: &str, prj: &Pro
     let base = public_url.map_or("", |base| base.path().trim_end_matches('/'));
     let ours = match public_url {
         Some(public) => {
-            url.host_str() == public.host_str() && url.port() == public.port() && url.path().trim_end_matches('/') == format!("{base}{path}")
+            url.host_str() == public.host_str()
+                && url.port() == public.port()
+                && url.path().trim_end_matches('/') == format!("{base}{path}")
         }
         None => url.path().trim_end_matches('/').ends_with(&path),
     };

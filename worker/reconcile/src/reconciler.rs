@@ -80,7 +80,8 @@ impl Reconciler {
                 let mut places: Vec<GithubPlace> =
                     self.named(source, &wish.prj).iter().map(|place| GithubPlace::of(place)).collect();
                 if places.is_empty() {
-                    let found = place::hooked_repositories(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
+                    let found =
+                        place::hooked_repositories(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
                     (places, findings) = (found.places, found.findings);
                 }
                 for place in places {
@@ -137,11 +138,7 @@ impl Reconciler {
     pub async fn with_model(&self, wish: &Wish) -> Result<Wish, Halt> {
         let mut wish = wish.clone();
         if wish.quality_model.is_none() {
-            let courses = self.courses.courses();
-            wish.quality_model = courses.course_of(&wish.prj).and_then(|course| course.quality_model.clone());
-        }
-        if wish.quality_model.is_none() {
-            wish.quality_model = self.parts.newest_quality_model(&wish.prj).await?;
+            wish.quality_model = self.parts.quality_model(&self.courses, &wish.prj).await?;
         }
         Ok(wish)
     }
@@ -156,8 +153,13 @@ impl Reconciler {
             return Report::default();
         }
         let (what, variables) = match source {
-            Source::Github => ("token for GitHub", "github_token of its course in the credentials file, or GITHUB_TOKEN"),
-            _ => ("account for Taiga", "taiga_user and taiga_password of its course in the credentials file, or TAIGA_USERNAME and TAIGA_PASSWORD"),
+            Source::Github => {
+                ("token for GitHub", "github_token of its course in the credentials file, or GITHUB_TOKEN")
+            }
+            _ => (
+                "account for Taiga",
+                "taiga_user and taiga_password of its course in the credentials file, or TAIGA_USERNAME and TAIGA_PASSWORD",
+            ),
         };
         let finding = format!("{} has a place and no {what}: set {variables}", wish.prj);
         Report { findings: vec![Finding { prj: wish.prj.clone(), source, finding }], ..Report::default() }

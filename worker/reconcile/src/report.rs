@@ -70,12 +70,14 @@ impl Report {
     /// All counts of a source together.
     #[must_use]
     pub fn total(&self, source: Source) -> Counts {
-        self.lines.iter().filter(|line| line.source == source).fold(Counts::default(), |sum, Line { counts, .. }| Counts {
-            checked: sum.checked + counts.checked,
-            same: sum.same + counts.same,
-            repaired: sum.repaired + counts.repaired,
-            removed: sum.removed + counts.removed,
-            unconfirmed: sum.unconfirmed + counts.unconfirmed,
+        self.lines.iter().filter(|line| line.source == source).fold(Counts::default(), |sum, Line { counts, .. }| {
+            Counts {
+                checked: sum.checked + counts.checked,
+                same: sum.same + counts.same,
+                repaired: sum.repaired + counts.repaired,
+                removed: sum.removed + counts.removed,
+                unconfirmed: sum.unconfirmed + counts.unconfirmed,
+            }
         })
     }
 

@@ -200,9 +200,7 @@ impl Board {
     /// All that it holds, as webhooks of this date would say it.
     #[must_use]
     pub fn webhooks(&self, date: &str) -> Vec<Value> {
-        let event = |kind: &str, data: Value| {
-            json!({ "action": "create", "type": kind, "by": null, "date": date, "data": data })
-        };
+        let event = |kind: &str, data: Value| json!({ "action": "create", "type": kind, "by": null, "date": date, "data": data });
         let mut all: Vec<Value> = self.milestones.values().map(|data| event("milestone", data.clone())).collect();
         for kind in KINDS {
             let of = self.objects.iter().filter(|((of, _), _)| of == kind);
@@ -210,7 +208,8 @@ impl Board {
         }
         for (epic, story) in self.links.keys() {
             let data = |kind: &str, id: i64| self.objects.get(&(kind.to_owned(), id)).map(|data| self.whole(data));
-            let link = json!({ "id": 1, "user_story": data("userstory", *story), "epic": data("epic", *epic), "order": 1 });
+            let link =
+                json!({ "id": 1, "user_story": data("userstory", *story), "epic": data("epic", *epic), "order": 1 });
             all.push(event("relateduserstory", link));
         }
         all
@@ -264,7 +263,11 @@ impl Board {
     /// The number of an entry of one of the project's lists.
     fn id_of(&self, list: &str, name: &Value) -> Value {
         let entries = self.project[list].as_array();
-        entries.into_iter().flatten().find(|entry| entry["name"] == *name).map_or(Value::Null, |entry| entry["id"].clone())
+        entries
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["name"] == *name)
+            .map_or(Value::Null, |entry| entry["id"].clone())
     }
 
     /// The project.
@@ -365,9 +368,10 @@ impl Board {
             }
         }
         if kind == "userstory" {
-            let points = data["points"].as_array().into_iter().flatten().map(|point| {
-                (self.id_of("roles", &point["role"]).to_string(), self.id_of("points", &point["name"]))
-            });
+            let points =
+                data["points"].as_array().into_iter().flatten().map(|point| {
+                    (self.id_of("roles", &point["role"]).to_string(), self.id_of("points", &point["name"]))
+                });
             fields.insert("points".to_owned(), Value::Object(points.collect()));
             let epics: Vec<Value> = self
                 .links

@@ -114,7 +114,8 @@ fn rest(world: &mut World, request: &Request) -> Answer {
                 let full_name = format!("{owner}/{name}");
                 if let Some(now) = world.renamed.get(&full_name) {
                     let location = format!("http://{host}/github/repos/{now}/{}", rest.join("/"));
-                    return Answer::new(301, json!({ "message": "Moved Permanently" })).with("location", location.trim_end_matches('/'));
+                    return Answer::new(301, json!({ "message": "Moved Permanently" }))
+                        .with("location", location.trim_end_matches('/'));
                 }
                 if let (["issues", number], Some(repo)) = (rest, world.repos.get(&full_name))
                     && let Some(elsewhere) = number.parse().ok().and_then(|number: u64| repo.transferred.get(&number))

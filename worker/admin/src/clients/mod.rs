@@ -118,7 +118,11 @@ impl Clients {
     /// When an HTTP client cannot be made.
     pub fn providers(&self) -> Result<(Github, Taiga), CommandError> {
         let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(CommandError::usage)?;
-        Ok((github, Taiga::new(&self.args.taiga_api_url, Teller::silent()).map_err(CommandError::usage)?))
+        Ok((github, self.taiga_server()?))
+    }
+
+    fn taiga_server(&self) -> Result<Taiga, CommandError> {
+        Taiga::new(self.args.taiga_api(), self.args.taiga_auth(), Teller::silent()).map_err(CommandError::usage)
     }
 
     fn github_of(&self, token: Token) -> Result<GithubClient, CommandError> {
@@ -158,9 +162,7 @@ impl Clients {
     }
 
     fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
-        let taiga =
-            Taiga::new(self.args.taiga_api(), self.args.taiga_auth(), Teller::silent()).map_err(CommandError::usage)?;
-        Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
+        Ok(TaigaClient { taiga: Arc::new(self.taiga_server()?), account, stop: self.stop.clone() })
     }
 }
 

@@ -119,7 +119,9 @@ impl Reconciling {
     /// GitHub with a project's token.
     pub(super) fn github(&self, prj: &Project) -> Result<GithubApi, CommandError> {
         self.reconciler.github_api(prj, &self.asking).ok_or_else(|| {
-            CommandError::usage(format_args!("there is no token for {prj}: set GITHUB_TOKEN, or github_token of its course in the credentials file"))
+            CommandError::usage(format_args!(
+                "there is no token for {prj}: set GITHUB_TOKEN, or github_token of its course in the credentials file"
+            ))
         })
     }
 

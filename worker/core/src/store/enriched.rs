@@ -9,8 +9,8 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::Store;
 use super::command;
-use super::error::StoreError;
 use super::encode::raw;
+use super::error::StoreError;
 use super::statement::{figures_update, no_figures_update};
 use worker_event::effect::Kind;
 use worker_providers::github::CommitFacts;

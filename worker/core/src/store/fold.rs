@@ -253,14 +253,8 @@ impl Batch {
                 self.delete(prj, Target::Link { story, epic }, Gone { at: Some(order), superseded: None });
             }
             Effect::Linked { story, epic, order, created } => {
-                let link = Link {
-                    prj: prj.to_owned(),
-                    story,
-                    epic,
-                    told: order,
-                    created: created.then_some(order),
-                    event,
-                };
+                let link =
+                    Link { prj: prj.to_owned(), story, epic, told: order, created: created.then_some(order), event };
                 let held = self.links.entry(link_id(prj, &link.story, &link.epic)).or_insert_with(|| link.clone());
                 held.told = held.told.max(link.told);
                 held.created = held.created.max(link.created);
@@ -309,8 +303,21 @@ impl Batch {
                 let action = if newest(&older) > newest(&action) { older } else { action };
                 let (prj, delivery) = (prj.to_owned(), delivery.to_owned());
                 let (fields, insert_first) = (packed(&fields)?, insert_first || first);
-                let state =
-                    State { prj, kind, key, order, read, named: None, fields, action, milestone, story, delivery, event, insert_first };
+                let state = State {
+                    prj,
+                    kind,
+                    key,
+                    order,
+                    read,
+                    named: None,
+                    fields,
+                    action,
+                    milestone,
+                    story,
+                    delivery,
+                    event,
+                    insert_first,
+                };
                 self.states.insert(id, state);
             }
         }
@@ -365,9 +372,10 @@ impl Batch {
             }
             _ => None,
         };
-        let moved = self.states.iter().filter_map(|(id, state)| {
-            Some((id.clone(), renamed(&state.prj, state.kind, &state.key, state.named())?))
-        });
+        let moved = self
+            .states
+            .iter()
+            .filter_map(|(id, state)| Some((id.clone(), renamed(&state.prj, state.kind, &state.key, state.named())?)));
         for (id, (key, at)) in moved.collect::<Vec<_>>() {
             let Some(state) = self.states.remove(&id) else { continue };
             self.add_moved(state.moved(key, at));
@@ -395,9 +403,10 @@ impl Batch {
     pub(super) fn repositories(&self) -> BTreeSet<String> {
         let is_theirs = |kind| matches!(kind, Kind::GithubIssue | Kind::PullRequest);
         let states = self.states.values().filter(|state| is_theirs(state.kind)).map(|state| state.prj.clone());
-        let deletions = self.deletions.values().filter(|deletion| {
-            matches!(deletion.target, Target::Entity(kind, _) if is_theirs(kind))
-        });
+        let deletions = self
+            .deletions
+            .values()
+            .filter(|deletion| matches!(deletion.target, Target::Entity(kind, _) if is_theirs(kind)));
         let renames = self.renames.iter().map(|rename| rename.prj.clone());
         states.chain(deletions.map(|deletion| deletion.prj.clone())).chain(renames).collect()
     }
@@ -433,4 +442,3 @@ fn is_first(kind: Kind, action: Option<&Document>) -> bool {
         Kind::UserStory | Kind::Task | Kind::TaigaIssue | Kind::Epic => is("action_type", "create"),
     }
 }
-

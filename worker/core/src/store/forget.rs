@@ -12,8 +12,8 @@ use shared::ids::Project;
 use shared::source::Source;
 
 use super::command::{self, patiently};
-use super::error::StoreError;
 use super::encode::{STATE, raw};
+use super::error::StoreError;
 use super::{Store, memory};
 use worker_event::effect::Kind;
 use worker_event::privacy::{Rules, hash, people};

@@ -9,9 +9,9 @@ use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::error::ErrorKind;
 
-use super::{COMMANDS, Obstacles};
 use super::command::{patiently, refused};
 use super::error::StoreError;
+use super::{COMMANDS, Obstacles};
 use worker_event::effect::Kind;
 
 /// After this time an index is asked for again: somebody may have dropped the collection meanwhile. Until
@@ -87,8 +87,10 @@ impl Indexes {
 async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
     let fields = kind.key_fields();
     let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
-    let create = |index: Document| doc! {
-        "createIndexes": collection, "indexes": [index], "writeConcern": { "w": "majority" },
+    let create = |index: Document| {
+        doc! {
+            "createIndexes": collection, "indexes": [index], "writeConcern": { "w": "majority" },
+        }
     };
     if kind == Kind::Task {
         // A story's deletion and its news find its tasks by it.

@@ -65,9 +65,10 @@ pub(super) struct Told {
 
 /// Writes the deletions, views and renames of a batch.
 pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreError> {
-    let deletions = batch.deletions.iter().map(|(id, deletion)| {
-        (id.as_str(), deletion.prj.as_str(), Grave { gone: deletion.gone, action: None })
-    });
+    let deletions = batch
+        .deletions
+        .iter()
+        .map(|(id, deletion)| (id.as_str(), deletion.prj.as_str(), Grave { gone: deletion.gone, action: None }));
     let views = batch.views.iter().flat_map(|(id, view)| {
         let told = view.told.as_ref().map(|(at, fields)| telling(id, &view.prj, *at, fields));
         let gone = view.gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) }));
@@ -76,7 +77,10 @@ pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreEr
     let differs = batch.states.values().filter_map(|state| {
         let story = state.story_id().filter(|_| state.story.as_ref().is_some_and(|story| !story.agrees))?;
         let update = doc! { "$set": { "prj": state.prj.as_str(), "differs": true } };
-        Some(raw(&update).and_then(|update| upsert(&doc! { "_id": Parent::Story(story.clone()).id(&state.prj) }, update)))
+        Some(
+            raw(&update)
+                .and_then(|update| upsert(&doc! { "_id": Parent::Story(story.clone()).id(&state.prj) }, update)),
+        )
     });
     futures::try_join!(
         remember_deletions(db, deletions),
@@ -117,9 +121,9 @@ pub(super) async fn remember_deletions<'a>(
 
 /// Remembers up to which telling documents were brought up to date.
 pub(super) async fn mark_spread(db: &Database, spread: &HashMap<String, Order>) -> Result<(), StoreError> {
-    let statements = spread.iter().map(|(id, since)| {
-        raw(&doc! { "q": { "_id": id }, "u": { "$max": { "spread": order(*since) } } })
-    });
+    let statements = spread
+        .iter()
+        .map(|(id, since)| raw(&doc! { "q": { "_id": id }, "u": { "$max": { "spread": order(*since) } } }));
     send(db, VIEWS, statements.collect::<Result<_, _>>()?).await
 }
 
@@ -221,11 +225,7 @@ pub(super) async fn renames(db: &Database, prjs: &BTreeSet<String>) -> Result<BT
     Ok(found.iter().filter_map(read).collect())
 }
 
-async fn by_ids(
-    db: &Database,
-    collection: &str,
-    ids: BTreeSet<String>,
-) -> Result<Vec<(String, Document)>, StoreError> {
+async fn by_ids(db: &Database, collection: &str, ids: BTreeSet<String>) -> Result<Vec<(String, Document)>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }

@@ -33,8 +33,13 @@ pub(super) fn newer_name(renames: &BTreeSet<Rename>, prj: &str, name: &str, at: 
 
 impl Store {
     /// Brings what is stored and remembered under older names under the newest.
-    pub(super) async fn move_renamed(&self, renames: &BTreeSet<Rename>, obstacles: &Obstacles) -> Result<(), StoreError> {
-        let names: BTreeSet<(&str, &str)> = renames.iter().map(|rename| (rename.prj.as_str(), rename.from.as_str())).collect();
+    pub(super) async fn move_renamed(
+        &self,
+        renames: &BTreeSet<Rename>,
+        obstacles: &Obstacles,
+    ) -> Result<(), StoreError> {
+        let names: BTreeSet<(&str, &str)> =
+            renames.iter().map(|rename| (rename.prj.as_str(), rename.from.as_str())).collect();
         for (prj, from) in names {
             let mut batch = Batch::default();
             let mut moved = Vec::new();
@@ -80,10 +85,8 @@ fn state_of(kind: Kind, prj: &str, mut document: Document) -> Result<Option<(Sta
     let key: Option<Vec<Bson>> = kind.key_fields().iter().map(|field| document.get(field).cloned()).collect();
     let Some(key) = key else { return Ok(None) };
     let at = |name| ours.get(name).and_then(read_order);
-    let action: Document = action_fields(kind)
-        .iter()
-        .filter_map(|field| Some(((*field).to_owned(), document.remove(field)?)))
-        .collect();
+    let action: Document =
+        action_fields(kind).iter().filter_map(|field| Some(((*field).to_owned(), document.remove(field)?))).collect();
     let state = State {
         prj: prj.to_owned(),
         kind,

@@ -18,8 +18,8 @@ use super::error::StoreError;
 use super::fold::{Batch, Deletion, Gone, Link, Parent, State, Target, View};
 use super::memory::{self, Action, Grave, KnownView, Told};
 use super::statement::{
-    Shown, action_gone, action_restored, entity_gone, epic_shown, follow_story, links_gone, milestone_gone, milestone_shown,
-    nothing_left, story_gone, story_shown, wholly_gone,
+    Shown, action_gone, action_restored, entity_gone, epic_shown, follow_story, links_gone, milestone_gone,
+    milestone_shown, nothing_left, story_gone, story_shown, wholly_gone,
 };
 use super::{COMMANDS, Obstacles, command};
 
@@ -114,12 +114,15 @@ struct Known {
 impl Known {
     async fn look(db: &Database, batch: &Batch, shown: &HashMap<String, Shown>) -> Result<Self, StoreError> {
         let still_in = still_in(db, batch).await?;
-        let mut ids: BTreeMap<String, &str> = batch.views.iter().map(|(id, view)| (id.clone(), view.prj.as_str())).collect();
+        let mut ids: BTreeMap<String, &str> =
+            batch.views.iter().map(|(id, view)| (id.clone(), view.prj.as_str())).collect();
         for (id, state) in &batch.states {
             let milestone = shown.get(id).and_then(|shown| shown.milestone.clone());
             let milestone = milestone.filter(|id| *id != Bson::Null).map(Parent::Milestone);
             let story = state.story_id().cloned().map(Parent::Story);
-            ids.extend([milestone, story].into_iter().flatten().map(|parent| (parent.id(&state.prj), state.prj.as_str())));
+            ids.extend(
+                [milestone, story].into_iter().flatten().map(|parent| (parent.id(&state.prj), state.prj.as_str())),
+            );
         }
         for link in batch.links.values() {
             ids.insert(Parent::Epic(link.epic.clone()).id(&link.prj), &link.prj);
@@ -315,7 +318,14 @@ impl<'k> Work<'k> {
     }
 
     /// A story's telling, on tasks that show an older one.
-    fn story_told(&mut self, prj: &str, tasks: Document, story: &Bson, told: &Told, since: Order) -> Result<(), StoreError> {
+    fn story_told(
+        &mut self,
+        prj: &str,
+        tasks: Document,
+        story: &Bson,
+        told: &Told,
+        since: Order,
+    ) -> Result<(), StoreError> {
         self.update(Kind::Task.collection(prj), story_shown(tasks.clone(), story, told, since)?);
         self.follow(prj, tasks, story, told, since)
     }
@@ -331,7 +341,14 @@ impl<'k> Work<'k> {
     }
 
     /// Brings tasks into the milestone of their story.
-    fn follow(&mut self, prj: &str, tasks: Document, story: &Bson, told: &Told, since: Order) -> Result<(), StoreError> {
+    fn follow(
+        &mut self,
+        prj: &str,
+        tasks: Document,
+        story: &Bson,
+        told: &Told,
+        since: Order,
+    ) -> Result<(), StoreError> {
         let milestone = told.fields.get("milestone_id").filter(|id| **id != Bson::Null);
         let view = milestone.and_then(|id| {
             let parent = Parent::Milestone(id.clone());
@@ -412,7 +429,12 @@ impl<'k> Work<'k> {
         let itself = takes(link_id(prj, &link.story, &link.epic));
         let key = doc! { "userstory_id": link.story.clone() };
         if let Some(at) = story {
-            self.entity_gone(Kind::UserStory, prj, slice::from_ref(&link.story), Gone { at: Some(at), superseded: None })?;
+            self.entity_gone(
+                Kind::UserStory,
+                prj,
+                slice::from_ref(&link.story),
+                Gone { at: Some(at), superseded: None },
+            )?;
         }
         if let Some(at) = epic.max(itself) {
             self.links_gone(prj, key.clone(), &link.epic, at)?;
@@ -460,9 +482,9 @@ async fn delete_all(db: &Database, statements: Statements, obstacles: &Obstacles
 
 /// Returns how many documents matched.
 async fn update_all(db: &Database, statements: Statements, obstacles: &Obstacles) -> Result<i64, StoreError> {
-    let commands = statements.into_iter().map(|(collection, statements)| async move {
-        obstacles.note(update(db, &collection, &statements).await)
-    });
+    let commands = statements
+        .into_iter()
+        .map(|(collection, statements)| async move { obstacles.note(update(db, &collection, &statements).await) });
     let matched: Vec<Option<i64>> = futures::stream::iter(commands).buffer_unordered(COMMANDS).try_collect().await?;
     Ok(matched.into_iter().flatten().sum())
 }

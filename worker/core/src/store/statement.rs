@@ -153,11 +153,7 @@ pub(super) fn state_upsert(
 }
 
 /// All names are ours, so `$set` can name them; other registers of the document stay as they are.
-fn set_update(
-    state: &State,
-    shown: &Shown,
-    action: Option<&(Order, Document)>,
-) -> Result<RawDocumentBuf, StoreError> {
+fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) -> Result<RawDocumentBuf, StoreError> {
     // The filter's equalities make them on insert; naming them twice is a conflict only when they differ.
     let mut set = state.fields.clone();
     extend(&mut set, &shown.fields)?;
@@ -378,7 +374,12 @@ fn show_epic() -> Document {
 }
 
 /// A newer name of an epic, on the stories that are linked to it.
-pub(super) fn epic_shown(mut filter: Document, epic: &Bson, told: &Told, since: Order) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn epic_shown(
+    mut filter: Document,
+    epic: &Bson,
+    told: &Told,
+    since: Order,
+) -> Result<RawDocumentBuf, StoreError> {
     filter.insert(LINKS, doc! { "$elemMatch": { "epic": epic.clone(), "named": older(since) } });
     let field = |name: &str| doc! { "$literal": told.fields.get(name).cloned().unwrap_or(Bson::Null) };
     let newer = doc! { "named": order(told.at), "name": field("epic_name"), "reference": field("epic_reference") };
@@ -393,7 +394,8 @@ pub(super) fn epic_shown(mut filter: Document, epic: &Bson, told: &Told, since: 
 
 /// The links of some stories to an epic, up to an order.
 pub(super) fn links_gone(mut filter: Document, epic: &Bson, at: Order) -> Result<RawDocumentBuf, StoreError> {
-    let elements = ["told", "created"].map(|field| doc! { LINKS: { "$elemMatch": { "epic": epic.clone(), field: up_to(at) } } });
+    let elements =
+        ["told", "created"].map(|field| doc! { LINKS: { "$elemMatch": { "epic": epic.clone(), field: up_to(at) } } });
     filter.insert("$or", elements.to_vec());
     update(filter, vec![links_after(Some(epic), at), show_epic()])
 }
@@ -467,7 +469,12 @@ pub(super) fn action_gone(kind: Kind, mut key: Document, at: Order) -> Result<Ra
 }
 
 /// What a milestone shows, on documents in it that show an older view.
-pub(super) fn milestone_shown(mut filter: Document, id: &Bson, told: &Told, since: Order) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn milestone_shown(
+    mut filter: Document,
+    id: &Bson,
+    told: &Told,
+    since: Order,
+) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("milestone_id", id.clone());
     filter.insert(MILESTONE, older(since));
     let mut set = told.fields.clone();
@@ -485,7 +492,12 @@ pub(super) fn milestone_gone(mut filter: Document, id: &Bson, at: Order) -> Resu
 }
 
 /// Whether its story is closed, on tasks that show an older view.
-pub(super) fn story_shown(mut filter: Document, story: &Bson, told: &Told, since: Order) -> Result<RawDocumentBuf, StoreError> {
+pub(super) fn story_shown(
+    mut filter: Document,
+    story: &Bson,
+    told: &Told,
+    since: Order,
+) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("userstory_id", story.clone());
     filter.insert(STORY, older(since));
     let is_closed = told.fields.get("is_closed").cloned().unwrap_or(Bson::Null);
@@ -540,4 +552,3 @@ pub(super) fn no_figures_update(milestone: i64) -> Result<RawDocumentBuf, StoreE
     let filter = doc! { "milestone_id": milestone, FIGURES_OF: { "$exists": true, "$ne": milestone } };
     update(filter, doc! { "$unset": without_figures() })
 }
-

@@ -76,7 +76,8 @@ impl<'a> Write<'a> {
             Kind::Commit => held <= state.order,
             _ => held >= state.order,
         };
-        let action = state.action.as_ref().map(|(at, _)| *at).filter(|at| register("action").is_none_or(|held| held < *at));
+        let action =
+            state.action.as_ref().map(|(at, _)| *at).filter(|at| register("action").is_none_or(|held| held < *at));
         match (is_stale, action) {
             (true, None) => Vec::new(),
             (true, Some(_)) => vec![Self::Action(state)],

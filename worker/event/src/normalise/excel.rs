@@ -4,10 +4,10 @@ use bson::{Bson, Document, doc};
 use shared::envelope::Envelope;
 use shared::hash::sha256_hex;
 
-use super::json::{self, object};
 use super::bson_value::JsonValue;
-use super::{notification, state};
+use super::json::{self, object};
 use super::number::Number;
+use super::{notification, state};
 use crate::effect::{Kind, Normalised, Order, Reject};
 
 object!(Row {

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use bson::{Bson, Document, doc};
 use shared::envelope::Envelope;
 
-use super::json::{self, List, object};
 use super::bson_value::JsonValue;
-use super::{notification, state};
+use super::json::{self, List, object};
 use super::number::count;
 use super::text;
 use super::time::Stamp;
+use super::{notification, state};
 use crate::effect::{Effect, Key, Kind, Normalised, Order, Reject, State};
 
 object!(Push {

@@ -57,7 +57,8 @@ fn what_taigas_api_says_is_as_of_its_reading_and_has_no_action() {
 #[test]
 fn what_githubs_api_says_is_as_of_its_last_change_and_there_as_of_its_reading() {
     let issue = r#"{"action":"opened","issue":{"number":1,"updated_at":"1970-01-01T00:00:02Z"},"repository":{"full_name":"o/r"},"sender":{"login":"a"}}"#;
-    let (webhook, read) = (told(Source::Github, "issues", issue, None), told(Source::Github, "issues", issue, Some(9_000)));
+    let (webhook, read) =
+        (told(Source::Github, "issues", issue, None), told(Source::Github, "issues", issue, Some(9_000)));
     assert_eq!((state(&webhook).order, state(&webhook).read), (Order::new(2_000, 7), None));
     assert_eq!((state(&read).order, state(&read).read), (Order::new(2_000, 7), Some(Order::new(9_000, 7))));
     assert_eq!(state(&read).action, None);

@@ -246,7 +246,10 @@ impl<'a> Delivery<'a> {
             return Ok(());
         }
         let points = story.points.0.iter();
-        let total_points = points.filter_map(|points| Number::of(&points.value.0)).map(Number::double).fold(0.0, |sum, value| sum + value);
+        let total_points = points
+            .filter_map(|points| Number::of(&points.value.0))
+            .map(Number::double)
+            .fold(0.0, |sum, value| sum + value);
         let custom_attributes = self.numbers(story.custom_attributes.0);
         let mut fields = self.common::<Story>(common, &id);
         fields.extend(doc! {

@@ -201,8 +201,10 @@ impl Answer {
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::CONFLICT => Ok(None),
             status => {
                 let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-                let said =
-                    ["message", "_error_message", "detail"].iter().find_map(|name| body.get(*name)?.as_str()).unwrap_or("");
+                let said = ["message", "_error_message", "detail"]
+                    .iter()
+                    .find_map(|name| body.get(*name)?.as_str())
+                    .unwrap_or("");
                 let what = format_args!("{provider} answered {status} to {path}: {said}");
                 Err(Halt::failed(what, "Check that the token or account may read it"))
             }

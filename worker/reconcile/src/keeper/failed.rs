@@ -88,8 +88,11 @@ async fn lost(api: &GithubApi, path: &str, since: i64) -> Result<Vec<(i64, u64)>
             break;
         }
     }
-    let mut lost: Vec<(i64, u64)> =
-        all.into_values().filter(|attempts| !attempts.arrived).map(|attempts| (attempts.first, attempts.newest.1)).collect();
+    let mut lost: Vec<(i64, u64)> = all
+        .into_values()
+        .filter(|attempts| !attempts.arrived)
+        .map(|attempts| (attempts.first, attempts.newest.1))
+        .collect();
     lost.sort_unstable();
     Ok(lost)
 }

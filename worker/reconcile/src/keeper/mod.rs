@@ -174,7 +174,12 @@ impl Keeper {
         let teams = self.reconciler.teams().await?;
         if gap.done.is_empty() {
             let (from, to) = (shared::time::rfc3339(gap.from), shared::time::rfc3339(gap.to));
-            tracing::warn!(from, to, teams = teams.len(), "webhooks may have been lost: documents are compared with GitHub and Taiga");
+            tracing::warn!(
+                from,
+                to,
+                teams = teams.len(),
+                "webhooks may have been lost: documents are compared with GitHub and Taiga"
+            );
             metrics::counter!("ldconnect_reconcile_gaps_total").increment(1);
         }
         let all_places: Vec<(Project, Source)> =
@@ -250,7 +255,9 @@ impl Keeper {
         for place in place::named(&courses.courses(), source, prj) {
             asked += match source {
                 Source::Github => match self.reconciler.github_api(prj, asking) {
-                    Some(api) => failed::github(&api, &GithubPlace::of(&place), prj, public_url.as_ref(), since).await?,
+                    Some(api) => {
+                        failed::github(&api, &GithubPlace::of(&place), prj, public_url.as_ref(), since).await?
+                    }
                     None => 0,
                 },
                 Source::Taiga => match self.reconciler.taiga_api(prj, asking) {
@@ -261,7 +268,12 @@ impl Keeper {
             };
         }
         if asked > 0 {
-            tracing::info!(prj = prj.as_str(), source = source.as_str(), asked, "failed deliveries were asked for again");
+            tracing::info!(
+                prj = prj.as_str(),
+                source = source.as_str(),
+                asked,
+                "failed deliveries were asked for again"
+            );
         }
         Ok(asked)
     }
@@ -271,7 +283,8 @@ impl Keeper {
         let Counts { checked, repaired, removed, unconfirmed, .. } = report.total(source);
         let labels = [("source", source.as_str().to_owned()), ("prj", prj.to_string())];
         for (outcome, count) in [("checked", checked), ("repaired", repaired), ("removed", removed)] {
-            let labels = [("source", source.as_str().to_owned()), ("prj", prj.to_string()), ("outcome", outcome.to_owned())];
+            let labels =
+                [("source", source.as_str().to_owned()), ("prj", prj.to_string()), ("outcome", outcome.to_owned())];
             metrics::counter!("ldconnect_reconcile_documents_total", &labels).increment(count as u64);
         }
         metrics::gauge!("ldconnect_reconcile_unconfirmed", &labels).set(unconfirmed as f64);
@@ -280,12 +293,31 @@ impl Keeper {
         metrics::gauge!("ldconnect_reconcile_last_timestamp_seconds", &labels).set(at as f64 / 1_000.0);
         let calls = report.calls;
         if repaired + removed > 0 {
-            tracing::info!(prj = prj.as_str(), source = source.as_str(), checked, repaired, removed, calls, "documents differed from the provider and are repaired");
+            tracing::info!(
+                prj = prj.as_str(),
+                source = source.as_str(),
+                checked,
+                repaired,
+                removed,
+                calls,
+                "documents differed from the provider and are repaired"
+            );
         } else {
-            tracing::debug!(prj = prj.as_str(), source = source.as_str(), checked, calls, "documents show what the provider shows");
+            tracing::debug!(
+                prj = prj.as_str(),
+                source = source.as_str(),
+                checked,
+                calls,
+                "documents show what the provider shows"
+            );
         }
         for finding in &report.findings {
-            tracing::warn!(prj = prj.as_str(), source = source.as_str(), finding = finding.finding, "reconciliation needs a person");
+            tracing::warn!(
+                prj = prj.as_str(),
+                source = source.as_str(),
+                finding = finding.finding,
+                "reconciliation needs a person"
+            );
         }
         let findings = report.findings.iter().map(|finding| finding.finding.clone()).collect();
         let done = Done { at, checked, repaired, removed, unconfirmed, findings, calls };

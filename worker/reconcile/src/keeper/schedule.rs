@@ -1,8 +1,8 @@
 //! When a team is due. Pure.
 
+use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 use shared::hash::short_sha256;
 use shared::ids::Project;
 

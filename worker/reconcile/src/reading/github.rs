@@ -235,8 +235,10 @@ impl<'a> Commits<'a> {
         let mut all = Vec::new();
         while let Some(page) = pages.next().await? {
             let count = page.len();
-            let fresh: Vec<Value> =
-                page.into_iter().filter(|commit| text(commit, "sha").is_some_and(|sha| self.seen.insert(sha.to_owned()))).collect();
+            let fresh: Vec<Value> = page
+                .into_iter()
+                .filter(|commit| text(commit, "sha").is_some_and(|sha| self.seen.insert(sha.to_owned())))
+                .collect();
             // What a page of seen commits is built on was seen with them.
             let known = fresh.is_empty() && count > 0;
             all.extend(fresh);

@@ -186,7 +186,8 @@ impl Project {
             stories.keys().map(|story| (*story, BTreeMap::new())).collect();
         for (epic, shown) in self.lists.get(&Item::Epic).into_iter().flatten() {
             for link in api.list(&format!("/epics/{epic}/related_userstories")).await?.items {
-                if let Some(epics) = link.get("user_story").and_then(Value::as_i64).and_then(|id| epics_of.get_mut(&id)) {
+                if let Some(epics) = link.get("user_story").and_then(Value::as_i64).and_then(|id| epics_of.get_mut(&id))
+                {
                     epics.insert(*epic, shown.clone());
                 }
             }
@@ -373,7 +374,8 @@ fn event(kind: &str, action: &str, as_of: i64, data: Value) -> Value {
 /// A milestone as webhooks show it.
 fn milestone(shown: &Value) -> Value {
     let mut data = Map::new();
-    let names = ["id", "name", "slug", "estimated_start", "estimated_finish", "created_date", "modified_date", "closed"];
+    let names =
+        ["id", "name", "slug", "estimated_start", "estimated_finish", "created_date", "modified_date", "closed"];
     take(&mut data, shown, &names);
     Value::Object(data)
 }

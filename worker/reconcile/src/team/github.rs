@@ -62,12 +62,15 @@ pub async fn reconcile(
             }
         }
         None => {
-            let what = name.map_or_else(|| format!("organisation or person {owner}"), |name| format!("repository {owner}/{name}"));
+            let what = name
+                .map_or_else(|| format!("organisation or person {owner}"), |name| format!("repository {owner}/{name}"));
             let label = &api.token.payer.label;
             report.findings.push(Finding {
                 prj: wish.prj.clone(),
                 source: Source::Github,
-                finding: format!("GitHub shows no {what} to the token of {label}; check the name, and what the token may read"),
+                finding: format!(
+                    "GitHub shows no {what} to the token of {label}; check the name, and what the token may read"
+                ),
             });
         }
     }
@@ -166,7 +169,8 @@ impl Pass<'_> {
                 if held.is_some_and(|held| !is_newer(held, pull)) {
                     self.feed.counts(KIND).removed += 1;
                     let updated = pull.get("updated_at").cloned().unwrap_or_default();
-                    let event = self.feed.event("pull_request", as_of, &repository.pull_open_webhook(*number, &updated));
+                    let event =
+                        self.feed.event("pull_request", as_of, &repository.pull_open_webhook(*number, &updated));
                     self.feed.publish(&event).await?;
                 } else {
                     self.feed.counts(KIND).same += 1;
@@ -251,7 +255,10 @@ impl Pass<'_> {
         object: &Value,
         but: &[&str],
     ) -> Result<bool, Halt> {
-        let Some(shown) = shown::shown(event, &self.feed.forgotten, &self.parts.settings).map_err(super::refused)? else { return Ok(false) };
+        let Some(shown) = shown::shown(event, &self.feed.forgotten, &self.parts.settings).map_err(super::refused)?
+        else {
+            return Ok(false);
+        };
         Ok(stored.is_none_or(|stored| !is_newer(stored, object) && !differences(stored, &shown.fields, but).is_empty()))
     }
 

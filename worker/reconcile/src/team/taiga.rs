@@ -72,7 +72,9 @@ impl Pass<'_> {
                 if let Some(id) = document.get("milestone_id").and_then(integer)
                     && self.is_here(document)
                 {
-                    let fields = MILESTONE_FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), document.get(*name)?.clone())));
+                    let fields = MILESTONE_FIELDS
+                        .iter()
+                        .filter_map(|name| Some(((*name).to_owned(), document.get(*name)?.clone())));
                     shown_of.entry(id).or_default().push(fields.collect());
                 }
             }
@@ -84,7 +86,9 @@ impl Pass<'_> {
             };
             let webhook = self.project.milestone_webhook(milestone);
             let event = self.feed.event("milestone", self.project.as_of, &webhook);
-            let Some(fields) = shown::milestone(&event, &self.parts.settings).map_err(super::refused)? else { continue };
+            let Some(fields) = shown::milestone(&event, &self.parts.settings).map_err(super::refused)? else {
+                continue;
+            };
             let differs = documents.iter().any(|document| !differences(document, &fields, &[]).is_empty());
             let counts = self.feed.counts("milestones");
             counts.checked += 1;
@@ -159,7 +163,8 @@ impl Pass<'_> {
         }
         let moved = milestone.is_some_and(|milestone| {
             let stored = document.get("milestone_id").unwrap_or(&Bson::Null);
-            let stored = if integer(stored).is_some_and(|id| self.gone_milestones.contains(&id)) { &Bson::Null } else { stored };
+            let stored =
+                if integer(stored).is_some_and(|id| self.gone_milestones.contains(&id)) { &Bson::Null } else { stored };
             !same(stored, &milestone)
         });
         Ok(moved || !differences(document, &fields, but).is_empty())
@@ -223,7 +228,8 @@ impl Pass<'_> {
         // Deleting a story deletes its tasks, so they count too.
         let stories = missing.get(&Item::Story).cloned().unwrap_or_default();
         let along = self.documents.get(&Item::Task).into_iter().flatten().filter(|(_, task)| {
-            self.is_here(task) && task.get("userstory_id").and_then(integer).is_some_and(|story| stories.contains(&story))
+            self.is_here(task)
+                && task.get("userstory_id").and_then(integer).is_some_and(|story| stories.contains(&story))
         });
         let mut tasks: BTreeSet<i64> = along.map(|(id, _)| *id).collect();
         tasks.extend(missing.get(&Item::Task).into_iter().flatten());
@@ -263,7 +269,10 @@ impl Pass<'_> {
         }
         // To an account that lost its role meanwhile everything is gone.
         if !gone.is_empty() && !self.project.is_still_seen(self.api).await? {
-            let finding = format!("the account of {} lost its role in the project while it was read: nothing was removed; run the same command again", self.api.account.payer.label);
+            let finding = format!(
+                "the account of {} lost its role in the project while it was read: nothing was removed; run the same command again",
+                self.api.account.payer.label
+            );
             self.feed.finding(finding);
             return Ok(());
         }
