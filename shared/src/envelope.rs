@@ -17,6 +17,7 @@
 //! LD-Unsigned       1                               only on an event that was accepted without a signature
 //! LD-Backfill       2026-11-23T17:42:03.511Z        only on what was made of a provider's API: as of when it was read
 //! Content-Encoding  zstd                            only when the payload is compressed
+//! LD-Length         31457                           bytes of the payload before compression
 //!
 //! <the JSON exactly as it was signed; of a backfill, JSON in the shape of the webhook>
 //! ```
@@ -70,6 +71,8 @@ pub mod header {
     pub const TRACEPARENT: &str = "traceparent";
     /// `zstd` when the payload is compressed.
     pub const ENCODING: &str = "Content-Encoding";
+    /// The size of the payload before compression, in bytes.
+    pub const LENGTH: &str = "LD-Length";
 }
 
 /// One webhook delivery: what the headers say, and the sender's bytes.
@@ -155,6 +158,7 @@ impl Envelope {
         if let Some(at) = self.read_at {
             headers.insert(header::BACKFILL, crate::time::rfc3339(at).as_str());
         }
+        headers.insert(header::LENGTH, self.payload.len().to_string().as_str());
         // Level 1: the point is the server's limit and the disk, and the sender is waiting.
         match (self.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&self.payload, 1)) {
             Some(Ok(small)) => {
@@ -212,9 +216,31 @@ pub fn payload(headers: &HeaderMap, payload: &Bytes) -> Result<Bytes, DecodeErro
     }
 }
 
+/// The size of a message's payload after decompression, in bytes, without decompressing it.
+///
+/// It comes from [`header::LENGTH`]; of a message without that header, from its zstd frame; of a frame that does not say
+/// it, by the ratio of JSON that compresses well. It is never more than a payload may have.
+#[must_use]
+pub fn plain_size(headers: &HeaderMap, payload: &[u8]) -> usize {
+    /// How many times smaller zstd makes large JSON at most, nearly always.
+    const RATIO: usize = 14;
+    if let Some(length) = headers.get(header::LENGTH).and_then(|value| value.as_str().parse::<usize>().ok()) {
+        return length.clamp(payload.len(), MAX_PAYLOAD.max(payload.len()));
+    }
+    if headers.get(header::ENCODING).is_none() {
+        return payload.len();
+    }
+    let framed = zstd::zstd_safe::get_frame_content_size(payload).ok().flatten();
+    let size = framed.and_then(|size| usize::try_from(size).ok()).unwrap_or(payload.len().saturating_mul(RATIO));
+    size.min(MAX_PAYLOAD)
+}
+
 /// Decompresses at most [`MAX_PAYLOAD`] bytes, whatever the frame claims.
 fn decompress(frame: &[u8]) -> std::io::Result<Bytes> {
-    let mut out = Vec::new();
+    let size =
+        zstd::zstd_safe::get_frame_content_size(frame).ok().flatten().and_then(|size| usize::try_from(size).ok());
+    // Room for one byte more, so that reading to the end does not double it.
+    let mut out = Vec::with_capacity(size.unwrap_or(0).min(MAX_PAYLOAD) + 1);
     let read = zstd::stream::read::Decoder::new(frame)?.take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut out)?;
     if read > MAX_PAYLOAD {
         return Err(std::io::Error::other("it is larger than the 25 MiB that ingress accepts"));

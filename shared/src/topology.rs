@@ -3,7 +3,7 @@
 //! | stream | subjects | holds |
 //! |---|---|---|
 //! | `LD_EVENTS` | `ld.events.<source>.<prj>.<event>` | webhooks as they came, for replay |
-//! | `LD_NOTIFY` | `ld.notify.<key>` | notifications that LD Eval has not accepted yet, one message a key |
+//! | `LD_NOTIFY` | `ld.notify.<prj>.<key>` | notifications that LD Eval has not accepted yet, one message a key |
 //! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups that have not been made yet, one message a key |
 //! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | what could not be processed |
 //! | `LD_PROBE` | `ld.probe.<process>` | the last readiness check of each process |
@@ -21,7 +21,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
@@ -181,8 +181,14 @@ impl Topology {
 
     /// The subject of a notification; `key` is a hash of what makes two notifications the same.
     #[must_use]
-    pub fn notify_subject(&self, key: &str) -> String {
-        format!("{}.{key}", self.root(StreamName::Notify))
+    pub fn notify_subject(&self, project: &Project, key: &str) -> String {
+        format!("{}.{project}.{key}", self.root(StreamName::Notify))
+    }
+
+    /// The subjects of a project's notifications.
+    #[must_use]
+    pub fn notify_filter(&self, project: &Project) -> String {
+        format!("{}.{project}.*", self.root(StreamName::Notify))
     }
 
     /// The subject of a look-up; `key` is a hash of what makes two look-ups the same.
@@ -289,6 +295,30 @@ impl Topology {
     #[must_use]
     pub fn lease_subject(&self, name: &str) -> String {
         format!("{}.{name}", self.root(StreamName::Leases))
+    }
+
+    /// Where a worker marks an event that it works on alone, by the event's stream sequence.
+    #[must_use]
+    pub fn suspect_subject(&self, sequence: u64) -> String {
+        format!("{}.suspect.event.{sequence}", self.root(StreamName::Status))
+    }
+
+    /// Where a worker marks events that were delivered before and that it works on together.
+    #[must_use]
+    pub fn suspects_subject(&self, id: &str) -> String {
+        format!("{}.suspect.group.{id}", self.root(StreamName::Status))
+    }
+
+    /// The subjects of all such marks.
+    #[must_use]
+    pub fn suspect_filter(&self) -> String {
+        format!("{}.suspect.>", self.root(StreamName::Status))
+    }
+
+    /// Where a consumer is asked for messages. Like every API subject of ours it is the server's own JetStream domain.
+    #[must_use]
+    pub fn pull_subject(&self, consumer: &consumer::Info) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name, consumer.name)
     }
 
     /// The tokens of a subject after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.

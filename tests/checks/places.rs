@@ -4,14 +4,8 @@ use regex::Regex;
 
 use crate::repository::product_code;
 
-/// Files that acknowledge, negative-acknowledge or terminate a message. Only `pipeline/settle.rs` will be left when
-/// notifications and look-ups use the consumer loop of events; until then the present files are named, one by one.
-const SETTLERS: [&str; 4] = [
-    "worker/core/src/pipeline/settle.rs",
-    "worker/core/src/pipeline/queue.rs",
-    "worker/core/src/notify/mod.rs",
-    "worker/core/src/enrich/settle.rs",
-];
+/// The file that acknowledges, negative-acknowledges or terminates a message: events, notifications and look-ups.
+const SETTLERS: [&str; 1] = ["worker/core/src/pipeline/settle.rs"];
 
 /// Something that only some files may do.
 struct Place {
@@ -126,7 +120,7 @@ fn one_module_knows_the_backoff_crate() {
 }
 
 #[test]
-fn one_place_settles_an_event() {
+fn one_place_settles_a_message() {
     holds(&SETTLEMENT);
     let progress = ("planted.rs".to_owned(), "message.ack_with(AckKind::Progress).await".to_owned());
     assert_eq!(SETTLEMENT.wrong(&[product_code(), vec![progress]].concat()), [""; 0]);

@@ -5,10 +5,8 @@ use std::process::ExitCode;
 use shared::config;
 use worker::cli::Command;
 
-/// Batches allocate and free many small documents at once; mimalloc does that faster than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
+// The system's allocator: mimalloc 2 keeps freed blocks of many megabytes in each thread, and 30 events of 12 MiB, one
+// after the other, took 520 MB instead of 270 MB.
 #[tokio::main]
 async fn main() -> ExitCode {
     // mongodb and reqwest share one TLS provider, which must be named before the first connection of either.

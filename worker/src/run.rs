@@ -12,21 +12,24 @@ use shared::credentials;
 use shared::lifecycle::Lifecycle;
 use shared::publish::Publisher;
 use shared::telemetry;
-use shared::topology::Topology;
+use shared::topology::{StreamName, Topology};
 use shared::trace::Exporter;
 use tokio::sync::watch as channel;
 
 use worker_core::config::Config;
 use worker_core::enrich::Enricher;
-use worker_core::notify::Notifier;
-use worker_core::pipeline::{self, Pipeline};
+use worker_core::notify::Sender;
+use worker_core::pipeline::Pipeline;
+use worker_core::pipeline::consumer::{Consumer, Slots};
+use worker_core::pipeline::events::Events;
+use worker_core::pipeline::settle::Stop;
 use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
 use worker_core::status::serve;
 use worker_providers::Tokens;
-use worker_providers::github::Github;
-use worker_providers::report::Teller;
-use worker_providers::taiga::Taiga;
+use worker_providers::github::GithubClient;
+use worker_providers::report::Reporter;
+use worker_providers::taiga::TaigaClient;
 use worker_reconcile::config::ReconcileArgs;
 use worker_reconcile::keeper::Keeper;
 use worker_reconcile::parts::Parts;
@@ -71,6 +74,14 @@ async fn work(options: Options) -> ExitCode {
     }
 }
 
+/// What this worker is called at NATS and in `ld_probe`. In a container the process id alone is always 1.
+fn name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let host: String = host.trim().chars().map(letter).take(64).collect();
+    format!("ld-worker-{host}-{}", std::process::id())
+}
+
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
 async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
@@ -81,13 +92,13 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
     let (readiness_sender, ready) = channel::channel(Readiness::not_yet(STARTING));
     let (problem_sender, problems) = channel::channel(Vec::new());
-    let who = format!("ld-worker-{}", std::process::id());
+    let who = name();
     let client = shared::nats::connect(&config.nats, &who).await?;
     let jetstream = shared::nats::jetstream(client.clone());
     let topology = Topology::new(config.nats.nats_prefix.as_deref(), config.streams);
     let collector = StatusCollector::new(jetstream.clone(), topology.clone(), courses.clone(), problems);
     let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, serve::routes(collector)).await?;
-    let teller = Teller::new(topology.clone());
+    let reporter = Reporter::new(topology.clone());
     let store = config.mongo.open().await?;
     let publisher = Publisher::new(client.clone());
     let batch = config.work.batches.worker_batch.get();
@@ -95,30 +106,33 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
         parts: Parts::new(store.clone(), client.clone(), jetstream.clone(), topology.clone()),
         courses: courses.clone(),
         tokens: tokens.clone(),
-        github: Arc::new(Github::new(&config.enrich.github_api_url, teller.clone())?),
-        taiga: Arc::new(Taiga::new(config.enrich.taiga_api(), config.enrich.taiga_auth(), teller.clone())?),
+        github: Arc::new(GithubClient::new(&config.enrich.github_api_url, reporter.clone())?),
+        taiga: Arc::new(TaigaClient::new(config.enrich.taiga_api(), config.enrich.taiga_auth(), reporter.clone())?),
         public_url: reconcile.public_url,
     };
     let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
-    let pipeline = Arc::new(Pipeline { tokens, ..Pipeline::new(store, publisher, topology, jetstream, batch) });
-    let notifier = Arc::new(Notifier::new(pipeline.clone(), &config.eval, teller.clone())?);
-    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, teller.clone())?);
+    let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
+    pipeline.tokens = tokens;
+    let pipeline = Arc::new(pipeline);
+    let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, reporter.clone())?);
+    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?);
 
-    for _ in 0..config.work.batches.worker_concurrency.get() {
-        life.spawn("lane", pipeline::lane(pipeline.clone(), life.soft(), life.hard()));
-    }
-    life.spawn("notifier", notifier.run(life.soft(), life.hard()));
-    life.spawn("enricher", enricher.run(life.soft()));
+    let stop = Stop { soft: life.soft(), hard: life.hard(), finish_within: None };
+    let slots = Slots { count: config.work.batches.worker_concurrency.get(), batch };
+    let events = Consumer { pipeline: Arc::clone(&pipeline), stream: StreamName::Events, slots, stop: stop.clone() };
+    life.spawn("events", events.run(Arc::new(Events(Arc::clone(&pipeline)))));
+    life.spawn("notifications", sender.run(stop.clone()));
+    life.spawn("look-ups", enricher.run(stop));
     life.spawn("keeper", keeper.run(life.soft()));
-    life.spawn("credentials", well(watcher.run(life.soft())));
-    // A publisher of its own, so that no fact travels in a batch with notifications.
-    life.spawn("teller", well(teller.run(Publisher::new(client.clone()), life.soft())));
-    life.spawn("watch", readiness::watch(pipeline, courses, who, readiness_sender, problem_sender, life.soft()));
+    life.spawn("credentials", infallible(watcher.run(life.soft())));
+    // A publisher of its own, because a batch is of one stream.
+    life.spawn("reporter", infallible(reporter.run(Publisher::new(client.clone()), life.soft())));
+    life.spawn("readiness", readiness::watch(pipeline, courses, readiness_sender, problem_sender, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
     Ok((life, client))
 }
 
-async fn well(task: impl Future<Output = ()>) -> Result<(), Infallible> {
+async fn infallible(task: impl Future<Output = ()>) -> Result<(), Infallible> {
     task.await;
     Ok(())
 }

@@ -7,10 +7,9 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::StreamMessage;
-use bson::doc;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use harness::sender::{Delivery, github};
+use harness::sender::github;
 use harness::stack::Stack;
 use serde_json::{Value, json};
 use shared::config::StreamArgs;
@@ -165,43 +164,6 @@ async fn poison_becomes_a_dead_letter_at_once_with_all_that_is_known_and_delays_
 }
 
 #[tokio::test]
-async fn a_document_that_mongodb_refuses_takes_no_other_event_of_its_batch_or_entity_with_it() {
-    let stack = Stack::start().await.unwrap();
-    let db = stack.db().await.unwrap();
-    let forbidden = doc! { "issue.title": { "$ne": "forbidden" } };
-    db.create_collection("github_Team.issues").validator(forbidden).await.unwrap();
-    let issue = |number: u64, at: &str, title: &str| {
-        let mut body = github::issue(number, "edited", at);
-        body["issue"]["title"] = json!(title);
-        Delivery::github("issues", &body)
-    };
-    stack.worker().process.freeze().unwrap();
-    for delivery in [
-        issue(1, "2026-11-23T10:00:00Z", "first"),
-        issue(1, "2026-11-23T11:00:00Z", "second"),
-        issue(1, "2026-11-23T12:00:00Z", "forbidden"),
-        issue(2, "2026-11-23T10:00:00Z", "another"),
-        issue(3, "2026-11-23T10:00:00Z", "forbidden"),
-    ] {
-        send(&stack, &delivery).await;
-    }
-    stack.worker().process.thaw().unwrap();
-    let mut dead_letters = dead_letters(&stack, 2).await;
-    // Two lanes may hold one each, and dead-letter them in either order.
-    dead_letters.sort_by(|a, b| header(a, "LD-Dead-Sequence").cmp(header(b, "LD-Dead-Sequence")));
-    for (dead_letter, sequence) in dead_letters.iter().zip(["3", "5"]) {
-        assert_eq!(header(dead_letter, "LD-Dead-Reason"), "unstorable");
-        assert_eq!(header(dead_letter, "LD-Dead-Sequence"), sequence);
-    }
-    let mut titles: Vec<_> = stack.documents("github_Team.issues").await.unwrap();
-    titles
-        .sort_by_key(|issue| issue.get_i32("issue_id").map_or_else(|_| issue.get_i64("issue_id").unwrap(), i64::from));
-    let titles: Vec<_> =
-        titles.iter().map(|issue| issue.get_document("issue").unwrap().get_str("title").unwrap()).collect();
-    assert_eq!(titles, ["second", "another"]);
-}
-
-#[tokio::test]
 async fn poison_at_a_sequence_where_a_lost_stream_had_some_becomes_a_dead_letter_too() {
     let stack = Stack::start().await.unwrap();
     let poison = |text: &str| Raw::new(&stack, Source::Github, "issues", "{}").payload(text.to_owned());
@@ -226,8 +188,8 @@ async fn consumer(stack: &Stack) -> PullConsumer {
     topology.consumer(&stack.jetstream().await.unwrap(), StreamName::Events).await.unwrap()
 }
 
-/// Takes that many messages and hands them back, as often as workers die of them.
-async fn die(consumer: &PullConsumer, messages: usize, times: usize) {
+/// Takes that many messages and hands them back, as workers do that are stopped.
+async fn hand_back(consumer: &PullConsumer, messages: usize, times: usize) {
     for _ in 0..times {
         let mut taken = consumer.batch().max_messages(messages).expires(SOON).messages().await.unwrap();
         for _ in 0..messages {
@@ -237,17 +199,14 @@ async fn die(consumer: &PullConsumer, messages: usize, times: usize) {
 }
 
 #[tokio::test]
-async fn an_event_that_kills_every_worker_becomes_a_dead_letter_and_one_that_kills_some_does_not() {
+async fn an_event_that_was_handed_back_thirty_times_is_stored() {
     let mut stack = only_ingress().await;
-    let killer = Raw::new(&stack, Source::Github, "push", push("Team", 1).json);
-    let sequence = killer.publish(&stack).await;
+    send(&stack, &push("Team", 1)).await;
     let consumer = consumer(&stack).await;
-    die(&consumer, 1, 14).await;
+    hand_back(&consumer, 1, 30).await;
     send(&stack, &push("Team", 2)).await;
-    die(&consumer, 2, 10).await;
+    hand_back(&consumer, 2, 5).await;
     stack.add_worker().await.unwrap();
-    let dead_letters = dead_letters(&stack, 1).await;
-    is_a_true_copy(&dead_letters[0], &killer, sequence, "redelivered_too_often", 25);
-    let stored = stack.document("github_Team.commits").await.unwrap();
-    assert_eq!(stored.get_str("sha").unwrap(), github::sha(2));
+    stored(&stack, "Team", 2, SOON).await;
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }

@@ -1,5 +1,6 @@
 //! Nothing acknowledged is lost: outages, kills, full disks, moved addresses, rolling restarts.
 
+pub(crate) mod blocked;
 pub(crate) mod healing;
 pub(crate) mod ledger;
 pub(crate) mod moving;
@@ -8,3 +9,5 @@ pub(crate) mod readiness;
 pub(crate) mod residue;
 pub(crate) mod rolling;
 pub(crate) mod survival;
+pub(crate) mod suspects;
+pub(crate) mod worker_memory;

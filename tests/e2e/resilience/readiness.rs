@@ -158,3 +158,35 @@ async fn room_is_made_for_a_large_webhook_too() {
         stack.eventually("a large webhook is accepted", SOON, accepts).await.unwrap();
     }
 }
+
+/// From the start of a worker to its word about MongoDB, with what a loaded test machine adds to 5 s.
+const FIRST_WORD: Duration = Duration::from_secs(8);
+
+/// `/readyz` and the log say within seconds of the start that MongoDB is the problem, and what to do.
+async fn says_what_is_wrong_with_mongodb(uri: &str) {
+    let options = Options { no_worker: true, ..Options::default() }.env("MONGO_URI", uri);
+    let mut stack = Stack::start_with(options).await.unwrap();
+    stack.add_worker().await.unwrap();
+    let said = async || {
+        let (status, body) = readyz(&stack, stack.worker()).await?;
+        let problems = body["problems"].to_string();
+        ensure!(status == 503 && problems.contains("MongoDB"), "{status} {body}");
+        ensure!(problems.contains("MONGO_URI"), "it does not say what to do: {body}");
+        let lines = crate::observe::complaints(&stack.worker().process);
+        ensure!(lines.iter().any(|line| line.contains("MongoDB")), "the log does not name MongoDB: {lines:#?}");
+        Ok(())
+    };
+    stack.eventually("the worker says what is wrong", FIRST_WORD, said).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_without_mongodb_says_so_within_seconds_of_its_start() {
+    says_what_is_wrong_with_mongodb("mongodb://127.0.0.1:1").await;
+}
+
+#[tokio::test]
+async fn a_worker_with_a_wrong_password_for_mongodb_says_so_within_seconds_of_its_start() {
+    let dir = harness::paths::scratch("wrong-password").unwrap();
+    let mongo = harness::servers::MongoServer::start_secured(&dir, &[], "").await.unwrap();
+    says_what_is_wrong_with_mongodb(&mongo.uri_of(Some(("ld-connect", "wrong")))).await;
+}

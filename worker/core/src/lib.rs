@@ -7,6 +7,7 @@
 pub mod config;
 pub mod pipeline;
 pub mod store;
+pub mod origin;
 pub mod notify;
 pub mod enrich;
 pub mod meters;

@@ -1,5 +1,4 @@
-//! What the worker's metrics mean; all of them, with ingress's, are in `docs/metrics.md`, which a test compares
-//! with a running system.
+//! Help texts of the worker's metrics. `docs/metrics.md` lists all of them; a test compares it with a running system.
 
 use metrics::{
     counter, describe_counter as count, describe_gauge as gauge, describe_histogram as histogram, gauge as level,
@@ -9,7 +8,7 @@ use shared::topology::{StreamName, Topology};
 
 use worker_event::reason::Reason;
 
-/// The kinds of events that documents come of (CONTRACT §2): labels must not be others' words.
+/// The event kinds that are stored. Labels must not come from a message.
 const EVENTS: [&str; 10] = [
     "push",
     "issues",
@@ -23,13 +22,17 @@ const EVENTS: [&str; 10] = [
     "sheets_activity",
 ];
 
-/// Registers help texts, and at zero what an alert asks for before it ever happened.
+/// Registers help texts, and at zero the metrics that alerts use before their first event.
 pub fn describe() {
     count!("ldconnect_events_total", "Events settled, by source, event and outcome (stored, dead)");
-    count!("ldconnect_redeliveries_total", "Events that came again because they were not settled the time before");
+    count!(
+        "ldconnect_redeliveries_total",
+        "Events delivered again, because they were handed back, put off, or in a worker that died"
+    );
     histogram!("ldconnect_store_seconds", "How long a batch took from its first statement to durable documents");
     histogram!("ldconnect_batch_events", "How many events a batch had");
     histogram!("ldconnect_end_to_end_seconds", "From the complete request at ingress to durable documents");
+    gauge!("ldconnect_blocked_collections", "Collections that MongoDB does not write to; their events wait");
     gauge!("ldconnect_backlog", "Events not settled yet; every worker says the same");
     gauge!(
         "ldconnect_backlog_seconds",
@@ -39,7 +42,7 @@ pub fn describe() {
     gauge!("ldconnect_stream_max_bytes", "Bytes a stream may hold, -1 for no limit; every worker says the same");
     gauge!(
         "ldconnect_dead_letters_kept",
-        "Dead letters nobody has sent again or thrown away; every worker says the same"
+        "Dead letters that were neither redriven nor purged; every worker says the same"
     );
     count!("ldconnect_dead_letters_total", "Dead letters written, by reason");
     count!("ldconnect_notify_total", "Notifications sent to LD Eval, by outcome (accepted, later, refused)");
@@ -60,7 +63,7 @@ pub fn describe() {
         "ldconnect_enrich_token_remaining",
         "Requests left of a token, by provider and course, as the provider last said"
     );
-    gauge!("ldconnect_enrich_token_stopped", "1 while a token rests because of a limit");
+    gauge!("ldconnect_enrich_token_stopped", "1 while a token is in cooldown because of a rate limit");
     for outcome in ["accepted", "later", "refused"] {
         counter!("ldconnect_notify_total", "outcome" => outcome).increment(0);
     }
@@ -68,10 +71,11 @@ pub fn describe() {
         counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(0);
     }
     counter!("ldconnect_redeliveries_total").increment(0);
+    level!("ldconnect_blocked_collections").set(0.0);
     level!("ldconnect_notify_last_accepted_timestamp_seconds").set(0.0);
 }
 
-/// An event that became a dead letter, by its subject, which in the worst case anybody wrote.
+/// Counts an event that became a dead letter. An operator's tool may have written its subject.
 pub fn dead(topology: &Topology, subject: &str) {
     let (source, event) = labels(topology, subject);
     counter!("ldconnect_events_total", "source" => source, "event" => event, "outcome" => "dead").increment(1);
@@ -93,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_never_others_words() {
+    fn labels_never_come_from_a_message() {
         let limits =
             StreamArgs { ld_events_max_age: Duration::ZERO, ld_events_max_bytes: Default::default(), ld_replicas: 1 };
         let topology = Topology::new(None, limits);

@@ -1,8 +1,9 @@
-//! The worker watches itself: what `/readyz` says, the gauges, and room in the event stream.
+//! Checks whether the worker can work: `/readyz`, the gauges, and room in the event stream.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer;
 use async_nats::jetstream::stream::{Info, Stream};
@@ -15,87 +16,115 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::Pipeline;
-use crate::problem::Problem;
-use crate::store::StoreError;
+use crate::problem::{Part, Problem};
+use crate::store::{Blocked, StoreError};
 
-/// What `/readyz` says before anything was tried.
+/// The problem in `/readyz` before the first check.
 pub const STARTING: &str = "starting";
 
-/// How often everything is proven again.
-const EVERY: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// How it is proven again while something is away, from a start on: soon, then as seldom as ever.
-const AGAIN: Policy = Policy::new(Duration::from_millis(50), EVERY);
+/// Delay between checks while there is a problem, from the start on.
+const RETRY: Policy = Policy::new(Duration::from_millis(50), INTERVAL);
 
-/// How long one proof may take: a frozen server must not keep an old "ready" alive.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// A frozen server must not keep an expired "ready", and the first check must end within 5 s of the start.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Which share of its ceiling is kept free in the event stream by removing processed events.
+/// A problem that lasts is logged once per interval.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Share of its ceiling that is kept free in the event stream by removing processed events.
 const FREE: f64 = 0.1;
 
-/// How much is kept free at least (of a small stream: half of it), so that the largest webhook fits.
-const FREE_AT_LEAST: f64 = 32.0 * 1024.0 * 1024.0;
+/// Bytes that are kept free at least (of a small stream: half of it), so that the largest webhook fits.
+const FREE_MIN: f64 = 32.0 * 1024.0 * 1024.0;
 
-/// Which share of the stored events is removed at a time.
-const ROOM: f64 = 0.1;
+/// Share of the stored events that is removed at a time.
+const REMOVED: f64 = 0.1;
 
-/// Proves, until the soft stop, that this worker can pull, write and reach its streams.
+/// Checks, until the soft stop, that this worker can pull, write and reach its streams.
 ///
 /// # Errors
-/// Never; what fails is told in `readiness`.
+/// Never; what fails is in `readiness` and `problems`, and in the log.
 pub async fn watch(
     pipeline: Arc<Pipeline>,
     courses: Handle,
-    who: String,
     readiness: watch::Sender<Readiness>,
     problems: watch::Sender<Vec<Problem>>,
     soft: CancellationToken,
 ) -> Result<(), Infallible> {
-    let mut again = AGAIN.delays();
+    let mut delays = RETRY.delays();
+    let mut log = ProblemLog::default();
     loop {
         let mut state = Readiness::default();
-        // A broken edit is a fact, no problem: the last good file is in force, and events go on.
+        // A broken edit is a fact and no problem: the last good file is in force.
         state.facts.insert("credentials_file".into(), json!(courses.problem().as_deref().unwrap_or("ok")));
-        let (nats, mongo) = tokio::join!(
-            tokio::time::timeout(PATIENCE, look_at_streams(&pipeline, &mut state)),
-            tokio::time::timeout(PATIENCE, pipeline.store.probe(&who)),
-        );
-        let silence = || format!("no answer within {} s", PATIENCE.as_secs());
-        let found = [
-            match nats {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(Problem::nats(error)),
-                Err(_) => Some(Problem::nats(silence())),
-            },
-            match mongo {
-                Ok(Ok(())) => None,
-                Ok(Err(StoreError::Outage(error) | StoreError::Unstorable { error, .. })) => {
-                    Some(Problem::mongo(error))
-                }
-                Ok(Err(StoreError::Blocked(blocked))) => Some(Problem::mongo(blocked)),
-                Err(_) => Some(Problem::mongo(silence())),
-            },
-        ];
-        let found: Vec<Problem> = found.into_iter().flatten().collect();
+        // A frozen server must not hold up a stop.
+        let Some(found) = soft.run_until_cancelled(check(&pipeline, &mut state)).await else { return Ok(()) };
+        log.report(&found);
         state.problems = found.iter().map(Problem::to_string).collect();
         problems.send_replace(found);
-        metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(state.problems.is_empty())));
-        let wait = match state.problems.is_empty() {
-            true => {
-                again.reset();
-                EVERY
-            }
-            false => again.next_delay(),
-        };
+        let is_ready = state.problems.is_empty();
+        metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(is_ready)));
         readiness.send_replace(state);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = soft.cancelled() => return Ok(()),
+        let delay = match is_ready {
+            true => {
+                delays.reset();
+                INTERVAL
+            }
+            false => delays.next_delay(),
+        };
+        if soft.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+            return Ok(());
         }
     }
 }
 
-/// Reads streams and consumer, sets gauges, makes room.
+async fn check(pipeline: &Pipeline, state: &mut Readiness) -> Vec<Problem> {
+    let (nats, mongo) = tokio::join!(
+        tokio::time::timeout(CHECK_TIMEOUT, look_at_streams(pipeline, state)),
+        tokio::time::timeout(CHECK_TIMEOUT, pipeline.store.probe(&pipeline.who)),
+    );
+    let timeout = || format!("no answer within {} s", CHECK_TIMEOUT.as_secs());
+    let nats = match nats {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Problem::nats(error)),
+        Err(_) => Some(Problem::nats(timeout())),
+    };
+    let mongo = match mongo {
+        Ok(Ok(())) => None,
+        Ok(Err(StoreError::Outage(error) | StoreError::Unstorable { error, .. })) => Some(Problem::mongo(error)),
+        Ok(Err(StoreError::Blocked(Blocked { collection, cause, remedy }))) => {
+            Some(Problem::new(Part::Collection(collection), cause, remedy))
+        }
+        Err(_) => Some(Problem::mongo(timeout())),
+    };
+    nats.into_iter().chain(mongo).chain(pipeline.blocked.problems()).collect()
+}
+
+/// Logs each problem when it begins, again after an interval, and when all are over.
+#[derive(Debug, Default)]
+struct ProblemLog(BTreeMap<Part, Instant>);
+
+impl ProblemLog {
+    fn report(&mut self, found: &[Problem]) {
+        let had_problems = !self.0.is_empty();
+        self.0.retain(|part, _| found.iter().any(|problem| problem.part == *part));
+        for problem in found {
+            // Blocked collections are logged where their events are put off.
+            let is_due = self.0.get(&problem.part).is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL);
+            if is_due && !matches!(problem.part, Part::Collection(_)) {
+                self.0.insert(problem.part.clone(), Instant::now());
+                tracing::warn!(%problem, "this worker is not ready");
+            }
+        }
+        if had_problems && found.is_empty() {
+            tracing::info!("this worker is ready again");
+        }
+    }
+}
+
+/// Reads streams and consumers, sets gauges, makes room.
 async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     for (stream, gauge) in [
@@ -110,7 +139,7 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
             let settled = consumer.cached_info().ack_floor.stream_sequence;
             if let Some(sequence) = residue_below(found.cached_info(), settled) {
                 found.purge().sequence(sequence).await.map_err(|e| text(&e))?;
-                tracing::info!(stream.name = %found.cached_info().config.name, below = sequence, "removed settled work that NATS had kept");
+                tracing::info!(stream.name = %found.cached_info().config.name, below = sequence, "removed settled messages that NATS had kept");
             }
         }
         show_size(stream, found.cached_info());
@@ -141,37 +170,37 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
     Ok(())
 }
 
-/// How full a stream is; the label is its name without what our installation puts before it.
+/// The label is the stream's name without the prefix of the installation.
 fn show_size(stream: StreamName, info: &Info) {
     metrics::gauge!("ldconnect_stream_bytes", "stream" => stream.plain()).set(info.state.bytes as f64);
     metrics::gauge!("ldconnect_stream_max_bytes", "stream" => stream.plain()).set(info.config.max_bytes as f64);
 }
 
-/// When the oldest event came that is not settled, in milliseconds since 1970; none when it just was.
+/// When the oldest unsettled event was published, in milliseconds since 1970.
 pub(crate) async fn waiting_since(events: &Stream, consumer: &consumer::Info) -> Option<i64> {
     let first = events.cached_info().state.first_sequence.max(consumer.ack_floor.stream_sequence + 1);
     let message = events.get_raw_message(first).await.ok()?;
     i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
-/// Below which sequence a work queue holds only what is settled, if it holds any.
+/// The sequence below which a work queue holds only settled messages, if it holds any.
 ///
-/// A nats-server that was killed brings back messages that were settled or replaced shortly before. Its
-/// consumer knows that they are settled and never delivers them, so they would stay for ever.
+/// A nats-server that was killed restores messages that were settled or replaced shortly before. Its consumer never
+/// delivers them again, so they would stay for ever.
 fn residue_below(info: &Info, settled: u64) -> Option<u64> {
     let state = &info.state;
     (state.messages > 0 && (state.first_sequence..=state.last_sequence).contains(&settled)).then_some(settled + 1)
 }
 
-/// Below which sequence events may be removed now, if room is needed: only what every worker has settled.
+/// The sequence below which events may be removed now, if room is needed: only settled ones.
 fn room_up_to(info: &Info, settled: u64) -> Option<u64> {
     let (state, ceiling) = (&info.state, info.config.max_bytes);
-    let free = (ceiling as f64 * FREE).max(FREE_AT_LEAST).min(ceiling as f64 / 2.0);
+    let free = (ceiling as f64 * FREE).max(FREE_MIN).min(ceiling as f64 / 2.0);
     if ceiling <= 0 || (state.bytes as f64) < ceiling as f64 - free {
         return None;
     }
     let span = state.last_sequence.saturating_sub(state.first_sequence) + 1;
-    let wanted = state.first_sequence + (span as f64 * ROOM).ceil() as u64;
+    let wanted = state.first_sequence + (span as f64 * REMOVED).ceil() as u64;
     let allowed = wanted.min(settled + 1);
     (allowed > state.first_sequence).then_some(allowed)
 }

@@ -4,13 +4,8 @@
 //! An [`Effect`] says *what became true* and *as of when*, never *which statement to send*; so the
 //! same list can be folded, reordered and applied twice.
 
-use std::cmp::Ordering;
-use std::hash::{Hash, Hasher};
-
-use async_nats::HeaderMap;
 use bson::{Bson, Document};
 use serde::Serialize;
-use shared::envelope::{header, header_safe};
 
 use crate::reason::Reason;
 
@@ -248,64 +243,6 @@ impl Effect {
 /// `estimated_finish`.
 pub type MilestoneFields = Document;
 
-/// Which delivery something came of, for logs and traces. It is no part of *what* something is: two notifications
-/// that differ in nothing else are the same, so all origins are equal.
-#[derive(Debug, Clone, Default)]
-pub struct Origin {
-    /// The delivery's identity.
-    pub delivery: Option<String>,
-    /// W3C trace context.
-    pub traceparent: Option<String>,
-}
-
-impl Origin {
-    /// Reads it off the headers of a message.
-    #[must_use]
-    pub fn of(headers: Option<&HeaderMap>) -> Self {
-        let text = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str().to_owned());
-        Self { delivery: text(header::DELIVERY), traceparent: text(header::TRACEPARENT) }
-    }
-
-    /// Writes it into the headers of a message.
-    pub fn mark(&self, headers: &mut HeaderMap) {
-        for (name, value) in [(header::DELIVERY, &self.delivery), (header::TRACEPARENT, &self.traceparent)] {
-            if let Some(value) = value {
-                headers.insert(name, header_safe(value).as_ref());
-            }
-        }
-    }
-
-    /// The delivery's identity, for a log line.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        self.delivery.as_deref().unwrap_or("unknown")
-    }
-}
-
-impl PartialEq for Origin {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Origin {}
-
-impl PartialOrd for Origin {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Origin {
-    fn cmp(&self, _: &Self) -> Ordering {
-        Ordering::Equal
-    }
-}
-
-impl Hash for Origin {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
-}
-
 /// What LD Eval is told (CONTRACT §4). Also the key under which a newer one replaces an unsent older one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize)]
 pub struct Notification {
@@ -317,9 +254,6 @@ pub struct Notification {
     pub author_login: String,
     /// The URL's quality model, or null.
     pub quality_model: Option<String>,
-    /// The (first) delivery it came of; travels in headers.
-    #[serde(skip)]
-    pub origin: Origin,
 }
 
 /// Everything that one event means.

@@ -1,4 +1,4 @@
-//! One request to a provider: in its turn, within its time, and with its limits heeded.
+//! One request to a provider: with a permit, a timeout, and its rate limits respected.
 
 use std::time::{Duration, Instant};
 
@@ -9,74 +9,76 @@ use shared::envelope::header::TRACEPARENT;
 use shared::throttle::Throttle;
 use shared::trace;
 
-use crate::NotYet;
-use crate::budget::{Budget, Seat, Turn};
+use crate::ProviderError;
+use crate::limiter::{QueueSlot, RateLimiter, RequestPermit};
 use crate::rate_limit::{self as limits, Judged};
-use crate::report::Teller;
-use crate::tokens::Payer;
+use crate::report::Reporter;
+use crate::tokens::CredentialId;
 
-/// How long an answer may take, with its body.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Of a request and its whole reply.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How large an answer may be: a commit's has its patches, which GitHub cuts at a few megabytes.
-const LARGEST: usize = 32 * 1024 * 1024;
+/// In bytes. A commit's reply holds its patches, which GitHub cuts at a few megabytes.
+const MAX_BODY: usize = 32 * 1024 * 1024;
 
 const MAX_REDIRECTS: usize = 5;
 
-/// What we call ourselves; GitHub refuses whoever does not.
+/// GitHub refuses requests without one.
 const USER_AGENT: &str = concat!("ld-connect/", env!("CARGO_PKG_VERSION"));
 
 /// A provider's API.
 #[derive(Debug)]
-pub struct Api {
+pub struct ProviderClient {
     provider: &'static str,
-    /// Makes requests; they go out by [`call`](Self::call) alone.
+    /// Builds requests; only [`call`](Self::call) sends them.
     pub http: Client,
-    budget: Budget,
+    limiter: RateLimiter,
     outages: Throttle,
 }
 
-/// An answer that says something about what was asked: 2xx, or a 4xx that is about no limit.
+/// A 2xx, or a 4xx that is not about a rate limit.
 #[derive(Debug)]
-pub struct Reply {
-    /// Its status.
+pub struct ProviderReply {
     pub status: StatusCode,
-    /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
     pub body: Vec<u8>,
 }
 
-impl Api {
-    /// For a provider, by the name metrics have.
+impl ProviderClient {
+    /// `provider` is its name in metrics.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(provider: &'static str, teller: Teller) -> Result<Self, reqwest::Error> {
+    pub fn new(provider: &'static str, reporter: Reporter) -> Result<Self, reqwest::Error> {
         let http = Client::builder()
             .connect_timeout(Duration::from_secs(3))
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .user_agent(USER_AGENT)
             .redirect(redirects())
             .build()?;
-        let (budget, outages) = (Budget::new(provider, teller), Throttle::new(Duration::from_secs(60)));
-        Ok(Self { provider, http, budget, outages })
+        let (limiter, outages) = (RateLimiter::new(provider, reporter), Throttle::new(Duration::from_secs(60)));
+        Ok(Self { provider, http, limiter, outages })
     }
 
-    /// A place for a look-up of this token.
+    /// A slot for a look-up of this token.
     ///
     /// # Errors
-    /// [`NotYet::Wait`].
-    pub fn seat(&self, payer: &Payer) -> Result<Seat, NotYet> {
-        self.budget.seat(payer).map_err(NotYet::Wait)
+    /// [`ProviderError::Limited`].
+    pub fn queue_slot(&self, credential: &CredentialId) -> Result<QueueSlot, ProviderError> {
+        self.limiter.queue_slot(credential).map_err(ProviderError::Limited)
     }
 
-    /// Sends a request in its token's turn. `endpoint` is its name in metrics.
+    /// Sends a request with a permit of its token. `endpoint` is its name in metrics.
     ///
     /// # Errors
-    /// When the token must wait or the provider fails; the request may be sent again.
-    pub async fn call(&self, payer: &Payer, endpoint: &'static str, request: RequestBuilder) -> Result<Reply, NotYet> {
-        let turn = self.budget.turn(payer).await.map_err(NotYet::Wait)?;
+    /// When the token must wait or the provider fails. The request can be repeated.
+    pub async fn call(
+        &self,
+        credential: &CredentialId,
+        endpoint: &'static str,
+        request: RequestBuilder,
+    ) -> Result<ProviderReply, ProviderError> {
+        let permit = self.limiter.permit(credential).await.map_err(ProviderError::Limited)?;
         let began = Instant::now();
         let answer = exchange(request).await;
         metrics::histogram!("ldconnect_enrich_seconds", "provider" => self.provider)
@@ -86,65 +88,65 @@ impl Api {
             .increment(1);
         let reply = match answer {
             Ok(reply) => reply,
-            Err(error) => return Err(self.failed(&turn, error)),
+            Err(error) => return Err(self.failed(&permit, error)),
         };
         let now = shared::time::now_ms();
         let headers = &reply.headers;
         let remaining = limits::remaining(headers);
         match limits::judge(reply.status, headers, &reply.body, now) {
-            // The provider is well, the token is not: whoever asked decides what that means.
+            // A bad token is not a failure of the provider. The caller decides.
             Judged::Answer if reply.status == StatusCode::UNAUTHORIZED => Ok(reply),
             Judged::Answer => {
-                turn.answered(remaining);
+                permit.answered(remaining);
                 if self.outages.reset() {
                     tracing::info!(provider = self.provider, "the provider answers again");
                 }
                 if let Some(wait) = limits::used_up(headers, now) {
-                    self.stopped(payer, turn.stop(Some(wait), remaining));
+                    self.stopped(credential, permit.stop(Some(wait), remaining));
                 }
                 Ok(reply)
             }
             Judged::Limited(wait) => {
-                let wait = turn.stop(wait, remaining);
-                self.stopped(payer, wait);
-                Err(NotYet::Wait(wait))
+                let wait = permit.stop(wait, remaining);
+                self.stopped(credential, wait);
+                Err(ProviderError::Limited(wait))
             }
-            Judged::Failing => Err(self.failed(&turn, format!("{} answered {}", self.provider, reply.status))),
+            Judged::Failing => Err(self.failed(&permit, format!("{} answered {}", self.provider, reply.status))),
         }
     }
 
-    /// A limit or refusal that only the body told: the token rests, ever longer when it is not said how long.
-    pub async fn stop(&self, payer: &Payer, wait: Option<Duration>) -> NotYet {
-        match self.budget.turn(payer).await {
-            Ok(turn) => {
-                let wait = turn.stop(wait, None);
-                self.stopped(payer, wait);
-                NotYet::Wait(wait)
+    /// Starts the token's cooldown for a limit or refusal that only the caller can see in the body.
+    pub async fn stop(&self, credential: &CredentialId, wait: Option<Duration>) -> ProviderError {
+        match self.limiter.permit(credential).await {
+            Ok(permit) => {
+                let wait = permit.stop(wait, None);
+                self.stopped(credential, wait);
+                ProviderError::Limited(wait)
             }
-            Err(wait) => NotYet::Wait(wait),
+            Err(wait) => ProviderError::Limited(wait),
         }
     }
 
-    fn stopped(&self, payer: &Payer, wait: Duration) {
+    fn stopped(&self, credential: &CredentialId, wait: Duration) {
         tracing::info!(
             provider = self.provider,
-            token = %payer.label,
+            token = %credential.label,
             wait_s = wait.as_secs(),
-            "a token is at its limit; its look-ups wait, everything else goes on"
+            "a token reached its rate limit; its look-ups wait, other tokens' go on"
         );
     }
 
-    fn failed(&self, turn: &Turn<'_>, error: String) -> NotYet {
-        turn.failed();
+    fn failed(&self, permit: &RequestPermit<'_>, error: String) -> ProviderError {
+        permit.failed();
         if let Some(held_back) = self.outages.open() {
-            tracing::warn!(provider = self.provider, %error, held_back, "a provider fails; look-ups wait in LD_ENRICH");
+            tracing::warn!(provider = self.provider, %error, held_back, "a provider fails; look-ups wait in LD_ENRICH and are retried");
         }
-        NotYet::Failing(error)
+        ProviderError::Unavailable(error)
     }
 }
 
 /// Follows a redirect within one server, as GitHub sends for a renamed repository. To another server it would carry a
-/// login (a 307 or 308 repeats the body), so the redirect itself is the answer.
+/// login (a 307 or 308 repeats the body), so the redirect itself is the reply.
 #[must_use]
 pub fn redirects() -> Policy {
     Policy::custom(|attempt| {
@@ -153,8 +155,8 @@ pub fn redirects() -> Policy {
     })
 }
 
-/// Sends and receives all of it; the error is a sentence without the URL.
-async fn exchange(mut request: RequestBuilder) -> Result<Reply, String> {
+/// The error is a sentence without the URL.
+async fn exchange(mut request: RequestBuilder) -> Result<ProviderReply, String> {
     if let Some(traceparent) = trace::current() {
         request = request.header(TRACEPARENT, traceparent);
     }
@@ -163,14 +165,14 @@ async fn exchange(mut request: RequestBuilder) -> Result<Reply, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(sentence)? {
         body.extend_from_slice(&chunk);
-        if body.len() > LARGEST {
-            return Err(format!("its answer is over {LARGEST} bytes"));
+        if body.len() > MAX_BODY {
+            return Err(format!("its reply is over {MAX_BODY} bytes"));
         }
     }
-    Ok(Reply { status, headers, body })
+    Ok(ProviderReply { status, headers, body })
 }
 
-/// The error with its causes and without the URL, which names a private repository.
+/// With the causes and without the URL, which names a private repository.
 fn sentence(error: reqwest::Error) -> String {
     use std::error::Error as _;
     let error = error.without_url();
@@ -189,12 +191,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::github::Github;
-    use crate::taiga::Taiga;
+    use crate::github::GithubClient;
+    use crate::taiga::TaigaClient;
     use crate::tokens::{Account, Login, Token};
 
-    fn payer() -> Payer {
-        Payer { label: "default".to_owned(), id: "1".to_owned() }
+    fn credential() -> CredentialId {
+        CredentialId { label: "default".to_owned(), id: "1".to_owned() }
     }
 
     /// A server that answers everything with a redirect to `other`, and the address of its API.
@@ -222,11 +224,11 @@ mod tests {
             let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             other.set_nonblocking(true).unwrap();
             let url = redirecting(status, &format!("http://{}", other.local_addr().unwrap())).await;
-            let taiga = Taiga::new(&url, &url, Teller::silent()).unwrap();
+            let taiga = TaigaClient::new(&url, &url, Reporter::silent()).unwrap();
             let password: shared::secret::Secret = "hush".parse().unwrap();
             let with_password = Login::Password { username: "u".to_owned(), password: password.clone() };
             for login in [with_password, Login::Token(password.clone())] {
-                let account = Account { payer: payer(), login };
+                let account = Account { credential: credential(), login };
                 let answer =
                     taiga.request(&account, "test", (reqwest::Method::GET, "/users/me"), |request| request).await;
                 match answer {
@@ -234,8 +236,8 @@ mod tests {
                     Err(error) => assert!(format!("{error:?}").contains(&status.to_string()), "{error:?}"),
                 }
             }
-            let github = Github::new(&url, Teller::silent()).unwrap();
-            let token = Token { payer: payer(), secret: password };
+            let github = GithubClient::new(&url, Reporter::silent()).unwrap();
+            let token = Token { credential: credential(), secret: password };
             let answer = github.request(&token, "test", (reqwest::Method::POST, "/repos/o/r"), |request| request).await;
             assert_eq!(answer.unwrap().status.as_u16(), status);
             assert!(other.accept().is_err(), "{status}: the other server was asked");

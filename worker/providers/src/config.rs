@@ -10,7 +10,7 @@ const TAIGA_VERSION: &str = "/api/v1";
 
 const TAIGA: &str = "https://api.taiga.io/api/v1";
 
-/// How GitHub and Taiga are asked. A course of the teachers' file may have a token and an account of its own.
+/// How GitHub and Taiga are reached. A course in the credentials file may have a token and an account of its own.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Look-ups")]
 pub struct EnrichArgs {
@@ -55,7 +55,7 @@ impl EnrichArgs {
     }
 }
 
-/// An address without anything that would end up in the wrong place of a request.
+/// A URL of scheme, host, port and path only: paths are appended to it.
 fn api_url(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|error| format!("it is not an address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -85,9 +85,7 @@ mod tests {
 
     #[test]
     fn taigas_address_may_be_given_with_or_without_its_version() {
-        for given in
-            ["https://t.example", "https://t.example/", "https://t.example/api/v1", "https://t.example/api/v1/auth"]
-        {
+        for given in ["https://t.example", "https://t.example/", "https://t.example/api/v1", "https://t.example/api/v1/auth"] {
             assert_eq!(taiga_url(given).unwrap(), "https://t.example/api/v1", "{given}");
         }
         assert_eq!(taiga_url("http://t.example:9/sub").unwrap(), "http://t.example:9/sub/api/v1");

@@ -1,13 +1,13 @@
-//! GitHub's and Taiga's APIs: one client each, polite about limits, with the project's own token.
+//! Clients of GitHub's and Taiga's APIs. Each request uses the token of its project and respects the provider's limits.
 //!
-//! Reading order: whose token ([`tokens`]), how many requests ([`budget`], [`rate_limit`]), one request ([`client`]), what is
-//! asked ([`github`], [`taiga`]), and what the status page learns of it ([`report`]).
+//! Reading order: which token ([`tokens`]), when a request may be sent ([`limiter`], [`rate_limit`]), one request
+//! ([`client`]), the look-ups ([`github`], [`taiga`]), and what the status page shows of them ([`report`]).
 
 pub mod config;
 pub mod tokens;
 pub mod rate_limit;
 pub mod report;
-pub mod budget;
+pub mod limiter;
 pub mod client;
 pub mod github;
 pub mod taiga;
@@ -16,16 +16,15 @@ use std::time::Duration;
 
 pub use tokens::Tokens;
 
-/// Why a look-up is not done yet.
+/// Why a provider gave no usable reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotYet {
-    /// Its token must not be used for this long, or others are before it. Nobody's fault.
-    Wait(Duration),
-    /// The provider or the database is away. Later, as often as it takes.
-    Failing(String),
-    /// The provider refuses this and does not say that it is about a limit. Some times more, then it is
-    /// left as it is.
+pub enum ProviderError {
+    /// The token must not be used for this long. Does not count as a failed attempt.
+    Limited(Duration),
+    /// The provider does not answer or answers 5xx. Retry without a limit.
+    Unavailable(String),
+    /// The provider answers 4xx, and not because of a rate limit. Retry a few times.
     Refused(String),
-    /// An answer that cannot be read. Some times more, then to the dead letters.
+    /// The reply cannot be parsed. Retry a few times, then dead-letter.
     Unreadable(String),
 }

@@ -1,4 +1,4 @@
-//! What an answer's status and headers say about limits. Pure.
+//! Reads rate limits from a reply's status and headers. Pure.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use jiff::fmt::rfc2822;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// A stop is never longer than this, whatever a header says: GitHub's resets are within an hour.
+/// Upper bound for any header. GitHub's resets are within an hour.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What an answer means for the token it was asked with.
+/// What a reply means for its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judged {
-    /// It says something about what was asked.
+    /// No limit.
     Answer,
-    /// The token is at a limit; for how long, if it says so.
+    /// A rate limit, with the time until its reset if the reply says it.
     Limited(Option<Duration>),
-    /// The provider is not well.
+    /// The provider fails.
     Failing,
 }
 
-/// Judges an answer. `now_ms` is our clock, for answers that do not tell theirs.
+/// `now_ms` is our clock, for replies without a `Date`.
 #[must_use]
 pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now_ms: i64) -> Judged {
     match status {
-        // GitHub answers 403 or 429 to both of its kinds of limit, and 403 to what a token may not see as well.
+        // GitHub answers 403 or 429 to both of its kinds of limits, and also 403 to a missing permission.
         StatusCode::TOO_MANY_REQUESTS => Judged::Limited(wait(headers, now_ms)),
         StatusCode::FORBIDDEN => match wait(headers, now_ms) {
             Some(wait) => Judged::Limited(Some(wait)),
@@ -32,7 +32,7 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now_ms: i64) 
             None => Judged::Answer,
         },
         StatusCode::REQUEST_TIMEOUT => Judged::Failing,
-        // "There is no such thing here" (GraphQL, of a server that only has REST) is no failure that passes.
+        // Permanent: a server without GraphQL, for example.
         StatusCode::NOT_IMPLEMENTED => Judged::Answer,
         status if status.is_server_error() => match retry_after(headers, now_ms) {
             Some(wait) => Judged::Limited(Some(wait)),
@@ -48,7 +48,7 @@ pub fn remaining(headers: &HeaderMap) -> Option<u64> {
     number(headers, "x-ratelimit-remaining")
 }
 
-/// How long until the token may be used again, when it is used up.
+/// When no requests are left: the time until the reset.
 #[must_use]
 pub fn used_up(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
     (remaining(headers) == Some(0)).then(|| until_reset(headers, now_ms)).flatten()
@@ -72,9 +72,8 @@ fn until_reset(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
     Some(between(their_now(headers, now_ms), reset))
 }
 
-/// The provider's clock where it shows it: only then does a reset mean the same to both.
-///
-/// `Date` has no fraction, so what is waited is up to a second too long and never too short.
+/// The provider's clock, because its reset times are in it. `Date` has no fraction, so a wait is up to a second too
+/// long and never too short.
 fn their_now(headers: &HeaderMap, now_ms: i64) -> i64 {
     headers.get(DATE).and_then(|date| instant(date.to_str().ok()?)).unwrap_or(now_ms)
 }
@@ -87,7 +86,7 @@ fn between(from_ms: i64, to_ms: i64) -> Duration {
     clamp(Duration::from_millis(u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)))
 }
 
-/// At least a second: a limit that ended just now would otherwise be tried again without a pause.
+/// At least a second, so that a limit that ends now does not cause retries without a pause.
 fn clamp(wait: Duration) -> Duration {
     wait.clamp(Duration::from_secs(1), LONGEST)
 }
@@ -96,7 +95,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// GitHub tells its secondary limits from a missing permission only in words.
+/// Only the text tells GitHub's secondary limits from a missing permission.
 fn speaks_of_a_limit(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).to_lowercase();
     ["rate limit", "abuse detection", "throttled"].iter().any(|words| text.contains(words))

@@ -1,4 +1,4 @@
-//! What only this worker knows, told to the status pages of all.
+//! Publishes what only this worker knows, for every worker's status page.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,53 +9,58 @@ use shared::time::now_ms;
 use shared::topology::Topology;
 use tokio_util::sync::CancellationToken;
 
-use crate::tokens::Payer;
+use crate::tokens::CredentialId;
 
-/// Tells facts. Cheap to clone; never waits.
+/// Queues facts for publishing. Cheap to clone; never waits.
 #[derive(Debug, Clone, Default)]
-pub struct Teller(Option<Arc<(FactPublisher, Topology)>>);
+pub struct Reporter(Option<Arc<(FactPublisher, Topology)>>);
 
-impl Teller {
-    /// A teller for an installation; somebody has to [`run`](Self::run) it.
+impl Reporter {
+    /// Publishes nothing until [`run`](Self::run) is called.
     #[must_use]
     pub fn new(topology: Topology) -> Self {
         Self(Some(Arc::new((FactPublisher::default(), topology))))
     }
 
-    /// One that tells nobody.
+    /// Publishes nothing: for commands and tests.
     #[must_use]
     pub fn silent() -> Self {
         Self(None)
     }
 
-    /// Tells until `stop`.
+    /// Publishes until `stop`.
     pub async fn run(self, publisher: Publisher, stop: CancellationToken) {
         if let Some(inner) = &self.0 {
             inner.0.run(publisher, stop).await;
         }
     }
 
-    /// LD Eval took this notification.
-    pub fn told(&self, prj: &str, event_type: &str) {
-        let Some((herald, topology)) = self.0.as_deref() else { return };
+    /// LD Eval accepted a notification.
+    pub fn notification_accepted(&self, prj: &str, event_type: &str) {
+        let Some((facts, topology)) = self.0.as_deref() else { return };
         let (prj, event_type) = (prj.to_owned(), event_type.to_owned());
-        herald.note(topology.notification_subject(true), &NotificationAccepted { at: now_ms(), prj, event_type });
+        facts.note(topology.notification_subject(true), &NotificationAccepted { at: now_ms(), prj, event_type });
     }
 
-    /// LD Eval did not take one.
-    pub fn untold(&self, error: &str) {
-        let Some((herald, topology)) = self.0.as_deref() else { return };
-        herald
-            .note(topology.notification_subject(false), &NotificationFailed { at: now_ms(), error: error.to_owned() });
+    /// LD Eval did not accept a notification.
+    pub fn notification_failed(&self, error: &str) {
+        let Some((facts, topology)) = self.0.as_deref() else { return };
+        facts.note(topology.notification_subject(false), &NotificationFailed { at: now_ms(), error: error.to_owned() });
     }
 
-    /// What is left of a token, and how long it rests.
-    pub fn budget(&self, provider: &str, payer: &Payer, remaining: Option<u64>, wait: Option<Duration>) {
-        let Some((herald, topology)) = self.0.as_deref() else { return };
+    /// How many requests a token has left, and for how long it must not be used.
+    pub fn token_budget(
+        &self,
+        provider: &str,
+        credential: &CredentialId,
+        remaining: Option<u64>,
+        wait: Option<Duration>,
+    ) {
+        let Some((facts, topology)) = self.0.as_deref() else { return };
         let at = now_ms();
         let until = wait.map(|wait| at.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
-        let (provider, label) = (provider.to_owned(), payer.label.clone());
-        let subject = topology.token_subject(&provider, &payer.id);
-        herald.note(subject, &TokenBudget { at, provider, label, remaining, stopped_until: until });
+        let (provider, label) = (provider.to_owned(), credential.label.clone());
+        let subject = topology.token_subject(&provider, &credential.id);
+        facts.note(subject, &TokenBudget { at, provider, label, remaining, stopped_until: until });
     }
 }

@@ -1,8 +1,8 @@
-//! Taiga: a sprint's figures (CONTRACT §4).
+//! Taiga: a milestone's figures.
 //!
-//! One login serves an account for 23 hours or until a 401, and one answer serves a milestone for a minute,
-//! however many tasks want them. An answer that may be older than what the asker has seen is given all the
-//! same, with the advice to ask again when its minute is over: so figures come at once and end up right.
+//! A login is used for 23 hours or until a 401. Figures are cached for a minute: 50 changed tasks of one milestone cost
+//! one request. Figures from the cache that may be older than the event are used at once, and the look-up is repeated
+//! when the cache entry has expired.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,40 +16,38 @@ use shared::secret::Secret;
 use shared::time::now_ms;
 use tokio::time::Instant;
 
-use crate::NotYet;
-use crate::budget::Seat;
-use crate::client::{Api, Reply};
-use crate::report::Teller;
+use crate::ProviderError;
+use crate::client::{ProviderClient, ProviderReply};
+use crate::limiter::QueueSlot;
+use crate::report::Reporter;
 use crate::tokens::{Account, Login};
 
-/// For how long a token is used (CONTRACT §4); Taiga's are good for a day.
-const SESSION: Duration = Duration::from_secs(23 * 3600);
+/// Taiga's tokens expire after a day.
+const SESSION_TTL: Duration = Duration::from_secs(23 * 3600);
 
-/// For how long an answer is used (CONTRACT §4).
-const FRESH: Duration = Duration::from_secs(60);
+const CACHE_TTL: Duration = Duration::from_secs(60);
 
-/// How much later than our question's beginning the queue's clock may place an asker that it answers: clocks
-/// differ, and in doubt it is asked again.
-const SKEW_MS: i64 = 2_000;
+/// Clock skew allowed between NATS and this process. Cached figures cover a look-up only if they were requested at
+/// least this long after it was queued.
+const CLOCK_SKEW_MS: i64 = 2_000;
 
-/// From how many kept answers on old ones are thrown away.
-const KEPT: usize = 1_000;
+/// With more entries, expired ones are removed.
+const CACHE_MAX: usize = 1_000;
 
 /// The token of a request; `None` of an account that needs none.
 type Authorisation = Option<Secret>;
 
-type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
+type CacheEntry<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
-/// Taiga's API.
 #[derive(Debug)]
-pub struct Taiga {
-    api: Api,
+pub struct TaigaClient {
+    api: ProviderClient,
     base: String,
     auth: String,
-    /// By account. A slot's lock is held while its value is fetched: others wait for it instead of fetching too.
-    sessions: Mutex<HashMap<String, Slot<Session>>>,
+    /// By account. The lock of an entry is held while its value is fetched, so that it is fetched once.
+    sessions: Mutex<HashMap<String, CacheEntry<Session>>>,
     /// By account and milestone.
-    answers: Mutex<HashMap<(String, i64), Slot<Answer>>>,
+    figures: Mutex<HashMap<(String, i64), CacheEntry<CachedFigures>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,20 +57,19 @@ struct Session {
 }
 
 #[derive(Debug, Clone)]
-struct Answer {
-    /// None when Taiga does not show this milestone.
+struct CachedFigures {
+    /// `None` when Taiga has no such milestone.
     figures: Option<Document>,
     since: Instant,
-    asked_ms: i64,
+    requested_ms: i64,
 }
 
-/// A milestone's figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// The six fields of CONTRACT §4; none when Taiga does not show this milestone.
+    /// The six fields of a document; `None` when Taiga has no such milestone.
     pub fields: Option<Document>,
-    /// The answer may be older than the asker's event: ask again after this time.
-    pub again: Option<Duration>,
+    /// The figures may be older than the event: repeat the look-up after this time.
+    pub repeat_after: Option<Duration>,
 }
 
 /// `POST /auth`
@@ -83,7 +80,7 @@ struct LoginReply {
 
 /// `GET /milestones/{id}/stats`
 #[derive(Debug, Default, Deserialize)]
-struct Stats {
+struct MilestoneStats {
     /// By role.
     total_points: Option<HashMap<String, Option<Number>>>,
     /// One of each role.
@@ -94,7 +91,7 @@ struct Stats {
     completed_tasks: Option<Number>,
 }
 
-impl Stats {
+impl MilestoneStats {
     fn fields(self) -> Document {
         let points =
             |points: Option<Vec<Option<Number>>>| points.map_or(Bson::Null, |all| sum(all.into_iter().flatten()));
@@ -123,125 +120,133 @@ fn sum(numbers: impl Iterator<Item = Number>) -> Bson {
     }
 }
 
-impl Taiga {
-    /// At this base URL and, for logging in, at `auth`. Both end in `/api/v1`.
+impl TaigaClient {
+    /// `base` and `auth`, where it logs in, end in `/api/v1`.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(base: &str, auth: &str, teller: Teller) -> Result<Self, reqwest::Error> {
+    pub fn new(base: &str, auth: &str, reporter: Reporter) -> Result<Self, reqwest::Error> {
         let [base, auth] = [base, auth].map(|url| url.trim_end_matches('/').to_owned());
-        Ok(Self { api: Api::new("taiga", teller)?, base, auth, sessions: Mutex::default(), answers: Mutex::default() })
+        Ok(Self {
+            api: ProviderClient::new("taiga", reporter)?,
+            base,
+            auth,
+            sessions: Mutex::default(),
+            figures: Mutex::default(),
+        })
     }
 
-    /// A place for a look-up.
+    /// A slot for a look-up.
     ///
     /// # Errors
-    /// [`NotYet::Wait`].
-    pub fn seat(&self, account: &Account) -> Result<Seat, NotYet> {
-        self.api.seat(&account.payer)
+    /// [`ProviderError::Limited`].
+    pub fn queue_slot(&self, account: &Account) -> Result<QueueSlot, ProviderError> {
+        self.api.queue_slot(&account.credential)
     }
 
-    /// A milestone's figures, for an event that was queued at `queued_ms`.
+    /// For a look-up that was queued at `queued_ms`.
     ///
     /// # Errors
-    /// Why it cannot be told now.
-    pub async fn milestone(&self, account: &Account, milestone: i64, queued_ms: i64) -> Result<Figures, NotYet> {
-        let slot = self.answer_slot((account.payer.id.clone(), milestone));
-        let mut kept = slot.lock().await;
-        if let Some(answer) = kept.as_ref()
-            && let Some(left) = FRESH.checked_sub(answer.since.elapsed())
+    /// See [`ProviderError`].
+    pub async fn milestone(&self, account: &Account, milestone: i64, queued_ms: i64) -> Result<Figures, ProviderError> {
+        let entry = self.figures_entry((account.credential.id.clone(), milestone));
+        let mut cached = entry.lock().await;
+        if let Some(answer) = cached.as_ref()
+            && let Some(left) = CACHE_TTL.checked_sub(answer.since.elapsed())
         {
-            let covered = queued_ms + SKEW_MS < answer.asked_ms;
-            return Ok(Figures { fields: answer.figures.clone(), again: (!covered).then_some(left) });
+            let covered = queued_ms + CLOCK_SKEW_MS < answer.requested_ms;
+            return Ok(Figures { fields: answer.figures.clone(), repeat_after: (!covered).then_some(left) });
         }
-        let (since, asked_ms) = (Instant::now(), now_ms());
-        let figures = self.ask(account, milestone).await?;
-        *kept = Some(Answer { figures: figures.clone(), since, asked_ms });
-        Ok(Figures { fields: figures, again: None })
+        let (since, requested_ms) = (Instant::now(), now_ms());
+        let figures = self.request_figures(account, milestone).await?;
+        *cached = Some(CachedFigures { figures: figures.clone(), since, requested_ms });
+        Ok(Figures { fields: figures, repeat_after: None })
     }
 
-    fn answer_slot(&self, key: (String, i64)) -> Slot<Answer> {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= KEPT {
-            let fresh = |slot: &Slot<Answer>| {
-                slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(|answer| answer.since.elapsed() < FRESH))
+    fn figures_entry(&self, key: (String, i64)) -> CacheEntry<CachedFigures> {
+        let mut all = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= CACHE_MAX {
+            let fresh = |entry: &CacheEntry<CachedFigures>| {
+                entry
+                    .try_lock()
+                    .map_or(true, |cached| cached.as_ref().is_some_and(|answer| answer.since.elapsed() < CACHE_TTL))
             };
-            answers.retain(|_, slot| Arc::strong_count(slot) > 1 || fresh(slot));
+            all.retain(|_, entry| Arc::strong_count(entry) > 1 || fresh(entry));
         }
-        Arc::clone(answers.entry(key).or_default())
+        Arc::clone(all.entry(key).or_default())
     }
 
-    async fn ask(&self, account: &Account, milestone: i64) -> Result<Option<Document>, NotYet> {
+    async fn request_figures(&self, account: &Account, milestone: i64) -> Result<Option<Document>, ProviderError> {
         let mut reply = self.stats(account, milestone).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
-            // The token has expired or was revoked, and by now it is forgotten: once more with a new one.
+            // The token expired or was revoked and is no longer cached: repeat with a new one.
             reply = self.stats(account, milestone).await?;
         }
         match reply.status {
-            status if status.is_success() => match serde_json::from_slice::<Stats>(&reply.body) {
-                // Without the points it is something else: it must not null what is known.
+            status if status.is_success() => match serde_json::from_slice::<MilestoneStats>(&reply.body) {
+                // Without points it is no reply about figures, and must not set known figures to null.
                 Ok(stats) if stats.total_points.is_some() => Ok(Some(stats.fields())),
-                Ok(_) => Err(NotYet::Unreadable("Taiga's figures have no total_points".to_owned())),
-                Err(error) => Err(NotYet::Unreadable(format!("Taiga's figures cannot be read: {error}"))),
+                Ok(_) => Err(ProviderError::Unreadable("Taiga's figures have no total_points".to_owned())),
+                Err(error) => Err(ProviderError::Unreadable(format!("Taiga's figures cannot be read: {error}"))),
             },
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
             StatusCode::UNAUTHORIZED => Err(self.refused(account).await),
-            status => Err(NotYet::Refused(format!("Taiga answered {status}"))),
+            status => Err(ProviderError::Refused(format!("Taiga answered {status}"))),
         }
     }
 
-    async fn stats(&self, account: &Account, milestone: i64) -> Result<Reply, NotYet> {
+    async fn stats(&self, account: &Account, milestone: i64) -> Result<ProviderReply, ProviderError> {
         let Some(token) = self.session(account).await? else { return Err(self.refused(account).await) };
         let url = format!("{}/milestones/{milestone}/stats", self.base);
-        let request = authorised(self.api.http.get(url), &token);
-        let reply = self.api.call(&account.payer, "milestone", request).await?;
+        let reply =
+            self.api.call(&account.credential, "milestone", authorised(self.api.http.get(url), &token)).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(account, &token).await;
         }
         Ok(reply)
     }
 
-    /// Any other request, for a person who waits: `path` begins with a slash, `change` adds what is sent with it.
+    /// Any other request, for a command. `path` begins with a slash; `change` adds query and body.
     ///
     /// # Errors
-    /// Why it cannot be answered now; [`NotYet::Refused`] when Taiga does not take the account.
+    /// [`ProviderError::Refused`] when Taiga does not accept the account.
     pub async fn request(
         &self,
         account: &Account,
         endpoint: &'static str,
         (method, path): (Method, &str),
         change: impl Fn(RequestBuilder) -> RequestBuilder,
-    ) -> Result<Reply, NotYet> {
+    ) -> Result<ProviderReply, ProviderError> {
         for _ in 0..2 {
             let Some(token) = self.session(account).await? else { break };
             let request = self.api.http.request(method.clone(), format!("{}{path}", self.base));
             let request = change(authorised(request, &token));
-            let reply = self.api.call(&account.payer, endpoint, request).await?;
+            let reply = self.api.call(&account.credential, endpoint, request).await?;
             if reply.status != StatusCode::UNAUTHORIZED {
                 return Ok(reply);
             }
-            // It has expired or was revoked: once more with a new one.
+            // The token expired or was revoked: repeat with a new one.
             self.forget(account, &token).await;
         }
-        let label = &account.payer.label;
-        Err(NotYet::Refused(format!("Taiga refuses the account of {label}: mend its name and password")))
+        let label = &account.credential.label;
+        Err(ProviderError::Refused(format!("Taiga refuses the account of {label}: correct its name and password")))
     }
 
-    fn session_slot(&self, account: &Account) -> Slot<Session> {
+    fn session_entry(&self, account: &Account) -> CacheEntry<Session> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(sessions.entry(account.payer.id.clone()).or_default())
+        Arc::clone(sessions.entry(account.credential.id.clone()).or_default())
     }
 
-    /// The account's token, from a login if need be; none when the login is refused.
-    async fn session(&self, account: &Account) -> Result<Option<Authorisation>, NotYet> {
+    /// The account's token, cached or from a login; `None` when the login is refused.
+    async fn session(&self, account: &Account) -> Result<Option<Authorisation>, ProviderError> {
         let (username, password) = match &account.login {
             Login::Password { username, password } => (username, password),
             Login::Token(token) => return Ok(Some(Some(token.clone()))),
             Login::Anonymous => return Ok(Some(None)),
         };
-        let slot = self.session_slot(account);
-        let mut kept = slot.lock().await;
-        if let Some(session) = kept.as_ref().filter(|session| session.since.elapsed() < SESSION) {
+        let entry = self.session_entry(account);
+        let mut cached = entry.lock().await;
+        if let Some(session) = cached.as_ref().filter(|session| session.since.elapsed() < SESSION_TTL) {
             return Ok(Some(Some(session.token.clone())));
         }
         let since = Instant::now();
@@ -250,40 +255,37 @@ impl Taiga {
             "username": username,
             "password": password.expose(),
         }));
-        let reply = self.api.call(&account.payer, "auth", request).await?;
+        let reply = self.api.call(&account.credential, "auth", request).await?;
         match reply.status {
             status if status.is_success() => {
-                let unreadable = || NotYet::Unreadable("Taiga's answer to a login has no auth_token".to_owned());
+                let unreadable = || ProviderError::Unreadable("Taiga's answer to a login has no auth_token".to_owned());
                 let login = serde_json::from_slice::<LoginReply>(&reply.body).map_err(|_| unreadable())?;
                 let token: Secret = login.auth_token.parse().map_err(|_| unreadable())?;
-                *kept = Some(Session { token: token.clone(), since });
+                *cached = Some(Session { token: token.clone(), since });
                 Ok(Some(Some(token)))
             }
-            // Taiga has said 400 and 401 to a wrong password.
+            // Taiga answers 400 or 401 to a wrong password, by version.
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
-            status => Err(NotYet::Refused(format!("Taiga answered {status} to a login"))),
+            status => Err(ProviderError::Refused(format!("Taiga answered {status} to a login"))),
         }
     }
 
-    /// Forgets a token that was refused, unless somebody has a newer one by now.
+    /// Unless the cache holds a newer token by now.
     async fn forget(&self, account: &Account, token: &Authorisation) {
-        let slot = self.session_slot(account);
-        let mut kept = slot.lock().await;
-        if kept
-            .as_ref()
-            .is_some_and(|session| token.as_ref().is_some_and(|token| session.token.expose() == token.expose()))
-        {
-            *kept = None;
+        let entry = self.session_entry(account);
+        let mut cached = entry.lock().await;
+        if cached.as_ref().is_some_and(|session| token.as_ref().is_some_and(|token| session.token.expose() == token.expose())) {
+            *cached = None;
         }
     }
 
-    async fn refused(&self, account: &Account) -> NotYet {
-        tracing::warn!(token = %account.payer.label, "{}", match account.login {
+    async fn refused(&self, account: &Account) -> ProviderError {
+        tracing::warn!(token = %account.credential.label, "{}", match account.login {
             Login::Password { .. } => "Taiga refuses an account; its look-ups wait until it is corrected in the credentials file or in TAIGA_USERNAME and TAIGA_PASSWORD",
             Login::Token(_) => "Taiga refuses TAIGA_TOKEN; look-ups wait until it is replaced, or TAIGA_USERNAME and TAIGA_PASSWORD are set",
             Login::Anonymous => "Taiga wants an account; look-ups wait until TAIGA_USERNAME and TAIGA_PASSWORD, or TAIGA_TOKEN, are set",
         });
-        self.api.stop(&account.payer, None).await
+        self.api.stop(&account.credential, None).await
     }
 }
 
@@ -310,9 +312,10 @@ mod tests {
             "milestone_total_tasks": 9,
             "milestone_completed_tasks": Bson::Null,
         };
-        assert_eq!(serde_json::from_str::<Stats>(stats).unwrap().fields(), expected);
-        let empty = serde_json::from_str::<Stats>(r#"{"total_points":{},"completed_points":[]}"#).unwrap().fields();
+        assert_eq!(serde_json::from_str::<MilestoneStats>(stats).unwrap().fields(), expected);
+        let empty =
+            serde_json::from_str::<MilestoneStats>(r#"{"total_points":{},"completed_points":[]}"#).unwrap().fields();
         assert_eq!(empty.get("milestone_total_points"), Some(&Bson::Int32(0)));
-        assert!(serde_json::from_str::<Stats>("[]").is_err());
+        assert!(serde_json::from_str::<MilestoneStats>("[]").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! With whose token a project's look-ups are made: its course's, else the default one (CONTRACT §5, §6).
+//! The token of a project's look-ups: that of its course in the credentials file, else the default one.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use shared::source::Source;
 
 use crate::config::EnrichArgs;
 
-/// What the default token is called in metrics and logs.
+/// Label of the default token in metrics and logs.
 const DEFAULT: &str = "default";
 
 const ANONYMOUS: &str = "no account";
 
-/// Who is counted for a request: a token or an account, told apart without showing it.
+/// Identifies a token or an account without showing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Payer {
+pub struct CredentialId {
     /// The course, or `default`.
     pub label: String,
-    /// A hash of the token: an edited one starts with a fresh budget, and two courses with the same one share it.
+    /// A hash of the token. Two courses with the same token share its limits; a replaced token starts with new ones.
     pub id: String,
 }
 
-impl Payer {
+impl CredentialId {
     fn new(label: &str, parts: &[&str]) -> Self {
         let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part).chain_update([0]));
         let id = short_hex(hash.finalize());
@@ -33,11 +33,9 @@ impl Payer {
     }
 }
 
-/// A token for GitHub.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// Who is counted.
-    pub payer: Payer,
+    pub credential: CredentialId,
     /// For the `Authorization` header.
     pub secret: Secret,
 }
@@ -45,8 +43,7 @@ pub struct Token {
 /// An account at Taiga.
 #[derive(Clone)]
 pub struct Account {
-    /// Who is counted.
-    pub payer: Payer,
+    pub credential: CredentialId,
     pub login: Login,
 }
 
@@ -63,11 +60,11 @@ pub enum Login {
 
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("payer", &self.payer).finish_non_exhaustive()
+        f.debug_struct("Account").field("credential", &self.credential).finish_non_exhaustive()
     }
 }
 
-/// Everybody's tokens, as they are in force now.
+/// All tokens, with the present credentials file.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     courses: Handle,
@@ -78,7 +75,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Those of the teachers' file and of the settings.
+    /// Those of the credentials file and of the settings.
     ///
     /// # Errors
     /// When the default account is half set; the text names the missing variable.
@@ -86,7 +83,7 @@ impl Tokens {
         let taiga = match (&args.taiga_username, &args.taiga_password) {
             (Some(username), Some(password)) => Some(account(DEFAULT, username, password)),
             (None, None) => args.taiga_token.as_ref().map(|token| Account {
-                payer: Payer::new(DEFAULT, &[token.expose()]),
+                credential: CredentialId::new(DEFAULT, &[token.expose()]),
                 login: Login::Token(token.clone()),
             }),
             (None, Some(_)) => return Err("TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both".to_owned()),
@@ -96,7 +93,7 @@ impl Tokens {
         Ok(Self { courses, github, taiga, anonymous: args.taiga_api_url.is_some() })
     }
 
-    /// Nobody's: nothing is looked up.
+    /// No tokens: nothing is looked up.
     #[must_use]
     pub fn none() -> Self {
         Self { courses: Handle::fixed(Courses::default()), github: None, taiga: None, anonymous: false }
@@ -119,25 +116,26 @@ impl Tokens {
             Some(account(&course.name, course.taiga_user.as_ref()?, course.taiga_password.as_ref()?))
         });
         let nobody = || self.anonymous && !courses.iter().any(|course| course.taiga_password.is_some());
-        own.or_else(|| self.taiga.clone())
-            .or_else(|| nobody().then(|| Account { payer: Payer::new(ANONYMOUS, &[]), login: Login::Anonymous }))
+        own.or_else(|| self.taiga.clone()).or_else(|| {
+            nobody().then(|| Account { credential: CredentialId::new(ANONYMOUS, &[]), login: Login::Anonymous })
+        })
     }
 
-    /// Every token for GitHub, each once: for what concerns no single project.
+    /// Every GitHub token once.
     #[must_use]
     pub fn all_github(&self) -> Vec<Token> {
         let courses = self.courses.courses();
         let own = courses.iter().filter_map(|course| Some(token(&course.name, course.github_token.as_ref()?)));
         let mut all: Vec<Token> = Vec::new();
         for token in self.github.clone().into_iter().chain(own) {
-            if !all.iter().any(|held| held.payer.id == token.payer.id) {
+            if !all.iter().any(|held| held.credential.id == token.credential.id) {
                 all.push(token);
             }
         }
         all
     }
 
-    /// Every account at Taiga, each once.
+    /// Every Taiga account once.
     #[must_use]
     pub fn all_taiga(&self) -> Vec<Account> {
         let courses = self.courses.courses();
@@ -146,14 +144,14 @@ impl Tokens {
         });
         let mut all: Vec<Account> = Vec::new();
         for account in self.taiga.clone().into_iter().chain(own) {
-            if !all.iter().any(|held| held.payer.id == account.payer.id) {
+            if !all.iter().any(|held| held.credential.id == account.credential.id) {
                 all.push(account);
             }
         }
         all
     }
 
-    /// Whether a project's events of a source leave anything to look up: without a token there is no cost.
+    /// Whether events of this project and source need look-ups. Without a token they do not.
     #[must_use]
     pub fn cover(&self, source: Source, project: &Project) -> bool {
         let courses = self.courses.courses();
@@ -167,12 +165,12 @@ impl Tokens {
 }
 
 fn token(label: &str, secret: &Secret) -> Token {
-    Token { payer: Payer::new(label, &[secret.expose()]), secret: secret.clone() }
+    Token { credential: CredentialId::new(label, &[secret.expose()]), secret: secret.clone() }
 }
 
 fn account(label: &str, username: &str, password: &Secret) -> Account {
-    let payer = Payer::new(label, &[username, password.expose()]);
-    Account { payer, login: Login::Password { username: username.to_owned(), password: password.clone() } }
+    let credential = CredentialId::new(label, &[username, password.expose()]);
+    Account { credential, login: Login::Password { username: username.to_owned(), password: password.clone() } }
 }
 
 #[cfg(test)]
@@ -201,7 +199,7 @@ mod tests {
                        "pes": {"teams": ["B"], "taiga_user": "u", "taiga_password": "p"}}"#;
         let [a, b, c] = ["A", "B", "C"].map(|team| Project::new(team).unwrap());
         let with = tokens(file, &["--github-token", "general"]).unwrap();
-        let label = |team| with.github(team).map(|token| (token.payer.label, token.secret.expose().to_owned()));
+        let label = |team| with.github(team).map(|token| (token.credential.label, token.secret.expose().to_owned()));
         assert_eq!(label(&a), Some(("amep".into(), "own".into())));
         assert_eq!(label(&b), Some(("default".into(), "general".into())));
         assert_eq!(label(&c), Some(("default".into(), "general".into())));

@@ -8,8 +8,8 @@ use shared::credentials::Handle;
 use shared::ids::Project;
 use shared::source::Source;
 use worker_providers::Tokens;
-use worker_providers::github::Github;
-use worker_providers::taiga::Taiga;
+use worker_providers::github::GithubClient;
+use worker_providers::taiga::TaigaClient;
 
 use crate::client::{Asking, GithubApi, Halt, TaigaApi};
 use crate::kept::KeptPages;
@@ -31,9 +31,9 @@ pub struct Reconciler {
     /// With whose tokens it is asked.
     pub tokens: Tokens,
     /// GitHub.
-    pub github: Arc<Github>,
+    pub github: Arc<GithubClient>,
     /// Taiga.
-    pub taiga: Arc<Taiga>,
+    pub taiga: Arc<TaigaClient>,
     /// Where the providers find ingress.
     pub public_url: Option<Url>,
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use shared::ids::Project;
 use shared::topology::StreamName;
 use tokio_util::sync::CancellationToken;
-use worker_core::notify;
-use worker_event::effect::{Kind, Notification, Origin};
+use worker_core::notify::queue::NotificationQueue;
+use worker_core::origin::Origin;
+use worker_event::effect::{Kind, Notification};
 use worker_event::normalise::BACKFILL;
 
 use crate::client::Halt;
@@ -96,10 +97,11 @@ async fn queue(
             prj: prj.to_string(),
             author_login: BACKFILL.to_owned(),
             quality_model: quality_model.clone(),
-            origin: Origin::default(),
         })
         .collect();
-    notify::queue(&parts.others, &parts.topology, due.iter().collect()).await.map_err(|error| {
+    let origin = Origin::default();
+    let queue = NotificationQueue::new(parts.others.clone(), parts.topology.clone(), parts.jetstream.clone());
+    queue.put(due.iter().map(|notification| (notification, &origin)).collect()).await.map_err(|error| {
         let what = format_args!("The documents are written, but LD_NOTIFY does not take notifications: {error}");
         Halt::failed(what, "Run the same command again")
     })

@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FAILURES, GITHUB, patiently, read, unreadable, with};
 use crate::terminal::CommandError;
-use worker_providers::client::Reply;
-use worker_providers::github::Github;
+use worker_providers::client::ProviderReply;
+use worker_providers::github;
 use worker_providers::tokens::Token;
 
 /// GitHub, asked with one token.
 #[derive(Debug, Clone)]
 pub struct GithubClient {
-    pub(super) github: Arc<Github>,
+    pub(super) github: Arc<github::GithubClient>,
     pub(super) token: Token,
     pub(super) stop: CancellationToken,
 }
@@ -92,7 +92,7 @@ impl GithubClient {
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, CommandError> {
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
@@ -100,7 +100,12 @@ impl GithubClient {
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
-    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, CommandError> {
+    pub async fn ask_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(1, method, path, body).await
     }
 
@@ -114,7 +119,7 @@ impl GithubClient {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Reply, CommandError> {
+    ) -> Result<ProviderReply, CommandError> {
         patiently(GITHUB, path, &self.stop, most, async || {
             let request = |request: RequestBuilder| with(request, body);
             self.github.request(&self.token, "command", (method.clone(), path), request).await

@@ -21,13 +21,11 @@ pub use self::github::GithubClient;
 pub use self::taiga::{TaigaClient, no_project};
 use crate::args::InvalidArg;
 use crate::terminal::{CommandError, Interrupt, notice};
-use worker_providers::client::Reply;
+use worker_providers::client::ProviderReply;
 use worker_providers::config::EnrichArgs;
-use worker_providers::github::Github;
-use worker_providers::report::Teller;
-use worker_providers::taiga::Taiga;
+use worker_providers::report::Reporter;
 use worker_providers::tokens::{Account, Token};
-use worker_providers::{NotYet, Tokens};
+use worker_providers::{ProviderError, Tokens};
 
 /// After how many failures in a row a request is given up. The pauses between them grow to a minute.
 const FAILURES: u32 = 8;
@@ -85,7 +83,7 @@ impl Clients {
             Some(project) => self.tokens.github(project).ok_or_else(|| {
                 CommandError::usage(format_args!("there is no token for {project}: set GITHUB_TOKEN, or github_token of its course in the credentials file"))
             })?,
-            None => one(self.tokens.all_github(), |token| token.payer.label == "default")
+            None => one(self.tokens.all_github(), |token| token.credential.label == "default")
                 .map_err(|many| CommandError::usage(format_args!("{}: set GITHUB_TOKEN, or say whose with --prj", none_or(many, "token"))))?,
         };
         self.github_of(token)
@@ -116,17 +114,21 @@ impl Clients {
     ///
     /// # Errors
     /// When an HTTP client cannot be made.
-    pub fn providers(&self) -> Result<(Github, Taiga), CommandError> {
-        let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(CommandError::usage)?;
-        Ok((github, self.taiga_server()?))
-    }
-
-    fn taiga_server(&self) -> Result<Taiga, CommandError> {
-        Taiga::new(self.args.taiga_api(), self.args.taiga_auth(), Teller::silent()).map_err(CommandError::usage)
+    pub fn providers(
+        &self,
+    ) -> Result<(worker_providers::github::GithubClient, worker_providers::taiga::TaigaClient), CommandError> {
+        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent())
+            .map_err(CommandError::usage)?;
+        Ok((
+            github,
+            worker_providers::taiga::TaigaClient::new(self.args.taiga_api(), self.args.taiga_auth(), Reporter::silent())
+                .map_err(CommandError::usage)?,
+        ))
     }
 
     fn github_of(&self, token: Token) -> Result<GithubClient, CommandError> {
-        let github = Github::new(&self.args.github_api_url, Teller::silent()).map_err(CommandError::usage)?;
+        let github = worker_providers::github::GithubClient::new(&self.args.github_api_url, Reporter::silent())
+            .map_err(CommandError::usage)?;
         Ok(GithubClient { github: Arc::new(github), token, stop: self.stop.clone() })
     }
 
@@ -139,7 +141,7 @@ impl Clients {
             Some(project) => self.tokens.taiga(project).ok_or_else(|| {
                 CommandError::usage(format_args!("there is no account for {project}: set TAIGA_USERNAME and TAIGA_PASSWORD, or taiga_user and taiga_password of its course in the credentials file"))
             })?,
-            None => one(self.tokens.all_taiga(), |account| account.payer.label == "default").map_err(|many| {
+            None => one(self.tokens.all_taiga(), |account| account.credential.label == "default").map_err(|many| {
                 CommandError::usage(format_args!("{}: set TAIGA_USERNAME and TAIGA_PASSWORD, or say whose with --prj", none_or(many, "account")))
             })?,
         };
@@ -162,7 +164,9 @@ impl Clients {
     }
 
     fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
-        Ok(TaigaClient { taiga: Arc::new(self.taiga_server()?), account, stop: self.stop.clone() })
+        let taiga = worker_providers::taiga::TaigaClient::new(self.args.taiga_api(), self.args.taiga_auth(), Reporter::silent())
+            .map_err(CommandError::usage)?;
+        Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
     }
 }
 
@@ -195,15 +199,15 @@ async fn patiently(
     request: &str,
     stop: &CancellationToken,
     most: u32,
-    ask: impl AsyncFn() -> Result<Reply, NotYet>,
-) -> Result<Reply, CommandError> {
+    ask: impl AsyncFn() -> Result<ProviderReply, ProviderError>,
+) -> Result<ProviderReply, CommandError> {
     let mut failures = 0;
     loop {
         let answer = stop.run_until_cancelled(ask()).await.ok_or_else(CommandError::interrupted)?;
         let wait = match answer {
             Ok(reply) => return Ok(reply),
-            Err(NotYet::Wait(wait)) => wait,
-            Err(NotYet::Failing(cause)) => {
+            Err(ProviderError::Limited(wait)) => wait,
+            Err(ProviderError::Unavailable(cause)) => {
                 failures += 1;
                 if failures >= most {
                     let request = request.to_owned();
@@ -213,7 +217,7 @@ async fn patiently(
                 // The client's next answer says how long to wait.
                 Duration::ZERO
             }
-            Err(NotYet::Refused(error) | NotYet::Unreadable(error)) => {
+            Err(ProviderError::Refused(error) | ProviderError::Unreadable(error)) => {
                 return Err(CommandError::failed(error, "Check that the token or account may do this"));
             }
         };
@@ -225,7 +229,7 @@ async fn patiently(
 }
 
 /// An answer as JSON; `None` when it says that there is nothing (404, 410, GitHub's 409 of an empty repository).
-fn read(provider: &'static str, path: &str, reply: &Reply) -> Result<Option<Value>, CommandError> {
+fn read(provider: &'static str, path: &str, reply: &ProviderReply) -> Result<Option<Value>, CommandError> {
     match reply.status {
         status if status.is_success() => {
             serde_json::from_slice(&reply.body).map(Some).map_err(|error| unreadable(provider, path, error))
@@ -243,7 +247,7 @@ fn unreadable(provider: &'static str, path: &str, cause: impl std::fmt::Display)
 
 /// What a provider said to a request that it refused.
 #[must_use]
-pub fn refused(provider: &'static str, request: &str, reply: &Reply) -> CommandError {
+pub fn refused(provider: &'static str, request: &str, reply: &ProviderReply) -> CommandError {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let said = ["message", "_error_message", "detail"].iter().find_map(|name| body.get(*name)?.as_str());
     let (request, said) = (request.to_owned(), said.unwrap_or_default().to_owned());

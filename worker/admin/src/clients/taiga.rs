@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FAILURES, TAIGA, patiently, read, unreadable, with};
 use crate::terminal::CommandError;
-use worker_providers::client::Reply;
-use worker_providers::taiga::Taiga;
+use worker_providers::client::ProviderReply;
+use worker_providers::taiga;
 use worker_providers::tokens::Account;
 
 /// Taiga, asked with one account.
 #[derive(Debug, Clone)]
 pub struct TaigaClient {
-    pub(super) taiga: Arc<Taiga>,
+    pub(super) taiga: Arc<taiga::TaigaClient>,
     pub(super) account: Account,
     pub(super) stop: CancellationToken,
 }
@@ -79,7 +79,7 @@ impl TaigaClient {
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, CommandError> {
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
@@ -87,7 +87,12 @@ impl TaigaClient {
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
-    pub async fn ask_once(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, CommandError> {
+    pub async fn ask_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(1, method, path, body).await
     }
 
@@ -101,7 +106,7 @@ impl TaigaClient {
         method: Method,
         path: &str,
         body: Option<&Value>,
-    ) -> Result<Reply, CommandError> {
+    ) -> Result<ProviderReply, CommandError> {
         patiently(TAIGA, path, &self.stop, most, async || {
             // Lists come whole.
             let request = |request: RequestBuilder| with(request, body).header("x-disable-pagination", "True");

@@ -4,9 +4,9 @@
 //! `worker run`. The consumer's name is a hash of the arguments: the same command goes on where an interrupted one
 //! stopped, and starts over after one that ended.
 
-use std::collections::HashSet;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
@@ -21,7 +21,6 @@ use shared::ids::Project;
 use shared::publish::Publisher;
 use shared::source::Source;
 use shared::topology::{ACK_WAIT, StreamName, Topology};
-use tokio::task::JoinSet;
 
 use crate::args::time_args::{SequenceRange, TimeArg};
 use crate::streams::{ConnectArgs, Connection, count};
@@ -29,8 +28,11 @@ use crate::terminal::{
     CommandError, Exit, Interrupt, Output, Progress, counted, finish, init_logs, notice, print, print_json,
 };
 use worker_core::config::{BatchArgs, MongoArgs};
+use worker_core::pipeline::consumer::{self, Handler, Slots};
+use worker_core::pipeline::events::Events;
 use worker_core::pipeline::queue::Puller;
-use worker_core::pipeline::{self, Pipeline};
+use worker_core::pipeline::settle::{InFlight, Settlement, Stop};
+use worker_core::pipeline::{Mode, Pipeline};
 use worker_providers::Tokens;
 use worker_providers::config::EnrichArgs;
 
@@ -185,9 +187,9 @@ async fn replay(options: Options) -> Result<Exit, CommandError> {
         }
     };
     let began = Instant::now();
-    let mut progress = Progress::new("replayed", "events", total);
+    let progress = Progress::new("replayed", "events", total);
     let pipeline = Arc::new(pipeline(&options, &connection).await?);
-    let ended = pump(&options, &pipeline, &connection, &consumer, until, &mut progress, &interrupt).await;
+    let (mut progress, ended) = pump(&options, &pipeline, &connection, &consumer, until, progress, &interrupt).await;
     progress.end();
     let interrupted = matches!(ended, Err(CommandError::Interrupted(_)));
     let left_out = pipeline.left_out.counts();
@@ -281,117 +283,141 @@ async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline
     let publisher = Publisher::new(connection.client.clone());
     // What is rebuilt is looked up again: `worker run` does that, and leaves out what is known.
     let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(CommandError::usage)?;
-    Ok(Pipeline {
-        tokens: Tokens::new(courses, &options.enrich).map_err(CommandError::usage)?,
-        notifies: !options.no_notify,
-        tells_of_backfills: true,
-        buries: false,
-        ..Pipeline::new(
-            store,
-            publisher,
-            connection.topology.clone(),
-            connection.jetstream.clone(),
-            options.portions().0,
-        )
-    })
+    let (batch, topology) = (options.portions().0, connection.topology.clone());
+    let mut pipeline = Pipeline::new("ld-replay", store, publisher, topology, connection.jetstream.clone(), batch);
+    pipeline.tokens = Tokens::new(courses, &options.enrich).map_err(CommandError::usage)?;
+    pipeline.mode = Mode::Replay { notify: !options.no_notify };
+    Ok(pipeline)
 }
 
+/// Handles a replay's events as `worker run` does, at its rate and until its end.
+struct Replay {
+    events: Events,
+    until: Until,
+    rate: Option<u32>,
+    slots: usize,
+    consumer: PullConsumer,
+    progress: Mutex<Progress>,
+    /// Events that were pulled, in and out of range.
+    pulled: AtomicU64,
+    /// An event after the end was pulled, so all before it were.
+    is_past_end: AtomicBool,
+    /// The rate allows the next pull from then on.
+    due: Mutex<Instant>,
+    failed: Mutex<Option<String>>,
+}
+
+impl Replay {
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all events of the range are settled.
+    async fn is_done(&self) -> Result<bool, String> {
+        let past_end = self.is_past_end.load(Ordering::Relaxed);
+        if !past_end && self.pulled.load(Ordering::Relaxed) < Self::lock(&self.progress).total() {
+            return Ok(false);
+        }
+        // The server may take a moment to count the last acknowledgements.
+        for _ in 0..POLLS {
+            // From the server each time.
+            let info = self.consumer.get_info().await.map_err(|error| error.to_string())?;
+            let is_delivered =
+                past_end || info.num_pending == 0 || info.delivered.stream_sequence >= self.until.sequence;
+            if !is_delivered {
+                return Ok(false);
+            }
+            if info.num_ack_pending == 0 {
+                return Ok(true);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        // What a killed replay had pulled comes again after the ack wait.
+        Ok(false)
+    }
+}
+
+impl Handler for Replay {
+    async fn demand(&self, free: usize) -> Option<usize> {
+        let pause = Self::lock(&self.due).saturating_duration_since(Instant::now());
+        tokio::time::sleep(pause).await;
+        if free < self.slots {
+            return Some(free);
+        }
+        match self.is_done().await {
+            Ok(done) => (!done).then_some(free),
+            Err(error) => {
+                *Self::lock(&self.failed) = Some(error);
+                None
+            }
+        }
+    }
+
+    async fn handle(&self, messages: Arc<InFlight>) {
+        let began = Instant::now();
+        let count = messages.messages().len();
+        self.pulled.fetch_add(count as u64, Ordering::Relaxed);
+        let in_range = |index: &usize| {
+            let info = messages.messages().get(*index).and_then(|message| message.info().ok());
+            info.is_some_and(|info| !self.until.excludes(&info))
+        };
+        let (wanted, others): (Vec<usize>, Vec<usize>) = (0..count).partition(in_range);
+        if !others.is_empty() {
+            self.is_past_end.store(true, Ordering::Relaxed);
+            // They are no part of this replay; the workers have them.
+            messages.settle_all(others.into_iter().map(|index| (index, Settlement::Ack))).await;
+        }
+        self.events.handle(Arc::clone(&messages)).await;
+        let settled = wanted.iter().filter(|index| messages.is_settled(**index)).count();
+        Self::lock(&self.progress).add(settled as u64);
+        if let Some(rate) = self.rate {
+            *Self::lock(&self.due) = began + Duration::from_secs_f64(wanted.len() as f64 / f64::from(rate));
+        }
+    }
+}
+
+/// Runs the replay to its end.
 async fn pump(
     options: &Options,
     pipeline: &Arc<Pipeline>,
     connection: &Connection,
     consumer: &PullConsumer,
     until: Until,
-    progress: &mut Progress,
+    progress: Progress,
     interrupt: &Interrupt,
-) -> Result<(), CommandError> {
-    let mut puller = Puller::new(&connection.jetstream, consumer).await.map_err(unread)?;
-    let mut batches = JoinSet::new();
-    let ended =
-        batch_by_batch(options, pipeline, consumer, &mut puller, until, progress, interrupt, &mut batches).await;
-    // What is in flight is finished in any case, so that nothing is processed twice.
-    settle(&mut batches, progress, 0).await;
+) -> (Progress, Result<(), CommandError>) {
+    let mut puller = match Puller::new(&connection.jetstream, &connection.topology, consumer).await {
+        Ok(puller) => puller,
+        Err(error) => return (progress, Err(unread(error))),
+    };
+    let (batch, count) = options.portions();
+    let replay = Arc::new(Replay {
+        events: Events(Arc::clone(pipeline)),
+        until,
+        rate: options.rate,
+        slots: count,
+        consumer: consumer.clone(),
+        progress: Mutex::new(progress),
+        pulled: AtomicU64::new(0),
+        is_past_end: AtomicBool::new(false),
+        due: Mutex::new(Instant::now()),
+        failed: Mutex::new(None),
+    });
+    let stop = Stop { soft: interrupt.soft.clone(), hard: interrupt.hard.clone(), finish_within: None };
+    let ended = consumer::pump(pipeline, &replay, &mut puller, Slots { count, batch }, &stop, || {}).await;
     puller.close().await;
     drop(connection.client.flush().await);
-    ended
-}
-
-#[expect(clippy::too_many_arguments, reason = "one loop, cut out of `pump` so that every way out of it ends alike")]
-async fn batch_by_batch(
-    options: &Options,
-    pipeline: &Arc<Pipeline>,
-    consumer: &PullConsumer,
-    puller: &mut Puller,
-    until: Until,
-    progress: &mut Progress,
-    interrupt: &Interrupt,
-    batches: &mut JoinSet<u64>,
-) -> Result<(), CommandError> {
-    let (most, at_once) = options.portions();
-    // Events behind the end that were pulled nonetheless. They are not acknowledged: the workers have them.
-    let mut strays = HashSet::new();
-    let mut begun = 0;
-    while !interrupt.is_stopping() {
-        // A free slot before a pull, so that what is pulled is processed at once.
-        settle(batches, progress, at_once - 1).await;
-        let began = Instant::now();
-        let pulled = interrupt.soft.run_until_cancelled(puller.pull(most, pipeline::POLL)).await;
-        let Some(pulled) = pulled else { break };
-        let mut messages = pulled.map_err(unread)?;
-        let nothing_came = messages.is_empty();
-        messages.retain(|message| {
-            let info = message.info().ok();
-            let stray = info.as_ref().is_none_or(|info| until.excludes(info));
-            if stray {
-                strays.extend(info.map(|info| info.stream_sequence));
-            }
-            !stray
-        });
-        let taken = messages.len();
-        if taken > 0 {
-            let (pipeline, hard) = (pipeline.clone(), interrupt.hard.clone());
-            batches.spawn(async move {
-                pipeline::work(&pipeline, messages, &hard).await;
-                // At the hard stop they were handed back.
-                if hard.is_cancelled() { 0 } else { taken as u64 }
-            });
-        }
-        if let Some(rate) = options.rate {
-            settle(batches, progress, 0).await;
-            let due = Duration::from_secs_f64(taken as f64 / f64::from(rate));
-            interrupt.pause(due.saturating_sub(began.elapsed())).await;
-        }
-        begun += taken as u64;
-        if nothing_came || !strays.is_empty() || begun >= progress.total() {
-            settle(batches, progress, 0).await;
-            // The server may take a moment to count the last acks.
-            for _ in 0..POLLS {
-                let info = consumer.get_info().await.map_err(unread)?;
-                let all_delivered =
-                    info.num_pending == 0 || !strays.is_empty() || info.delivered.stream_sequence >= until.sequence;
-                if !all_delivered {
-                    break;
-                }
-                if info.num_ack_pending <= strays.len() {
-                    return Ok(());
-                }
-                interrupt.pause(POLL_INTERVAL).await;
-            }
-            // What a killed replay had in flight is redelivered after the ack wait, behind everything else.
-        }
-    }
-    Err(CommandError::interrupted())
+    let failed = Replay::lock(&replay.failed).take();
+    let ended = match (ended, failed) {
+        (Err(error), _) | (Ok(()), Some(error)) => Err(unread(error)),
+        (Ok(()), None) if interrupt.is_stopping() => Err(CommandError::interrupted()),
+        (Ok(()), None) => Ok(()),
+    };
+    let progress = Arc::into_inner(replay).map(|replay| replay.progress.into_inner());
+    let progress = progress.map(|progress| progress.unwrap_or_else(PoisonError::into_inner));
+    (progress.unwrap_or_else(|| Progress::new("replayed", "events", 0)), ended)
 }
 
 fn unread(error: impl std::fmt::Display) -> CommandError {
     CommandError::nats("LD_EVENTS cannot be read", error)
-}
-
-/// Waits until at most so many batches are under way.
-async fn settle(batches: &mut JoinSet<u64>, progress: &mut Progress, at_most: usize) {
-    while batches.len() > at_most {
-        if let Some(Ok(events)) = batches.join_next().await {
-            progress.add(events);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Settings of the worker (CONTRACT §6).
+//! Settings of the worker.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -11,7 +11,7 @@ mod mongo;
 
 pub use self::mongo::{MongoArgs, MongoSettingsError};
 
-/// Everything `worker run` can be told.
+/// The settings of `worker run`.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// How to reach NATS.
@@ -26,10 +26,10 @@ pub struct Config {
     /// How to reach LD Eval.
     #[command(flatten)]
     pub eval: EvalArgs,
-    /// Where the teachers' file is.
+    /// Where the credentials file is.
     #[command(flatten)]
     pub credentials: CredentialsArgs,
-    /// How GitHub and Taiga are asked.
+    /// How to reach GitHub and Taiga.
     #[command(flatten)]
     pub enrich: EnrichArgs,
     /// How the worker works.
@@ -38,7 +38,7 @@ pub struct Config {
     /// How it stops.
     #[command(flatten)]
     pub shutdown: ShutdownArgs,
-    /// How it speaks.
+    /// Its logs.
     #[command(flatten)]
     pub logs: LogArgs,
     /// Where traces go.
@@ -76,7 +76,7 @@ fn host(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// In which portions events are worked on.
+/// How many events are worked on at a time.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work")]
 pub struct BatchArgs {
@@ -92,7 +92,7 @@ pub struct BatchArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work")]
 pub struct WorkArgs {
-    /// In which portions.
+    /// How many events at a time.
     #[command(flatten)]
     pub batches: BatchArgs,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.

@@ -1,4 +1,4 @@
-//! Which commits are being asked for.
+//! Which commits are being looked up.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use shared::ids::Project;
 use shared::retry::Policy;
 
-use worker_providers::NotYet;
+use worker_providers::ProviderError;
 
-/// How long a look-up waits when another is asking for some of its commits.
+/// Delay of a look-up when another one is looking up some of its commits.
 const CLAIMED: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(1));
 
-/// Commits that are being asked for, by project.
+/// `<prj>/<sha>` of commits that are being looked up.
 pub type Claims = Mutex<HashSet<String>>;
 
-/// The right to ask for some commits: whoever comes second finds them known a moment later.
+/// Held while some commits are looked up. Another look-up finds them known a moment later.
 #[derive(Debug)]
 pub struct Claim<'c> {
     all: &'c Claims,
@@ -23,15 +23,15 @@ pub struct Claim<'c> {
 }
 
 impl<'c> Claim<'c> {
-    /// Takes it for all of these, or for none.
+    /// For all of these commits, or for none.
     ///
     /// # Errors
-    /// [`NotYet::Wait`] when somebody else has one of them.
-    pub fn take(all: &'c Claims, prj: &Project, shas: &[String]) -> Result<Self, NotYet> {
+    /// [`ProviderError::Limited`] when another look-up has one of them.
+    pub fn take(all: &'c Claims, prj: &Project, shas: &[String]) -> Result<Self, ProviderError> {
         let mine: Vec<_> = shas.iter().map(|sha| format!("{prj}/{sha}")).collect();
         let mut held = all.lock().unwrap_or_else(PoisonError::into_inner);
         if mine.iter().any(|one| held.contains(one)) {
-            return Err(NotYet::Wait(CLAIMED.delay_for(1)));
+            return Err(ProviderError::Limited(CLAIMED.delay_for(1)));
         }
         held.extend(mine.iter().cloned());
         drop(held);
@@ -53,12 +53,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_asked_for_once_at_a_time() {
+    fn a_commit_is_looked_up_once_at_a_time() {
         let all = Mutex::default();
         let [a, b] = ["A", "B"].map(|prj| Project::new(prj).unwrap());
         let shas = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let first = Claim::take(&all, &a, &shas("1 2")).unwrap();
-        assert!(matches!(Claim::take(&all, &a, &shas("2 3")), Err(NotYet::Wait(_))));
+        assert!(matches!(Claim::take(&all, &a, &shas("2 3")), Err(ProviderError::Limited(_))));
         drop(Claim::take(&all, &a, &shas("3")).unwrap());
         drop(Claim::take(&all, &b, &shas("2")).unwrap());
         drop(first);

@@ -1,16 +1,15 @@
-//! What is to be asked, derived from what an event made true. Pure.
+//! The look-ups that events need. Pure.
 //!
 //! A message of `LD_ENRICH` is one [`Lookup`] as JSON:
 //!
 //! ```text
-//! {"kind":"commits","asker":{"prj":"TeamA","author_login":"mduran","quality_model":null},
+//! {"kind":"commits","requester":{"prj":"TeamA","author_login":"mduran","quality_model":null},
 //!  "repo":"upc-pes/marmota","shas":["6113728f27ae8c7b1a77c8d03f9ed6e0adf246ab"]}
-//! {"kind":"milestone","asker":{…},"milestone":5}
+//! {"kind":"milestone","requester":{…},"milestone":5}
 //! ```
 //!
-//! The asker is part of what makes two look-ups the same, so that LD Eval is told of everybody who asked;
-//! what is *asked* is asked once all the same: commits that are known are not looked up again, and a
-//! milestone's answer is kept a minute.
+//! Two look-ups are the same only if their requesters are, so that LD Eval is notified for each. The provider is asked
+//! once all the same: known commits are not looked up again, and a milestone's figures are cached for a minute.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,35 +18,34 @@ use serde::{Deserialize, Serialize};
 use shared::ids::Project;
 use shared::source::Source;
 
-use worker_event::effect::{Effect, Kind, Notification, Origin, State};
+use worker_event::effect::{Effect, Kind, Notification, State};
 
-/// How many commits one message holds: what GitHub takes in one GraphQL request.
-pub const COMMITS_MOST: usize = 100;
+use crate::origin::Origin;
 
-/// Whose look-up it is; LD Eval is told these again when it is done.
+/// Commits per message: as many as GitHub takes in one GraphQL request.
+pub const COMMITS_MAX: usize = 100;
+
+/// LD Eval is notified of these again when the look-up is done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Asker {
-    /// The project, which decides whose token is used.
+pub struct Requester {
+    /// Also decides which token is used.
     pub prj: Project,
     /// `author_login` of the event's notification.
     pub author_login: String,
     /// `quality_model` of the event's notification.
     pub quality_model: Option<String>,
-    /// The (first) delivery it came of; travels in headers.
-    #[serde(skip)]
-    pub origin: Origin,
 }
 
-impl Asker {
-    /// Whoever caused this notification; none when its project is no name (which ingress would not let in).
+impl Requester {
+    /// `None` when its project is not a name, which ingress does not accept.
     #[must_use]
     pub fn of(notification: &Notification) -> Option<Self> {
         let prj = Project::new(&notification.prj).ok()?;
-        let Notification { author_login, quality_model, origin, .. } = notification.clone();
-        Some(Self { prj, author_login, quality_model, origin })
+        let Notification { author_login, quality_model, .. } = notification.clone();
+        Some(Self { prj, author_login, quality_model })
     }
 
-    /// What LD Eval is told once the look-up is done.
+    /// What LD Eval is notified of when the look-up is done.
     #[must_use]
     pub fn notification(&self, event_type: &str) -> Notification {
         Notification {
@@ -55,7 +53,6 @@ impl Asker {
             prj: self.prj.to_string(),
             author_login: self.author_login.clone(),
             quality_model: self.quality_model.clone(),
-            origin: self.origin.clone(),
         }
     }
 }
@@ -64,43 +61,32 @@ impl Asker {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Lookup {
-    /// Lines changed, merge or not, signature: of some commits of one repository, at GitHub.
+    /// Changed lines, merge or not, and signature of commits of one repository, at GitHub.
     Commits {
-        /// Who asks.
-        asker: Asker,
+        #[serde(alias = "asker")]
+        requester: Requester,
         /// `owner/name`.
         repo: String,
-        /// Up to [`COMMITS_MOST`].
+        /// At most [`COMMITS_MAX`].
         shas: Vec<String>,
     },
-    /// A sprint's figures, at Taiga.
+    /// A milestone's figures, at Taiga.
     Milestone {
-        /// Who asks.
-        asker: Asker,
+        #[serde(alias = "asker")]
+        requester: Requester,
         /// `milestone_id`.
         milestone: i64,
     },
 }
 
 impl Lookup {
-    /// Who asks.
     #[must_use]
-    pub const fn asker(&self) -> &Asker {
+    pub const fn requester(&self) -> &Requester {
         match self {
-            Self::Commits { asker, .. } | Self::Milestone { asker, .. } => asker,
+            Self::Commits { requester, .. } | Self::Milestone { requester, .. } => requester,
         }
     }
 
-    /// The same, of this delivery, which only the message's headers tell.
-    #[must_use]
-    pub fn with_origin(mut self, of: Origin) -> Self {
-        match &mut self {
-            Self::Commits { asker, .. } | Self::Milestone { asker, .. } => asker.origin = of,
-        }
-        self
-    }
-
-    /// Where it is asked.
     #[must_use]
     pub const fn source(&self) -> Source {
         match self {
@@ -109,27 +95,27 @@ impl Lookup {
         }
     }
 
-    /// What LD Eval is told again (CONTRACT §4).
+    /// What LD Eval is notified of again.
     #[must_use]
     pub fn notifications(&self) -> Vec<Notification> {
         let types: &[&str] = match self {
             Self::Commits { .. } => &["push"],
             Self::Milestone { .. } => &["userstory", "task"],
         };
-        types.iter().map(|event_type| self.asker().notification(event_type)).collect()
+        types.iter().map(|event_type| self.requester().notification(event_type)).collect()
     }
 }
 
 /// The look-ups of a batch of events, each once.
 #[derive(Debug, Default)]
 pub struct Lookups {
-    commits: BTreeMap<(Asker, String), BTreeSet<String>>,
-    milestones: BTreeSet<(Asker, i64)>,
+    commits: BTreeMap<(Requester, String), (Origin, BTreeSet<String>)>,
+    milestones: BTreeMap<(Requester, i64), Origin>,
 }
 
 impl Lookups {
-    /// Adds what one event's effects leave to be asked at a source.
-    pub fn add(&mut self, source: Source, asker: &Asker, effects: &[Effect]) {
+    /// Adds those of one event.
+    pub fn add(&mut self, source: Source, requester: &Requester, origin: &Origin, effects: &[Effect]) {
         for effect in effects {
             match (source, effect) {
                 (Source::Github, Effect::State(State { kind: Kind::Commit, fields, .. })) => {
@@ -138,7 +124,9 @@ impl Lookups {
                         && is_repo(repo)
                         && is_name(sha)
                     {
-                        self.commits.entry((asker.clone(), repo.to_owned())).or_default().insert(sha.to_owned());
+                        let key = (requester.clone(), repo.to_owned());
+                        let (_, shas) = self.commits.entry(key).or_insert_with(|| (origin.clone(), BTreeSet::new()));
+                        shas.insert(sha.to_owned());
                     }
                 }
                 (Source::Taiga, Effect::State(State { milestone: Some(id), .. })) => {
@@ -147,33 +135,37 @@ impl Lookups {
                         Bson::Int64(id) => *id,
                         _ => continue,
                     };
-                    self.milestones.insert((asker.clone(), id));
+                    self.milestones.entry((requester.clone(), id)).or_insert_with(|| origin.clone());
                 }
                 _ => {}
             }
         }
     }
 
-    /// Whether there is nothing to ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.commits.is_empty() && self.milestones.is_empty()
     }
 
-    /// The messages. The same events always make the same ones, so that asking again replaces.
+    /// The messages, each with the delivery it comes from. The same events always make the same messages, so that
+    /// queueing again replaces them.
     #[must_use]
-    pub fn into_messages(self) -> Vec<Lookup> {
-        let commits = self.commits.into_iter().flat_map(|((asker, repo), shas)| {
+    pub fn into_messages(self) -> Vec<(Lookup, Origin)> {
+        let commits = self.commits.into_iter().flat_map(|((requester, repo), (origin, shas))| {
             let shas: Vec<String> = shas.into_iter().collect();
-            let chunks: Vec<_> = shas.chunks(COMMITS_MOST).map(<[String]>::to_vec).collect();
-            chunks.into_iter().map(move |shas| Lookup::Commits { asker: asker.clone(), repo: repo.clone(), shas })
+            let chunks: Vec<_> = shas.chunks(COMMITS_MAX).map(<[String]>::to_vec).collect();
+            chunks.into_iter().map(move |shas| {
+                (Lookup::Commits { requester: requester.clone(), repo: repo.clone(), shas }, origin.clone())
+            })
         });
-        let milestones = self.milestones.into_iter().map(|(asker, milestone)| Lookup::Milestone { asker, milestone });
+        let milestones = self.milestones.into_iter();
+        let milestones =
+            milestones.map(|((requester, milestone), origin)| (Lookup::Milestone { requester, milestone }, origin));
         commits.chain(milestones).collect()
     }
 }
 
-/// `owner/name` as GitHub makes them. It becomes part of a URL and of a query, so nothing else gets through.
+/// `owner/name` in GitHub's alphabet. It becomes part of a URL and of a query, so nothing else is allowed.
 fn is_repo(text: &str) -> bool {
     text.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name))
 }
@@ -192,13 +184,8 @@ mod tests {
     use super::*;
     use worker_event::effect::Order;
 
-    fn asker(author: &str) -> Asker {
-        Asker {
-            prj: Project::new("TeamA").unwrap(),
-            author_login: author.into(),
-            quality_model: None,
-            origin: Origin::default(),
-        }
+    fn requester(author: &str) -> Requester {
+        Requester { prj: Project::new("TeamA").unwrap(), author_login: author.into(), quality_model: None }
     }
 
     fn state(kind: Kind, fields: Document, milestone: Option<Bson>) -> Effect {
@@ -215,9 +202,9 @@ mod tests {
         let effects: Vec<_> = (0..250).map(|n| commit("o/r", &format!("{n:040x}"))).collect();
         let messages = || {
             let mut lookups = Lookups::default();
-            lookups.add(Source::Github, &asker("a"), &effects);
-            lookups.add(Source::Github, &asker("a"), &effects);
-            lookups.into_messages()
+            lookups.add(Source::Github, &requester("a"), &Origin::default(), &effects);
+            lookups.add(Source::Github, &requester("a"), &Origin::default(), &effects);
+            lookups.into_messages().into_iter().map(|(lookup, _)| lookup).collect::<Vec<_>>()
         };
         let sizes = messages().into_iter().map(|lookup| match lookup {
             Lookup::Commits { shas, .. } => shas.len(),
@@ -228,15 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn fifty_tasks_of_a_milestone_are_one_message_an_asker() {
+    fn fifty_tasks_of_a_milestone_are_one_message_per_requester() {
         let effects: Vec<_> = (0..50)
             .map(|n| state(Kind::Task, doc! { "task_id": n }, Some(Bson::Int32(5))))
             .chain([state(Kind::UserStory, doc! {}, Some(Bson::Null))])
             .collect();
         let mut lookups = Lookups::default();
-        lookups.add(Source::Taiga, &asker("a"), &effects);
-        lookups.add(Source::Taiga, &asker("b"), &effects);
-        let messages = lookups.into_messages();
+        lookups.add(Source::Taiga, &requester("a"), &Origin::default(), &effects);
+        lookups.add(Source::Taiga, &requester("b"), &Origin::default(), &effects);
+        let messages: Vec<_> = lookups.into_messages().into_iter().map(|(lookup, _)| lookup).collect();
         assert_eq!(messages.len(), 2);
         assert!(messages.iter().all(|lookup| matches!(lookup, Lookup::Milestone { milestone: 5, .. })));
         let told: Vec<_> = messages.iter().flat_map(Lookup::notifications).map(|told| told.event_type).collect();
@@ -244,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn what_could_lead_a_request_elsewhere_is_not_asked() {
+    fn a_name_that_changes_the_url_is_not_looked_up() {
         for (repo, sha) in
             [("o/../r", "a"), ("..", "a"), ("o/..", "a"), ("o/r", "a/../../x"), ("o/r", ".."), ("o", "a")]
         {
             let mut lookups = Lookups::default();
-            lookups.add(Source::Github, &asker("a"), &[commit(repo, sha)]);
+            lookups.add(Source::Github, &requester("a"), &Origin::default(), &[commit(repo, sha)]);
             assert!(lookups.is_empty(), "{repo} {sha}");
         }
     }
@@ -258,8 +245,8 @@ mod tests {
     fn a_message_reads_as_it_was_written() {
         let shas = vec!["a".to_owned()];
         for lookup in [
-            Lookup::Commits { asker: asker("a"), repo: "o/r".into(), shas },
-            Lookup::Milestone { asker: asker(""), milestone: 5 },
+            Lookup::Commits { requester: requester("a"), repo: "o/r".into(), shas },
+            Lookup::Milestone { requester: requester(""), milestone: 5 },
         ] {
             let text = serde_json::to_string(&lookup).unwrap();
             assert_eq!(serde_json::from_str::<Lookup>(&text).unwrap(), lookup, "{text}");

@@ -1,33 +1,30 @@
-//! What webhooks do not carry, asked at GitHub and Taiga (CONTRACT §4).
+//! Looks up what webhooks do not carry, at GitHub and Taiga.
 //!
-//! An event that is stored leaves its look-ups in `LD_ENRICH` before it is acknowledged; here they are
-//! made, by the same process with places of its own, so that a provider's limits, delays and failures
-//! touch no event. Reading order: what is asked ([`lookup`]) and with whose token ([`tokens`]), how it is
-//! queued ([`queue`]), how politely the providers are treated ([`budget`], [`limits`], [`api`]), what they
-//! answer ([`github`], [`taiga`]), and who drives it all ([`claim`], [`settle`], [`runner`]).
+//! The look-ups of an event are in `LD_ENRICH` before the event is acknowledged. They are made by the same process, in
+//! slots of their own, so that a provider's limits and failures delay no event. Reading order: what is looked up
+//! ([`lookup`]), queueing ([`queue`]), each commit once at a time ([`claim`]), how often ([`attempts`]), and the handler
+//! ([`enricher`]). The clients of the providers are a package of their own.
 //!
-//! Three things never happen. A known value is not overwritten by an unknown one: commits are written once
-//! (`_ld.enriched`), and a document that is gone is not made again. A token that is stopped is not used
-//! before its reset, whoever asks. And waiting, for a reset or for a provider that is down, spends no
-//! look-up's attempts: only answers that cannot be read do, and those end in `LD_DEAD`.
+//! A known value is never overwritten by an unknown one: a commit is enriched once (`_ld.enriched`), and a document that
+//! is gone is not made again. Waiting for a rate limit or for a provider that is down is no failed attempt. Only
+//! replies that cannot be read are, and such look-ups end in `LD_DEAD`.
 
 pub mod lookup;
 pub mod queue;
 pub mod claim;
-pub mod settle;
-pub mod runner;
+pub mod attempts;
+pub mod enricher;
 
-pub use lookup::Lookups;
-pub use runner::Enricher;
-use worker_providers::NotYet;
+pub use enricher::Enricher;
+use worker_providers::ProviderError;
 
 use crate::store::StoreError;
 
-impl From<StoreError> for NotYet {
+impl From<StoreError> for ProviderError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Outage(error) => Self::Failing(format!("MongoDB does not take writes: {error}")),
-            StoreError::Blocked(blocked) => Self::Failing(blocked.to_string()),
+            StoreError::Outage(error) => Self::Unavailable(format!("MongoDB does not take writes: {error}")),
+            StoreError::Blocked(blocked) => Self::Unavailable(blocked.to_string()),
             error @ StoreError::Unstorable { .. } => Self::Unreadable(error.to_string()),
         }
     }

@@ -6,9 +6,9 @@ use shared::hash::short_sha256;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::topology::Topology;
 
-use super::Lookups;
+use super::lookup::Lookups;
 
-/// Queues look-ups; one that waits already is replaced by the same one, which is as well.
+/// Queues look-ups. One that waits already is replaced by the same one.
 ///
 /// # Errors
 /// When they are not known to be stored.
@@ -16,16 +16,16 @@ pub async fn queue(publisher: &Publisher, topology: &Topology, lookups: Lookups)
     if lookups.is_empty() {
         return Ok(());
     }
-    let outgoing = lookups.into_messages().into_iter().filter_map(|lookup| {
+    let outgoing = lookups.into_messages().into_iter().filter_map(|(lookup, origin)| {
         // A struct of strings and numbers always is JSON.
         let payload = serde_json::to_vec(&lookup).ok()?;
         let key = short_sha256(&payload);
-        let (source, prj) = (lookup.source(), &lookup.asker().prj);
+        let (source, prj) = (lookup.source(), &lookup.requester().prj);
         let mut headers = HeaderMap::new();
-        // For a dead letter, which is filed by these.
+        // The subject of a dead letter is made of these.
         headers.insert(header::SOURCE, source.as_str());
         headers.insert(header::PROJECT, prj.as_str());
-        lookup.asker().origin.mark(&mut headers);
+        origin.mark(&mut headers);
         Some(Outgoing { subject: topology.enrich_subject(source, prj, &key), headers, payload: payload.into() })
     });
     publisher.publish_all(outgoing.collect()).await

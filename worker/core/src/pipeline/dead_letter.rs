@@ -1,26 +1,26 @@
-//! Dead letters: what could not be processed, with everything needed to try again.
+//! Dead letters: messages that cannot be processed, with everything needed to try again.
 //!
 //! A message of `LD_DEAD` has the original bytes and our original headers, and beside them:
 //!
 //! ```text
-//! LD-Dead-Reason    why, in a word: see [`Reason`](worker_event::reason::Reason)
+//! LD-Dead-Reason    why, as one word: see [`Reason`](worker_event::reason::Reason)
 //! LD-Dead-Error     what is wrong, for a person
 //! LD-Dead-Subject   where the message was
 //! LD-Dead-Sequence  its stream sequence there
-//! LD-Dead-Attempts  how often it had been delivered
-//! LD-Dead-First-At  when it was stored first
-//! LD-Dead-At        when it was given up
+//! LD-Dead-Attempts  how often it was delivered
+//! LD-Dead-First-At  when it was published
+//! LD-Dead-At        when it became a dead letter
 //! LD-Dead-Msg-Id    its Nats-Msg-Id
-//! LD-Dead-Truncated the payload's whole size in bytes, only where less of it is kept
-//! LD-Redriven-From  which dead letter it was before a redrive
-//! LD-Redriven-Attempts  how often it had been delivered before that
+//! LD-Dead-Truncated the size of the whole payload in bytes, only where less of it is kept
+//! LD-Redriven-From  the dead letter that it was before a redrive
+//! LD-Redriven-Attempts  how often it was delivered before that
 //! ```
 //!
-//! Of an unsigned event, which anybody can send, only the first [`UNSIGNED_BYTES`] of the payload are kept;
-//! `LD_EVENTS` has the whole.
+//! Of an unsigned event, which anybody can send, only the first [`UNSIGNED_BYTES`] of the payload are kept. `LD_EVENTS`
+//! has the whole.
 //!
-//! `Nats-…` headers are instructions to the server and are not kept under their names: a `Nats-Batch-Id`
-//! would make the letter part of a batch that ended long ago.
+//! `Nats-…` headers are instructions to the server and are not kept under their names: a `Nats-Batch-Id` would make the
+//! dead letter part of a batch that ended long ago. All header values are bounded, because senders write some of them.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
@@ -31,37 +31,31 @@ use shared::time::{now_ms, rfc3339};
 use shared::topology::{Topology, UNKNOWN};
 use worker_event::reason::Reason;
 
-/// What every header of a letter's own begins with.
+/// Prefix of the headers above.
 pub const PREFIX: &str = "LD-Dead-";
-/// Why it is dead, in a word.
 pub const REASON: &str = "LD-Dead-Reason";
-/// What is wrong, for a person.
 pub const ERROR: &str = "LD-Dead-Error";
-/// Where the message was.
 pub const SUBJECT: &str = "LD-Dead-Subject";
-/// Its stream sequence there.
 pub const SEQUENCE: &str = "LD-Dead-Sequence";
-/// How often it had been delivered.
 pub const ATTEMPTS: &str = "LD-Dead-Attempts";
-/// When it was stored first.
 pub const FIRST_AT: &str = "LD-Dead-First-At";
-/// When it was given up.
 pub const AT: &str = "LD-Dead-At";
-/// Its `Nats-Msg-Id`.
 pub const MSG_ID: &str = "LD-Dead-Msg-Id";
-
-/// The payload's whole size in bytes, on a dead letter that keeps only its beginning.
 pub const TRUNCATED: &str = "LD-Dead-Truncated";
-/// Which dead letter a message was before it was redriven.
 pub const REDRIVEN_FROM: &str = "LD-Redriven-From";
-/// How often a redriven message had been delivered before that.
 pub const REDRIVEN_ATTEMPTS: &str = "LD-Redriven-Attempts";
 
-/// How much of an unsigned event's payload is kept.
+/// Bytes of an unsigned event's payload that are kept.
 pub const UNSIGNED_BYTES: usize = 4 * 1024;
 
-/// An error text longer than this is cut: headers are not the place for a payload.
-const ERROR_CHARS: usize = 1_000;
+/// A longer error text is cut.
+const ERROR_MAX: usize = 1_000;
+
+/// A longer value of any other header is cut. Ingress and the worker write none.
+const VALUE_MAX: usize = 4_000;
+
+/// Further headers of the message are left out. Ingress writes some ten.
+const HEADERS_MAX: usize = 64;
 
 /// Writes a dead letter and waits until it is durable.
 ///
@@ -77,20 +71,19 @@ pub async fn publish(
     let originals = message.headers.clone().unwrap_or_default();
     let beginning = beginning(&originals, &message.payload);
     let mut headers = HeaderMap::new();
-    // What is kept of a part is plain.
+    // A part of a payload is kept uncompressed.
     let is_kept = |name: &str| !name.starts_with("Nats-") && (beginning.is_none() || name != header::ENCODING);
-    for (name, values) in originals.iter().filter(|(name, _)| is_kept(&name.to_string())) {
-        for value in values {
-            headers.append(name.clone(), value.clone());
-        }
+    let kept = originals.iter().filter(|(name, _)| is_kept(&name.to_string()));
+    for (name, value) in kept.flat_map(|(name, values)| values.iter().map(move |value| (name, value))).take(HEADERS_MAX)
+    {
+        headers.append(name.clone(), cut(value.as_str(), VALUE_MAX));
     }
-    let error: String = error.chars().take(ERROR_CHARS).collect();
     headers.insert(REASON, reason.as_str());
-    headers.insert(ERROR, header_safe(&error).as_ref());
+    headers.insert(ERROR, cut(error, ERROR_MAX).as_str());
     headers.insert(SUBJECT, message.subject.as_str());
     headers.insert(AT, rfc3339(now_ms()).as_str());
     if let Some(id) = originals.get(header::MSG_ID) {
-        headers.insert(MSG_ID, id.as_str());
+        headers.insert(MSG_ID, cut(id.as_str(), VALUE_MAX).as_str());
     }
     if let Ok(info) = message.info() {
         headers.insert(SEQUENCE, info.stream_sequence.to_string().as_str());
@@ -98,8 +91,8 @@ pub async fn publish(
         headers.insert(ATTEMPTS, info.delivered.saturating_add(earlier.unwrap_or(0)).to_string().as_str());
         let first_at = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         headers.insert(FIRST_AT, rfc3339(first_at).as_str());
-        // A worker that dies between this letter and its ack buries the event again: the server drops that one.
-        // The time tells it from an event at the same sequence of a stream that was deleted since.
+        // If the worker dies before it acknowledges the message, the same dead letter is written again, and the server
+        // drops it. A stream that is made anew has the same sequences again, at other times.
         let id = format!("{}:{}:{}", info.stream, info.stream_sequence, info.published.unix_timestamp_nanos());
         headers.insert(header::MSG_ID, id.as_str());
     }
@@ -121,6 +114,10 @@ pub async fn publish(
     publisher.publish(Outgoing { subject, headers, payload }).await?;
     metrics::counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(1);
     Ok(())
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    header_safe(&text.chars().take(chars).collect::<String>()).into_owned()
 }
 
 /// What is kept of an unsigned event, and how large the whole is; `None` where the whole is kept.

@@ -1,180 +1,258 @@
-//! One attempt at a batch: normalise, write, queue notifications and look-ups. Knows nothing of acks.
+//! One attempt at a part of a batch: decode, write, queue notifications and look-ups. Acknowledges nothing.
 //!
-//! An attempt that failed half-way is simply made again: every step may be repeated.
+//! Every step can be repeated, so an attempt that fails half-way is simply made again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use futures::FutureExt as _;
 use shared::envelope::Envelope;
+use shared::publish::PublishError;
 use shared::source::Source;
 
 use super::Pipeline;
-use super::settle::Verdict;
-use crate::enrich::lookup::Asker;
-use crate::enrich::{self, Lookups};
-use crate::notify;
-use crate::store::{Applied, Batch, Event, StoreError};
-use worker_event::effect::Notification;
+use super::settle::{InFlight, Settlement};
+use super::size;
+use crate::enrich;
+use crate::enrich::lookup::{Lookups, Requester};
+use crate::origin::Origin;
+use crate::store::{Applied, Batch, Event, StoreError, Waiting};
+use worker_event::effect::{Kind, Notification};
 use worker_event::normalise::{Settings, normalise};
 use worker_event::privacy::Rules;
 use worker_event::reason::Reason;
-use worker_providers::Tokens;
 
-/// MongoDB or NATS is away: nobody's fault, try again later.
+/// How often a part is attempted without the events that MongoDB refused. Then it is halved: of many refused events of one
+/// entity each attempt finds one.
+const REFUSALS_MAX: usize = 3;
+
+/// MongoDB or NATS is away: wait and try again. The text says which.
 #[derive(Debug)]
 pub struct Outage(pub String);
 
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum Attempt {
-    /// Everything that can be written is written and its notifications and look-ups are queued; one verdict a message.
-    Settled(Vec<Verdict>),
-    /// The batch was refused as a whole, or broke the worker's code: find the culprit one by one.
-    Poisoned {
-        /// For the dead letter, if the batch is a single event.
+    /// Everything that can be written is written, and its notifications and look-ups are queued. One settlement for each
+    /// message of the part.
+    Settled(Vec<Settlement>),
+    /// The part was refused as a whole, or made the code panic. One of its events is the cause.
+    Refused {
+        /// For the dead letter, if the part is a single event.
         reason: Reason,
-        /// What happened.
         error: String,
     },
 }
 
-/// What remains to be done for a message once its effects are in the batch.
-struct Understood {
-    index: usize,
-    notifications: Vec<Notification>,
-    label: (&'static str, String),
-    received_at: i64,
-}
-
-/// Tries to settle a batch.
+/// Attempts to process a part of a batch.
 ///
 /// # Errors
 /// [`Outage`] when MongoDB or NATS is away.
-pub async fn attempt(pipeline: &Pipeline, messages: &[Message]) -> Result<Attempt, Outage> {
-    // A panic in code of ours must cost one event, not the worker.
-    match AssertUnwindSafe(attempt_unguarded(pipeline, messages)).catch_unwind().await {
+pub async fn attempt(pipeline: &Arc<Pipeline>, messages: &Arc<InFlight>, part: &[usize]) -> Result<Attempt, Outage> {
+    // A panic must cost one event, not the worker.
+    match AssertUnwindSafe(attempt_unguarded(pipeline, messages, part)).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Ok(Attempt::Poisoned { reason: Reason::Panic, error: panic_text(panic.as_ref()) }),
+        Err(panic) => Ok(Attempt::Refused { reason: Reason::Panic, error: panic_text(panic.as_ref()) }),
     }
 }
 
-async fn attempt_unguarded(pipeline: &Pipeline, messages: &[Message]) -> Result<Attempt, Outage> {
-    let mut verdicts: Vec<Verdict> = messages.iter().map(|_| Verdict::Done).collect();
-    let forgotten = pipeline.forgotten.current(&pipeline.store).await.map_err(|error| Outage(error.to_string()))?;
-    loop {
-        let mut batch = Batch::default();
-        let mut lookups = Lookups::default();
-        let mut understood = Vec::with_capacity(messages.len());
-        for (index, message) in messages.iter().enumerate() {
-            if matches!(verdicts.get(index), Some(Verdict::Done)) {
-                match understand(message, &forgotten, &pipeline.settings) {
-                    Ok(Meaning { event, notifications, label, received_at, backfill }) => {
-                        look_up(&mut lookups, &pipeline.tokens, &event, &notifications, label.0);
-                        // Into the batch at once: what is encoded takes less room than what is understood.
-                        if let Err(error) = batch.add(event) {
-                            return Ok(Attempt::Poisoned { reason: Reason::Unstorable, error: error.to_string() });
-                        }
-                        // `worker backfill` tells LD Eval at its end, once for all.
-                        let quiet = backfill && !pipeline.tells_of_backfills;
-                        let notifications = if quiet { Vec::new() } else { notifications };
-                        understood.push(Understood { index, notifications, label, received_at });
+async fn attempt_unguarded(
+    pipeline: &Arc<Pipeline>,
+    messages: &Arc<InFlight>,
+    part: &[usize],
+) -> Result<Attempt, Outage> {
+    let rules = pipeline.forgotten.current(&pipeline.store).await.map_err(|error| Outage(error.to_string()))?;
+    let bytes = size::of(messages, part);
+    let memory = pipeline.memory.take(bytes).await;
+    let mut refused: HashSet<usize> = HashSet::new();
+    let mut settlements: BTreeMap<usize, Settlement> = BTreeMap::new();
+    for _ in 0..=REFUSALS_MAX {
+        let wanted: Vec<usize> = part.iter().copied().filter(|index| !refused.contains(index)).collect();
+        let decode = {
+            let (pipeline, messages, rules, memory) =
+                (Arc::clone(pipeline), Arc::clone(messages), Arc::clone(&rules), memory.clone());
+            // A thread that goes on after its attempt was given up still holds its memory.
+            move || Some((decode_all(&pipeline, &messages, &wanted, &rules), memory))
+        };
+        let decoded = match size::is_large(bytes) {
+            true => tokio::task::spawn_blocking(decode).await.map_err(|error| Outage(error.to_string()))?,
+            false => decode(),
+        };
+        let Some((Part { batch, lookups, decoded, rejected }, _memory)) = decoded else { continue };
+        settlements.extend(rejected);
+        let waiting = match pipeline.store.apply(batch).await {
+            Ok(Applied::Stored { waiting }) => waiting,
+            Ok(Applied::Refused(refusals)) => {
+                // A refused document may have replaced older, good events of its entity in the batch: again, without it.
+                for refusal in refusals {
+                    if let Some(Decoded { index, .. }) = decoded.get(refusal.event) {
+                        refused.insert(*index);
+                        settlements.insert(*index, Settlement::dead(Reason::Unstorable, refusal.error));
                     }
-                    Err(verdict) => verdicts[index] = verdict,
                 }
+                continue;
             }
-        }
-        let refusals = match pipeline.store.apply(batch).await {
-            Ok(Applied::Stored { waiting }) => match waiting.first() {
-                // Not yet: a blocked collection holds up the whole batch.
-                Some(one) => return Err(Outage(one.blocked.to_string())),
-                None => Vec::new(),
-            },
-            Ok(Applied::Refused(refusals)) => refusals,
-            Err(StoreError::Outage(error)) => return Err(Outage(error)),
-            Err(StoreError::Blocked(blocked)) => return Err(Outage(blocked.to_string())),
+            Err(StoreError::Outage(error)) => return Err(Outage(format!("MongoDB: {error}"))),
+            Err(StoreError::Blocked(blocked)) => return Err(Outage(format!("MongoDB: {blocked}"))),
             Err(error @ StoreError::Unstorable { .. }) => {
-                return Ok(Attempt::Poisoned { reason: Reason::Unstorable, error: error.to_string() });
+                return Ok(Attempt::Refused { reason: Reason::Unstorable, error: error.to_string() });
             }
         };
-        if !refusals.is_empty() {
-            // A refused document may have stood for older, good events of its entity: again, without it.
-            for refusal in refusals {
-                if let Some(Understood { index, .. }) = understood.get(refusal.event) {
-                    verdicts[*index] = Verdict::dead(Reason::Unstorable, refusal.error);
-                }
+        let decoded = put_off(pipeline, decoded, &waiting, &mut settlements);
+        let mut due: BTreeMap<&Notification, &Origin> = BTreeMap::new();
+        for one in &decoded {
+            for notification in one.notifications.iter().filter(|_| pipeline.mode.notifies(one.backfill)) {
+                due.entry(notification).or_insert(&one.origin);
             }
-            continue;
         }
-        let due: BTreeSet<&Notification> = match pipeline.notifies {
-            true => understood.iter().flat_map(|one| &one.notifications).collect(),
-            false => BTreeSet::new(),
-        };
-        futures::try_join!(
-            notify::queue(&pipeline.publisher, &pipeline.topology, due),
+        let queued = futures::try_join!(
+            pipeline.notifications.put(due),
             enrich::queue::queue(&pipeline.publisher, &pipeline.topology, lookups),
-        )
-        .map_err(|error| Outage(format!("notifications and look-ups cannot be queued: {error}")))?;
+        );
+        match queued {
+            Ok(((), ())) => {}
+            Err(error @ PublishError::TooLarge) => {
+                let error = format!("its notification or look-up cannot be queued: {error}");
+                return Ok(Attempt::Refused { reason: Reason::Unstorable, error });
+            }
+            Err(error) => return Err(Outage(format!("NATS: notifications and look-ups cannot be queued: {error}"))),
+        }
         let now = shared::time::now_ms();
-        for Understood { label: (source, event), received_at, .. } in &understood {
-            metrics::counter!("ldconnect_events_total", "source" => *source, "event" => event.clone(), "outcome" => "stored")
+        for Decoded { source, event, received_at, .. } in &decoded {
+            metrics::counter!("ldconnect_events_total", "source" => source.as_str(), "event" => event.clone(), "outcome" => "stored")
                 .increment(1);
             metrics::histogram!("ldconnect_end_to_end_seconds").record((now - received_at).max(0) as f64 / 1000.0);
         }
-        return Ok(Attempt::Settled(verdicts));
+        let settlement = |index| settlements.remove(index).unwrap_or(Settlement::Ack);
+        return Ok(Attempt::Settled(part.iter().map(settlement).collect()));
     }
+    let error =
+        format!("MongoDB refuses documents of this batch, after {REFUSALS_MAX} attempts without the refused ones");
+    Ok(Attempt::Refused { reason: Reason::Unstorable, error })
 }
 
-/// Adds what an event leaves to be looked up: nothing where nobody has a token for it.
-fn look_up(lookups: &mut Lookups, tokens: &Tokens, event: &Event, notifications: &[Notification], source: &str) {
-    if let Some(asker) = notifications.first().and_then(Asker::of)
-        && let Ok(source) = source.parse::<Source>()
-        && tokens.cover(source, &asker.prj)
-    {
-        lookups.add(source, &asker, &event.effects);
+/// Takes out the events whose collection is blocked; they are retried later. What is left is stored.
+fn put_off(
+    pipeline: &Pipeline,
+    decoded: Vec<Decoded>,
+    waiting: &[Waiting],
+    settlements: &mut BTreeMap<usize, Settlement>,
+) -> Vec<Decoded> {
+    let mut delays: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut waits: HashSet<usize> = HashSet::new();
+    for Waiting { event, blocked } in waiting {
+        let delay = *delays.entry(&blocked.collection).or_insert_with(|| pipeline.blocked.failed(blocked));
+        if let Some(Decoded { index, .. }) = decoded.get(*event) {
+            waits.insert(*index);
+            settlements.insert(*index, Settlement::RetryAfter(delay));
+        }
     }
+    let stored: Vec<Decoded> = decoded.into_iter().filter(|one| !waits.contains(&one.index)).collect();
+    for (prj, kinds) in stored.iter().filter_map(|one| one.written.as_ref()) {
+        let collections = kinds.iter().map(|kind| kind.collection(prj));
+        collections.filter(|name| !delays.contains_key(name.as_str())).for_each(|name| pipeline.blocked.written(&name));
+    }
+    stored
 }
 
-/// What a message says.
-struct Meaning {
-    event: Event,
+/// Decoded messages, ready to be written.
+struct Part {
+    batch: Batch,
+    lookups: Lookups,
+    /// In the order of the batch.
+    decoded: Vec<Decoded>,
+    rejected: Vec<(usize, Settlement)>,
+}
+
+/// What remains to be done for a message whose effects are in the batch.
+struct Decoded {
+    index: usize,
     notifications: Vec<Notification>,
-    label: (&'static str, String),
+    origin: Origin,
+    source: Source,
+    event: String,
     received_at: i64,
     backfill: bool,
+    /// Project and kinds of what it writes; only while a collection is blocked.
+    written: Option<(String, Vec<Kind>)>,
+}
+
+fn decode_all(pipeline: &Pipeline, messages: &InFlight, wanted: &[usize], rules: &Rules) -> Part {
+    let mut part = Part {
+        batch: Batch::default(),
+        lookups: Lookups::default(),
+        decoded: Vec::with_capacity(wanted.len()),
+        rejected: Vec::new(),
+    };
+    let is_any_blocked = !pipeline.blocked.is_empty();
+    for index in wanted {
+        let Some(message) = messages.messages().get(*index) else { continue };
+        let (event, mut decoded) = match catch_panic(|| decode(*index, message, rules, &pipeline.settings)) {
+            Ok(both) => both,
+            Err(settlement) => {
+                part.rejected.push((*index, settlement));
+                continue;
+            }
+        };
+        look_up(pipeline, &mut part.lookups, &event, &decoded);
+        if is_any_blocked {
+            let kinds = event.effects.iter().flat_map(|effect| effect.kinds().iter().copied()).collect();
+            decoded.written = Some((event.prj.clone(), kinds));
+        }
+        // Added at once: the encoded event takes less memory than the decoded one.
+        if let Err(error) = part.batch.add(event) {
+            part.rejected.push((*index, Settlement::dead(Reason::Unstorable, error)));
+        }
+        part.decoded.push(decoded);
+    }
+    part
+}
+
+/// Adds the look-ups of an event; none where the project has no token.
+fn look_up(pipeline: &Pipeline, lookups: &mut Lookups, event: &Event, decoded: &Decoded) {
+    if let Some(requester) = decoded.notifications.first().and_then(Requester::of)
+        && pipeline.tokens.cover(decoded.source, &requester.prj)
+    {
+        lookups.add(decoded.source, &requester, &decoded.origin, &event.effects);
+    }
 }
 
 /// What a message means, or why it can never be processed.
-fn understand(message: &Message, forgotten: &Rules, settings: &Settings) -> Result<Meaning, Verdict> {
-    survive(|| {
-        let headers = message.headers.as_ref().ok_or_else(|| Verdict::dead(Reason::Unreadable, "it has no headers"))?;
-        let envelope =
-            Envelope::decode(headers, &message.payload).map_err(|error| Verdict::dead(Reason::Unreadable, error))?;
-        let info = message.info().map_err(|error| Verdict::dead(Reason::Unreadable, error))?;
-        let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
-        let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX), settings)
-            .map_err(|reject| Verdict::dead(reject.reason(), &reject))?;
-        forgotten.apply(envelope.project.as_str(), &mut normalised);
-        let event = Event {
-            prj: envelope.project.as_str().to_owned(),
-            delivery: envelope.delivery,
-            effects: normalised.effects,
-        };
-        Ok(Meaning {
+fn decode(index: usize, message: &Message, rules: &Rules, settings: &Settings) -> Result<(Event, Decoded), Settlement> {
+    let unreadable = |error: &dyn std::fmt::Display| Settlement::dead(Reason::Unreadable, error);
+    let headers = message.headers.as_ref().ok_or_else(|| unreadable(&"it has no headers"))?;
+    let envelope = Envelope::decode(headers, &message.payload).map_err(|error| unreadable(&error))?;
+    let info = message.info().map_err(|error| unreadable(&error))?;
+    let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
+    let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX), settings)
+        .map_err(|reject| Settlement::dead(reject.reason(), &reject))?;
+    rules.apply(envelope.project.as_str(), &mut normalised);
+    let Envelope { source, project, event, delivery, received_at, traceparent, read_at, .. } = envelope;
+    let origin = Origin { delivery: Some(delivery.clone()), traceparent };
+    let effects = Event { prj: project.as_str().to_owned(), delivery, effects: normalised.effects };
+    let notifications = normalised.notifications;
+    Ok((
+        effects,
+        Decoded {
+            index,
+            notifications,
+            origin,
+            source,
             event,
-            notifications: normalised.notifications,
-            label: (envelope.source.as_str(), envelope.event),
-            received_at: envelope.received_at,
-            backfill: envelope.read_at.is_some(),
-        })
-    })
+            received_at,
+            backfill: read_at.is_some(),
+            written: None,
+        },
+    ))
 }
 
-/// A panic in code of ours is the event's death, not the worker's.
-fn survive<T>(read: impl FnOnce() -> Result<T, Verdict>) -> Result<T, Verdict> {
-    std::panic::catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|panic| Err(Verdict::dead(Reason::Panic, panic_text(panic.as_ref()))))
+/// A panic in our code makes the event a dead letter; the worker goes on.
+fn catch_panic<T>(decode: impl FnOnce() -> Result<T, Settlement>) -> Result<T, Settlement> {
+    std::panic::catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|panic| Err(Settlement::dead(Reason::Panic, panic_text(panic.as_ref()))))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -188,10 +266,10 @@ mod tests {
 
     #[test]
     fn a_panic_makes_a_dead_letter_that_says_what_happened() {
-        let verdict = survive::<()>(|| panic!("index out of bounds")).unwrap_err();
-        let Verdict::Dead { reason, error } = verdict else { panic!("{verdict:?}") };
+        let settlement = catch_panic::<()>(|| panic!("index out of bounds")).unwrap_err();
+        let Settlement::DeadLetter { reason, error } = settlement else { panic!("{settlement:?}") };
         assert_eq!(reason, Reason::Panic);
         assert!(error.contains("index out of bounds"), "{error}");
-        assert!(survive(|| Ok(1)).is_ok_and(|one| one == 1));
+        assert!(catch_panic(|| Ok(1)).is_ok_and(|one| one == 1));
     }
 }

@@ -31,7 +31,7 @@ use shared::envelope::Envelope;
 use shared::source::Source;
 
 pub use self::github::unenriched;
-use crate::effect::{Effect, Key, Kind, Normalised, Notification, Order, Origin, Reject, State};
+use crate::effect::{Effect, Key, Kind, Normalised, Notification, Order, Reject, State};
 
 /// Who LD Eval is told did what a backfill brought: nobody of the team did anything now.
 pub const BACKFILL: &str = "backfill";
@@ -142,14 +142,24 @@ pub fn cell_number(cell: &bson::Bson) -> Option<bson::Bson> {
     number::Number::of_cell(cell).map(bson::Bson::from)
 }
 
+/// A login in a webhook can have any length. Logins at GitHub and Taiga have at most 255 characters; a longer one names
+/// nobody there, and would make a notification larger than NATS takes.
+const AUTHOR_LOGIN_MAX: usize = 256;
+
+fn bounded(mut login: String) -> String {
+    if let Some((end, _)) = login.char_indices().nth(AUTHOR_LOGIN_MAX) {
+        login.truncate(end);
+    }
+    login
+}
+
 /// What LD Eval is told: that something of this type changed, and who did it (CONTRACT §4).
 fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
     Notification {
         event_type: event_type.to_owned(),
         prj: envelope.project.to_string(),
-        author_login: if envelope.read_at.is_some() { BACKFILL.to_owned() } else { author_login },
+        author_login: if envelope.read_at.is_some() { BACKFILL.to_owned() } else { bounded(author_login) },
         quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
-        origin: Origin { delivery: Some(envelope.delivery.clone()), traceparent: envelope.traceparent.clone() },
     }
 }
 

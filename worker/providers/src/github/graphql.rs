@@ -6,28 +6,28 @@ use std::fmt::Write as _;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::Github;
-use crate::NotYet;
+use super::GithubClient;
+use crate::ProviderError;
 use crate::github::CommitFacts;
 use crate::tokens::Token;
 
-/// Why it was not answered.
+/// What to do when GraphQL gave no result.
 #[derive(Debug)]
-pub(super) enum Refusal {
-    /// The token must wait, or GitHub fails.
-    NotYet(NotYet),
-    /// Ask singly: this time, or as long as this token is used.
-    Singly {
-        /// It is about the token or the server, not about these commits.
+pub(super) enum Fallback {
+    /// Retry later.
+    Retry(ProviderError),
+    /// Use REST, for this look-up or for all of this token.
+    Rest {
+        /// The cause is the token or the server, not these commits.
         always: bool,
     },
 }
 
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct GraphqlReply {
     data: Option<Data>,
     #[serde(default)]
-    errors: Vec<Complaint>,
+    errors: Vec<GraphqlError>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +37,7 @@ struct Data {
 }
 
 #[derive(Debug, Deserialize)]
-struct Complaint {
+struct GraphqlError {
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -65,7 +65,6 @@ struct Signature {
 }
 
 impl Object {
-    /// What is known of a commit, in REST's words.
     fn facts(self) -> Option<CommitFacts> {
         let (additions, deletions) = (self.additions?, self.deletions?);
         let (verified, verified_reason) = self
@@ -82,7 +81,7 @@ impl Object {
     }
 }
 
-/// The word REST has for a `GitSignatureState`: the same in lower case, but for two that are abbreviated.
+/// REST's word for a `GitSignatureState`: lower case, and two abbreviations written out.
 fn reason(state: &str) -> String {
     match state {
         "MALFORMED_SIG" => "malformed_signature".to_owned(),
@@ -91,57 +90,57 @@ fn reason(state: &str) -> String {
     }
 }
 
-/// Asks for all of them; gives those that GitHub knows.
+/// Without the commits that GitHub does not have.
 pub(super) async fn ask(
-    github: &Github,
+    github: &GithubClient,
     token: &Token,
     repo: &str,
     shas: &[String],
-) -> Result<Vec<(String, CommitFacts)>, Refusal> {
-    let Some(query) = query(repo, shas) else { return Err(Refusal::Singly { always: false }) };
+) -> Result<Vec<(String, CommitFacts)>, Fallback> {
+    let Some(query) = query(repo, shas) else { return Err(Fallback::Rest { always: false }) };
     let request = github
         .api
         .http
         .post(&github.graphql_url)
         .bearer_auth(token.secret.expose())
         .json(&serde_json::json!({ "query": query }));
-    let reply = github.api.call(&token.payer, "graphql", request).await.map_err(Refusal::NotYet)?;
+    let reply = github.api.call(&token.credential, "graphql", request).await.map_err(Fallback::Retry)?;
     match reply.status {
         status if status.is_success() => {}
-        // A token may be refused here and welcome there; a server may have no GraphQL at all. REST decides.
+        // A token may be allowed REST but not GraphQL, and a server may have no GraphQL.
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::NOT_FOUND
         | StatusCode::METHOD_NOT_ALLOWED
-        | StatusCode::NOT_IMPLEMENTED => return Err(Refusal::Singly { always: true }),
-        _ => return Err(Refusal::Singly { always: false }),
+        | StatusCode::NOT_IMPLEMENTED => return Err(Fallback::Rest { always: true }),
+        _ => return Err(Fallback::Rest { always: false }),
     }
-    let Ok(answer) = serde_json::from_slice::<Answer>(&reply.body) else {
-        return Err(Refusal::Singly { always: false });
+    let Ok(result) = serde_json::from_slice::<GraphqlReply>(&reply.body) else {
+        return Err(Fallback::Rest { always: false });
     };
-    let says = |kind: &str| answer.errors.iter().any(|error| error.kind.as_deref() == Some(kind));
+    let says = |kind: &str| result.errors.iter().any(|error| error.kind.as_deref() == Some(kind));
     if says("RATE_LIMITED") || says("RATE_LIMIT") {
-        return Err(Refusal::NotYet(github.api.stop(&token.payer, None).await));
+        return Err(Fallback::Retry(github.api.stop(&token.credential, None).await));
     }
-    if answer.data.is_none() && !answer.errors.is_empty() {
-        // The query itself is refused: a field that this server does not have.
-        return Err(Refusal::Singly { always: true });
+    if result.data.is_none() && !result.errors.is_empty() {
+        // The server does not accept the query, such as an older GitHub Enterprise without one of its fields.
+        return Err(Fallback::Rest { always: true });
     }
-    let (denied, complained) = (says("FORBIDDEN"), !answer.errors.is_empty());
-    let Some(mut found) = answer.data.and_then(|data| data.repository) else {
-        return Err(Refusal::Singly { always: denied });
+    let (denied, has_errors) = (says("FORBIDDEN"), !result.errors.is_empty());
+    let Some(mut found) = result.data.and_then(|data| data.repository) else {
+        return Err(Fallback::Rest { always: denied });
     };
     let mut facts = Vec::with_capacity(shas.len());
     for (index, sha) in shas.iter().enumerate() {
         match found.remove(&alias(index)) {
-            // Not known to GitHub: left as it is. With complaints a null may mean more than that.
-            Some(None) if !complained => {}
-            Some(Some(Object { additions: None, .. })) if !complained => {}
+            // GitHub does not have the commit. With errors beside it, a null can also mean a failure.
+            Some(None) if !has_errors => {}
+            Some(Some(Object { additions: None, .. })) if !has_errors => {}
             Some(Some(object)) => match object.facts() {
                 Some(known) => facts.push((sha.clone(), known)),
-                None => return Err(Refusal::Singly { always: false }),
+                None => return Err(Fallback::Rest { always: false }),
             },
-            Some(None) | None => return Err(Refusal::Singly { always: false }),
+            Some(None) | None => return Err(Fallback::Rest { always: false }),
         }
     }
     Ok(facts)
@@ -151,21 +150,21 @@ fn alias(index: usize) -> String {
     format!("c{index}")
 }
 
-/// The query; none when a name is not what GraphQL takes for an object id.
+/// `None` when a SHA is not an object id for GraphQL.
 fn query(repo: &str, shas: &[String]) -> Option<String> {
     let is_oid = |sha: &String| matches!(sha.len(), 40 | 64) && sha.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (owner, name) = repo.split_once('/')?;
     if !shas.iter().all(is_oid) {
         return None;
     }
-    // Names and ids are of alphabets without quotes (`lookup`), so they can stand in the text.
+    // `Lookup` lets in no quotes, so names and ids need no escaping. A connection needs `first`; `totalCount` counts all.
     let mut query = format!("query {{ repository(owner: \"{owner}\", name: \"{name}\") {{");
     for (index, sha) in shas.iter().enumerate() {
         // Writing to a String cannot fail.
         let _ = write!(query, " {}: object(oid: \"{sha}\") {{ ...facts }}", alias(index));
     }
     query.push_str(
-        " } } fragment facts on Commit { additions deletions parents { totalCount } signature { isValid state } }",
+        " } } fragment facts on Commit { additions deletions parents(first: 1) { totalCount } signature { isValid state } }",
     );
     Some(query)
 }

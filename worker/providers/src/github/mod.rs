@@ -1,7 +1,8 @@
-//! GitHub: what a commit changed, whether it is a merge, and what its signature is worth (CONTRACT §4).
+//! GitHub: of a commit its changed lines, whether it is a merge, and whether its signature is valid.
 //!
-//! One commit is asked for by `rest`, several by one `graphql` request where the token allows it. Both
-//! give the same [`CommitFacts`].
+//! One commit takes one REST request. Several take one GraphQL request, where the token allows it: by REST, a push of
+//! 100 commits costs 100 of the 5,000 requests that a token has in an hour; by GraphQL it costs one. Both give the same
+//! [`CommitFacts`].
 
 mod graphql;
 mod rest;
@@ -13,23 +14,21 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use tokio::time::Instant;
 
-use crate::NotYet;
-use crate::budget::Seat;
-use crate::client::{Api, Reply};
-use crate::report::Teller;
+use crate::ProviderError;
+use crate::client::{ProviderClient, ProviderReply};
+use crate::limiter::QueueSlot;
+use crate::report::Reporter;
 use crate::tokens::Token;
 
-/// How many commits are asked for one by one before what is known is written.
-const SINGLES: usize = 10;
+/// Commits that are looked up by REST before the results are written.
+const COMMITS_PER_PART: usize = 10;
 
-/// For how long a token that may not use GraphQL (or a server that has none) is taken at its word.
-const SINGLY: Duration = Duration::from_secs(3_600);
+/// After a token was refused GraphQL (or the server has none), only REST is used for this long.
+const REST_ONLY_TTL: Duration = Duration::from_secs(3_600);
 
-/// From which attempt on commits are asked for singly: a server that cannot answer for a hundred at once in
-/// time answers for one.
-const GIVE_UP_GRAPHQL: u32 = 3;
+/// From this attempt on, only REST is used: a server that times out on 100 commits may answer for one.
+const REST_FROM_ATTEMPT: u32 = 3;
 
-/// What GitHub knows of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitFacts {
     /// `stats.total`
@@ -38,92 +37,96 @@ pub struct CommitFacts {
     pub additions: i64,
     /// `stats.deletions`
     pub deletions: i64,
-    /// It has two parents or more.
+    /// Two parents or more.
     pub is_merge: bool,
-    /// Its signature is good.
     pub verified: bool,
-    /// Why, or why not, in REST's words.
+    /// In REST's words, also from GraphQL.
     pub verified_reason: String,
 }
 
-/// What came of asking for some commits.
+/// The result for a part of the commits.
 #[derive(Debug)]
-struct Asked {
-    /// What is known now. A commit GitHub does not know is not among them.
+struct LookedUp {
+    /// Without the commits that GitHub does not have.
     facts: Vec<(String, CommitFacts)>,
-    /// How many were answered for, known to GitHub or not, from the first on.
+    /// How many commits, from the first on, have a result, found or not.
     answered: usize,
-    /// Why the others were not asked for.
-    then: Option<NotYet>,
+    /// Why the others have none.
+    then: Option<ProviderError>,
 }
 
-/// GitHub's API.
 #[derive(Debug)]
-pub struct Github {
-    api: Api,
+pub struct GithubClient {
+    api: ProviderClient,
     base: String,
     graphql_url: String,
-    singly: Mutex<HashMap<String, Instant>>,
+    rest_only: Mutex<HashMap<String, Instant>>,
 }
 
-/// One look-up's commits, asked for part by part.
+/// Looks up the commits of one message part by part.
 #[derive(Debug)]
-pub struct Search<'g> {
-    github: &'g Github,
+pub struct CommitSearch<'g> {
+    github: &'g GithubClient,
     token: &'g Token,
     repo: &'g str,
     attempt: u32,
     left: Vec<String>,
-    strangers: usize,
+    not_found_in_a_row: usize,
 }
 
-impl Github {
-    /// At this base URL.
+impl GithubClient {
+    /// `base` is the URL of the REST API.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(base: &str, teller: Teller) -> Result<Self, reqwest::Error> {
+    pub fn new(base: &str, reporter: Reporter) -> Result<Self, reqwest::Error> {
         let base = base.trim_end_matches('/').to_owned();
         // GitHub Enterprise has REST at /api/v3 and GraphQL beside it.
         let graphql_url = match base.strip_suffix("/api/v3") {
             Some(root) => format!("{root}/api/graphql"),
             None => format!("{base}/graphql"),
         };
-        Ok(Self { api: Api::new("github", teller)?, base, graphql_url, singly: Mutex::default() })
+        Ok(Self { api: ProviderClient::new("github", reporter)?, base, graphql_url, rest_only: Mutex::default() })
     }
 
-    /// A place for a look-up.
+    /// A slot for a look-up.
     ///
     /// # Errors
-    /// [`NotYet::Wait`].
-    pub fn seat(&self, token: &Token) -> Result<Seat, NotYet> {
-        self.api.seat(&token.payer)
+    /// [`ProviderError::Limited`].
+    pub fn queue_slot(&self, token: &Token) -> Result<QueueSlot, ProviderError> {
+        self.api.queue_slot(&token.credential)
     }
 
-    /// Looks for commits of a repository; `attempt` counts from 1.
+    /// `attempt` counts from 1.
     #[must_use]
-    pub fn search<'g>(&'g self, token: &'g Token, repo: &'g str, mut shas: Vec<String>, attempt: u32) -> Search<'g> {
-        // A commit that GitHub fails at (its own diffs can be too much for it) must not stand before the others.
+    pub fn search<'g>(
+        &'g self,
+        token: &'g Token,
+        repo: &'g str,
+        mut shas: Vec<String>,
+        attempt: u32,
+    ) -> CommitSearch<'g> {
+        // GitHub can fail on one commit, such as one with a huge diff. Rotate, so that it does not always come first.
         let first = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0) % shas.len().max(1);
         shas.rotate_left(first);
-        Search { github: self, token, repo, attempt, left: shas, strangers: 0 }
+        CommitSearch { github: self, token, repo, attempt, left: shas, not_found_in_a_row: 0 }
     }
 
-    /// Any other request, for a person who waits: `target` is a path that begins with a slash, or the address that
-    /// a `Link` gave; `change` adds what is sent with it.
+    /// Any other request, for a command. `target` is a path that begins with a slash, or a URL from a `Link` header;
+    /// `change` adds query and body.
     ///
     /// # Errors
-    /// Why it cannot be answered now; [`NotYet::Refused`] when GitHub does not take the token.
+    /// [`ProviderError::Refused`] when GitHub does not accept the token.
     pub async fn request(
         &self,
         token: &Token,
         endpoint: &'static str,
         (method, target): (Method, &str),
         change: impl Fn(RequestBuilder) -> RequestBuilder,
-    ) -> Result<Reply, NotYet> {
+    ) -> Result<ProviderReply, ProviderError> {
         let url = self.address(target).ok_or_else(|| {
-            // A token goes to GitHub and to nobody else, whatever an answer says.
-            NotYet::Refused("GitHub's answer points to another server: check GITHUB_API_URL".to_owned())
+            // The token must not go to another server, whatever a reply says.
+            ProviderError::Refused("GitHub's answer points to another server: check GITHUB_API_URL".to_owned())
         })?;
         let request = self
             .api
@@ -132,15 +135,15 @@ impl Github {
             .header("accept", "application/vnd.github+json")
             .header("x-github-api-version", "2022-11-28")
             .bearer_auth(token.secret.expose());
-        let reply = self.api.call(&token.payer, endpoint, change(request)).await?;
+        let reply = self.api.call(&token.credential, endpoint, change(request)).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
-            let label = &token.payer.label;
-            return Err(NotYet::Refused(format!("GitHub refuses the token of {label}: replace it")));
+            let label = &token.credential.label;
+            return Err(ProviderError::Refused(format!("GitHub refuses the token of {label}: replace it")));
         }
         Ok(reply)
     }
 
-    /// The whole address of a path, or of one that GitHub gave; none when that is of another server.
+    /// `None` for a URL of another server.
     fn address(&self, target: &str) -> Option<String> {
         if target.starts_with('/') {
             return Some(format!("{}{target}", self.base));
@@ -149,49 +152,55 @@ impl Github {
         (base.origin() == given.origin()).then(|| target.to_owned())
     }
 
-    fn asks_singly(&self, token: &Token) -> bool {
-        let mut singly = self.singly.lock().unwrap_or_else(PoisonError::into_inner);
-        singly.retain(|_, since| since.elapsed() < SINGLY);
-        singly.contains_key(&token.payer.id)
+    fn is_rest_only(&self, token: &Token) -> bool {
+        let mut rest_only = self.rest_only.lock().unwrap_or_else(PoisonError::into_inner);
+        rest_only.retain(|_, since| since.elapsed() < REST_ONLY_TTL);
+        rest_only.contains_key(&token.credential.id)
     }
 
-    fn ask_singly(&self, token: &Token) {
-        self.singly.lock().unwrap_or_else(PoisonError::into_inner).insert(token.payer.id.clone(), Instant::now());
+    fn set_rest_only(&self, token: &Token) {
+        self.rest_only
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token.credential.id.clone(), Instant::now());
     }
 }
 
-impl Search<'_> {
-    /// Asks for the next part; `None` when all is asked. Gives what was learned, which should be written before
-    /// the next, and why the rest cannot be asked for now.
-    pub async fn next(&mut self) -> Option<(Vec<(String, CommitFacts)>, Option<NotYet>)> {
+impl CommitSearch<'_> {
+    /// Looks up the next part; `None` after the last. Gives the results, to be written before the next call, and why
+    /// the rest cannot be looked up now.
+    pub async fn next(&mut self) -> Option<(Vec<(String, CommitFacts)>, Option<ProviderError>)> {
         if self.left.is_empty() {
             return None;
         }
-        let Asked { facts, answered, then } = self.ask().await;
+        let LookedUp { facts, answered, then } = self.look_up().await;
         self.left.drain(..answered.min(self.left.len()));
         if answered == 0 && then.is_none() {
-            // Cannot be; but a loop without an end must not be a matter of trust.
-            return Some((facts, Some(NotYet::Unreadable("nothing was answered".into()))));
+            // Cannot happen; without this check a bug would be an endless loop.
+            return Some((
+                facts,
+                Some(ProviderError::Unreadable("GitHub's reply has no commit that was asked for".into())),
+            ));
         }
         Some((facts, then))
     }
 
-    async fn ask(&mut self) -> Asked {
+    async fn look_up(&mut self) -> LookedUp {
         let Self { github, token, repo, attempt, .. } = *self;
-        if self.left.len() > 1 && attempt < GIVE_UP_GRAPHQL && !github.asks_singly(token) {
+        if self.left.len() > 1 && attempt < REST_FROM_ATTEMPT && !github.is_rest_only(token) {
             match graphql::ask(github, token, repo, &self.left).await {
-                Ok(facts) => return Asked { facts, answered: self.left.len(), then: None },
-                Err(graphql::Refusal::NotYet(then)) => {
-                    return Asked { facts: Vec::new(), answered: 0, then: Some(then) };
+                Ok(facts) => return LookedUp { facts, answered: self.left.len(), then: None },
+                Err(graphql::Fallback::Retry(then)) => {
+                    return LookedUp { facts: Vec::new(), answered: 0, then: Some(then) };
                 }
-                Err(graphql::Refusal::Singly { always }) => {
+                Err(graphql::Fallback::Rest { always }) => {
                     if always {
-                        github.ask_singly(token);
+                        github.set_rest_only(token);
                     }
                 }
             }
         }
-        let part = self.left.iter().take(SINGLES).cloned().collect();
-        rest::ask(github, token, repo, part, &mut self.strangers).await
+        let part = self.left.iter().take(COMMITS_PER_PART).cloned().collect();
+        rest::ask(github, token, repo, part, &mut self.not_found_in_a_row).await
     }
 }

@@ -3,32 +3,29 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{Asked, Github};
-use crate::NotYet;
+use super::{GithubClient, LookedUp};
+use crate::ProviderError;
 use crate::github::CommitFacts;
 use crate::tokens::Token;
 
-/// After how many 404 in a row a repository counts as one the token cannot see: then all its commits are
-/// left as they are, without a request each.
-const STRANGERS: usize = 3;
+/// After this many 404 in a row the token cannot see the repository: its other commits get no request.
+const NOT_FOUND_LIMIT: usize = 3;
 
-/// A commit, of which we read this much.
 #[derive(Debug, Deserialize)]
 struct Commit {
-    stats: Stats,
+    stats: CommitStats,
     #[serde(default)]
     parents: Vec<Parent>,
     commit: GitCommit,
 }
 
 #[derive(Debug, Deserialize)]
-struct Stats {
+struct CommitStats {
     additions: i64,
     deletions: i64,
     total: i64,
 }
 
-/// Only counted.
 #[derive(Debug, Deserialize)]
 struct Parent {}
 
@@ -58,35 +55,41 @@ impl From<Commit> for CommitFacts {
     }
 }
 
-/// Asks for commits one after the other. `strangers` counts 404 in a row, over all parts of a look-up.
-pub(super) async fn ask(github: &Github, token: &Token, repo: &str, shas: Vec<String>, strangers: &mut usize) -> Asked {
+/// `not_found_in_a_row` counts over all parts of a look-up.
+pub(super) async fn ask(
+    github: &GithubClient,
+    token: &Token,
+    repo: &str,
+    shas: Vec<String>,
+    not_found_in_a_row: &mut usize,
+) -> LookedUp {
     let mut facts = Vec::new();
     for (answered, sha) in shas.iter().enumerate() {
-        if *strangers >= STRANGERS {
-            return Asked { facts, answered: usize::MAX, then: None };
+        if *not_found_in_a_row >= NOT_FOUND_LIMIT {
+            return LookedUp { facts, answered: usize::MAX, then: None };
         }
         match one(github, token, repo, sha).await {
-            Ok(Found::Commit(found)) => {
-                *strangers = 0;
+            Ok(CommitReply::Commit(found)) => {
+                *not_found_in_a_row = 0;
                 facts.push((sha.clone(), found));
             }
-            Ok(Found::NoCommit) => *strangers = 0,
-            Ok(Found::Nothing) => *strangers += 1,
-            Err(then) => return Asked { facts, answered, then: Some(then) },
+            Ok(CommitReply::NoCommit) => *not_found_in_a_row = 0,
+            Ok(CommitReply::NotFound) => *not_found_in_a_row += 1,
+            Err(then) => return LookedUp { facts, answered, then: Some(then) },
         }
     }
-    Asked { facts, answered: shas.len(), then: None }
+    LookedUp { facts, answered: shas.len(), then: None }
 }
 
-enum Found {
+enum CommitReply {
     Commit(CommitFacts),
     /// The repository is there, the commit is not.
     NoCommit,
     /// No repository (or none that this token may see), or no commit.
-    Nothing,
+    NotFound,
 }
 
-async fn one(github: &Github, token: &Token, repo: &str, sha: &str) -> Result<Found, NotYet> {
+async fn one(github: &GithubClient, token: &Token, repo: &str, sha: &str) -> Result<CommitReply, ProviderError> {
     let request = github
         .api
         .http
@@ -94,19 +97,19 @@ async fn one(github: &Github, token: &Token, repo: &str, sha: &str) -> Result<Fo
         .header("accept", "application/vnd.github+json")
         .header("x-github-api-version", "2022-11-28")
         .bearer_auth(token.secret.expose());
-    let reply = github.api.call(&token.payer, "commit", request).await?;
+    let reply = github.api.call(&token.credential, "commit", request).await?;
     match reply.status {
         status if status.is_success() => match serde_json::from_slice::<Commit>(&reply.body) {
-            Ok(commit) => Ok(Found::Commit(commit.into())),
-            Err(error) => Err(NotYet::Unreadable(format!("GitHub's commit cannot be read: {error}"))),
+            Ok(commit) => Ok(CommitReply::Commit(commit.into())),
+            Err(error) => Err(ProviderError::Unreadable(format!("GitHub's commit cannot be read: {error}"))),
         },
-        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => Ok(Found::NoCommit),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Found::Nothing),
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => Ok(CommitReply::NoCommit),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(CommitReply::NotFound),
         StatusCode::UNAUTHORIZED => {
-            tracing::warn!(token = %token.payer.label, "GitHub refuses a token; its look-ups wait until it is replaced in the teachers' file or GITHUB_TOKEN");
-            Err(github.api.stop(&token.payer, None).await)
+            tracing::warn!(token = %token.credential.label, "GitHub refuses a token; its look-ups wait until it is replaced in the teachers' file or GITHUB_TOKEN");
+            Err(github.api.stop(&token.credential, None).await)
         }
-        status => Err(NotYet::Refused(format!("GitHub answered {status}"))),
+        status => Err(ProviderError::Refused(format!("GitHub answered {status}"))),
     }
 }
 

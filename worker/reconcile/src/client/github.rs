@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, LINK, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use worker_providers::github::Github;
+use worker_providers::github::GithubClient;
 use worker_providers::tokens::Token;
 
 use super::{Answer, Asking, Halt, REQUEST_TIMEOUT};
@@ -21,7 +21,7 @@ const REDIRECTS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct GithubApi {
     /// The client that it shares with look-ups.
-    pub github: Arc<Github>,
+    pub github: Arc<GithubClient>,
     /// Whose rate limit is used.
     pub token: Token,
     /// How it is asked.
@@ -127,7 +127,7 @@ impl Pages<'_> {
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, Halt> {
         let Some(path) = self.next.take() else { return Ok(None) };
         let kept = match &self.api.kept {
-            Some(pages) => pages.get(&self.api.token.payer.id, &path).await,
+            Some(pages) => pages.get(&self.api.token.credential.id, &path).await,
             None => None,
         };
         let etag = kept.as_ref().map(|kept| kept.etag.as_str());
@@ -149,7 +149,7 @@ impl Pages<'_> {
                 let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
                 if let (Some(pages), Some(etag)) = (&self.api.kept, etag) {
                     let kept = Kept { etag: etag.to_owned(), next: self.next.clone(), items };
-                    pages.put(&self.api.token.payer.id, &path, &kept).await;
+                    pages.put(&self.api.token.credential.id, &path, &kept).await;
                     return Ok(Some(kept.items));
                 }
                 Ok(Some(items))

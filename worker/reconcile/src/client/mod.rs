@@ -15,8 +15,8 @@ use reqwest::header::{DATE, HeaderMap};
 use serde_json::Value;
 use shared::time::now_ms;
 use tokio_util::sync::CancellationToken;
-use worker_providers::NotYet;
-use worker_providers::client::Reply;
+use worker_providers::ProviderError;
+use worker_providers::client::ProviderReply;
 
 pub use self::github::{GithubApi, Pages};
 pub use self::taiga::{Listed, TaigaApi};
@@ -114,7 +114,7 @@ impl Asking {
     /// Asks until there is an answer: waits at limits, tries again after failures, gives up at a refusal.
     async fn until_answered<F>(&self, provider: &str, ask: impl Fn() -> F) -> Result<Answer, Halt>
     where
-        F: Future<Output = Result<Reply, NotYet>> + Send,
+        F: Future<Output = Result<ProviderReply, ProviderError>> + Send,
     {
         let mut failures = 0;
         loop {
@@ -129,8 +129,8 @@ impl Asking {
                     }
                     return Ok(answer);
                 }
-                Err(NotYet::Wait(wait)) => wait,
-                Err(NotYet::Failing(error)) => {
+                Err(ProviderError::Limited(wait)) => wait,
+                Err(ProviderError::Unavailable(error)) => {
                     failures += 1;
                     if failures >= FAILURES {
                         let what = format_args!("{provider} fails {failures} times in a row, at last: {error}");
@@ -140,7 +140,7 @@ impl Asking {
                     // The client knows how long: its next answer says it.
                     Duration::ZERO
                 }
-                Err(NotYet::Refused(error) | NotYet::Unreadable(error)) => {
+                Err(ProviderError::Refused(error) | ProviderError::Unreadable(error)) => {
                     return Err(Halt::failed(error, "Check the token or account"));
                 }
             };
@@ -180,7 +180,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn new(Reply { status, headers, body }: Reply, sent: i64) -> Self {
+    fn new(ProviderReply { status, headers, body }: ProviderReply, sent: i64) -> Self {
         let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
         Self { status, clock: Clock { date, sent, received: now_ms() }, headers, body }
     }

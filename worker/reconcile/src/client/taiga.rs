@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::Value;
-use worker_providers::taiga::Taiga;
+use worker_providers::taiga::TaigaClient;
 use worker_providers::tokens::Account;
 
 use super::{Answer, Asking, Halt, REQUEST_TIMEOUT};
@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 #[derive(Debug, Clone)]
 pub struct TaigaApi {
     /// The client that it shares with look-ups.
-    pub taiga: Arc<Taiga>,
+    pub taiga: Arc<TaigaClient>,
     /// Whose it is asked as.
     pub account: Account,
     /// How it is asked.

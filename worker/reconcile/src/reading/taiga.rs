@@ -149,7 +149,7 @@ impl Project {
                 let (list, permission) = (item.list(), item.permission());
                 project.findings.push(format!(
                     "Taiga shows no {list} of {slug} to the account of {}: give it {permission} there",
-                    api.account.payer.label
+                    api.account.credential.label
                 ));
                 continue;
             }

@@ -64,7 +64,7 @@ pub async fn reconcile(
         None => {
             let what = name
                 .map_or_else(|| format!("organisation or person {owner}"), |name| format!("repository {owner}/{name}"));
-            let label = &api.token.payer.label;
+            let label = &api.token.credential.label;
             report.findings.push(Finding {
                 prj: wish.prj.clone(),
                 source: Source::Github,

@@ -28,7 +28,7 @@ pub async fn reconcile(parts: &Parts, api: &TaigaApi, wish: &Wish, slug: &str) -
     let Some(project) = Project::read(api, slug, &wish.taiga).await? else {
         let finding = format!(
             "Taiga shows no project {slug} to the account of {}; check the slug, and that the account is a member",
-            api.account.payer.label
+            api.account.credential.label
         );
         let finding = Finding { prj: wish.prj.clone(), source: Source::Taiga, finding };
         return Ok(Report { findings: vec![finding], calls: api.asking.calls() - before, ..Report::default() });
@@ -271,7 +271,7 @@ impl Pass<'_> {
         if !gone.is_empty() && !self.project.is_still_seen(self.api).await? {
             let finding = format!(
                 "the account of {} lost its role in the project while it was read: nothing was removed; run the same command again",
-                self.api.account.payer.label
+                self.api.account.credential.label
             );
             self.feed.finding(finding);
             return Ok(());

@@ -52,12 +52,12 @@ pub async fn check(
     let (mut github, mut taiga) = (HashSet::new(), HashSet::new());
     for project in &projects {
         if let Some(token) = tokens.github(project)
-            && github.insert(token.payer.id.clone())
+            && github.insert(token.credential.id.clone())
         {
             ask_github(checks, &settings.github_api_url, &token, http).await;
         }
         if let Some(account) = tokens.taiga(project)
-            && taiga.insert(account.payer.id.clone())
+            && taiga.insert(account.credential.id.clone())
         {
             ask_taiga(checks, settings, &account, http).await;
         }
@@ -72,7 +72,7 @@ pub async fn check(
 
 async fn ask_github(checks: &mut Checks, api: &str, token: &Token, http: &reqwest::Client) {
     const NAME: &str = "GitHub token";
-    let whose = whose(&token.payer.label);
+    let whose = whose(&token.credential.label);
     // GitHub does not count this request.
     let asked = http.get(format!("{}/rate_limit", api.trim_end_matches('/'))).bearer_auth(token.secret.expose());
     match asked.send().await {
@@ -95,7 +95,7 @@ async fn ask_github(checks: &mut Checks, api: &str, token: &Token, http: &reqwes
             format_args!("{whose} is refused (401): it has expired or was revoked"),
             format_args!(
                 "make a new one and put it into {}",
-                place(&token.payer.label, "github_token", "GITHUB_TOKEN")
+                place(&token.credential.label, "github_token", "GITHUB_TOKEN")
             ),
         ),
         Ok(answer) => {
@@ -111,7 +111,7 @@ async fn ask_github(checks: &mut Checks, api: &str, token: &Token, http: &reqwes
 
 async fn ask_taiga(checks: &mut Checks, settings: &EnrichArgs, account: &Account, http: &reqwest::Client) {
     const NAME: &str = "Taiga account";
-    let whose = whose(&account.payer.label);
+    let whose = whose(&account.credential.label);
     let (api, asked) = match &account.login {
         Login::Password { username, password } => {
             let login = json!({ "type": "normal", "username": username, "password": password.expose() });
@@ -131,14 +131,10 @@ async fn ask_taiga(checks: &mut Checks, settings: &EnrichArgs, account: &Account
             format_args!("{whose} is refused ({})", answer.status().as_u16()),
             format_args!(
                 "fix {}",
-                place(
-                    &account.payer.label,
-                    "taiga_user and taiga_password",
-                    match account.login {
-                        Login::Token(_) => "TAIGA_TOKEN",
-                        _ => "TAIGA_USERNAME and TAIGA_PASSWORD",
-                    }
-                )
+                place(&account.credential.label, "taiga_user and taiga_password", match account.login {
+                    Login::Token(_) => "TAIGA_TOKEN",
+                    _ => "TAIGA_USERNAME and TAIGA_PASSWORD",
+                })
             ),
         ),
         Ok(answer) => {

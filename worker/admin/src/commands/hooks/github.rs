@@ -6,7 +6,7 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use shared::config::SignatureArgs;
 use shared::source::Source;
-use worker_providers::client::Reply;
+use worker_providers::client::ProviderReply;
 
 use super::{DesiredHook, Found, GithubPlace, Hook, HookArgs, HookProvider};
 use crate::args::hook_url::{is_ours, project_of};
@@ -27,7 +27,7 @@ impl HookProvider for GithubClient {
         format!("/{}/hooks/{}", hook.owner, hook.id)
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, CommandError> {
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
         if method == Method::POST {
             self.ask_once(method, path, body).await
         } else {

@@ -16,7 +16,7 @@ use shared::credentials::DefaultKeys;
 use shared::ids::{Project, QualityModel};
 use shared::secret::Secret;
 use shared::source::Source;
-use worker_providers::client::Reply;
+use worker_providers::client::ProviderReply;
 
 use crate::args::hook_url::{PublicUrlArgs, hook_url, project_of};
 use crate::clients::{ClientArgs, Clients, name, refused};
@@ -228,7 +228,7 @@ trait HookProvider {
     fn path(hook: &Hook) -> String;
 
     /// Sends a request; of a POST no repetition, which would create a second hook.
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, CommandError>;
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError>;
 }
 
 /// Our hooks, each with the client that shows it, and what could not be read.

@@ -1,0 +1,106 @@
+//! Queues notifications durably.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
+use futures::TryStreamExt as _;
+use shared::envelope::header;
+use shared::hash::short_sha256;
+use shared::ids::Project;
+use shared::publish::{Outgoing, PublishError, Publisher};
+use shared::topology::{StreamName, Topology};
+use worker_event::effect::Notification;
+
+use crate::origin::Origin;
+
+/// Notifications that wait for one project. A team of ten has some 50 different ones; more come of invented authors or
+/// quality models. Beyond it there is one for each event type, in which the newest replaces the one before.
+const WAITING_MAX: usize = 64;
+
+/// New keys of one project that are queued without asking the server how many wait.
+const UNCHECKED_MAX: usize = 16;
+
+/// With more projects than this, what is known of them is dropped and learned again.
+const PROJECTS_MAX: usize = 10_000;
+
+/// Queues notifications, at most [`WAITING_MAX`] and one for each event type of a project, with several workers a few more.
+#[derive(Debug)]
+pub struct NotificationQueue {
+    publisher: Publisher,
+    topology: Topology,
+    jetstream: Context,
+    /// Keys of each project that wait, at least those that this process queued.
+    waiting: Mutex<HashMap<Project, HashSet<String>>>,
+}
+
+impl NotificationQueue {
+    #[must_use]
+    pub fn new(publisher: Publisher, topology: Topology, jetstream: Context) -> Self {
+        Self { publisher, topology, jetstream, waiting: Mutex::default() }
+    }
+
+    /// Queues notifications. A newer one replaces an unsent older one with the same key.
+    ///
+    /// # Errors
+    /// When they are not known to be stored.
+    pub async fn put(&self, due: BTreeMap<&Notification, &Origin>) -> Result<(), PublishError> {
+        let mut outgoing = Vec::with_capacity(due.len());
+        let mut projects: HashMap<Project, HashSet<String>> = HashMap::new();
+        for (notification, origin) in due {
+            // A struct of strings always is JSON, and ingress accepts no other project.
+            let (Ok(payload), Ok(project)) = (serde_json::to_vec(notification), Project::new(&notification.prj)) else {
+                continue;
+            };
+            if !projects.contains_key(&project) {
+                projects.insert(project.clone(), self.keys(&project).await);
+            }
+            let mut key = short_sha256(&payload);
+            if let Some(keys) = projects.get_mut(&project) {
+                if keys.len() >= WAITING_MAX && !keys.contains(&key) {
+                    key = format!("any-{}", notification.event_type);
+                }
+                keys.insert(key.clone());
+            }
+            let mut headers = HeaderMap::new();
+            // The subject of a dead letter is made of it.
+            headers.insert(header::PROJECT, project.as_str());
+            origin.mark(&mut headers);
+            let subject = self.topology.notify_subject(&project, &key);
+            outgoing.push(Outgoing { subject, headers, payload: payload.into() });
+        }
+        self.publisher.publish_all(outgoing).await?;
+        for (project, keys) in projects {
+            self.known(&project, |known| known.extend(keys));
+        }
+        Ok(())
+    }
+
+    fn known<T>(&self, project: &Project, read: impl FnOnce(&mut HashSet<String>) -> T) -> T {
+        let mut projects = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if projects.len() > PROJECTS_MAX {
+            projects.clear();
+        }
+        read(projects.entry(project.clone()).or_default())
+    }
+
+    /// The keys of a project that wait. Asks the server when they are many.
+    async fn keys(&self, project: &Project) -> HashSet<String> {
+        let known = self.known(project, |keys| keys.clone());
+        if known.len() < UNCHECKED_MAX {
+            return known;
+        }
+        let asked = async {
+            let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Notify)).await.ok()?;
+            let subjects = stream.info_with_subjects(self.topology.notify_filter(project)).await.ok()?;
+            let subjects: Vec<(String, usize)> = subjects.try_collect().await.ok()?;
+            let key = |(subject, _): &(String, usize)| subject.rsplit('.').next().map(str::to_owned);
+            Some(subjects.iter().filter_map(key).collect::<HashSet<String>>())
+        };
+        // Without an answer the publish that follows fails as well.
+        let waiting = asked.await.unwrap_or(known);
+        self.known(project, |keys| keys.clone_from(&waiting));
+        waiting
+    }
+}

@@ -1,0 +1,173 @@
+//! What all consumers of a worker share.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::Context as JetStream;
+use shared::publish::Publisher;
+use shared::throttle::Throttle;
+use shared::topology::{EnsureError, Topology};
+use worker_event::normalise::Settings;
+use worker_event::reason::Reason;
+use worker_providers::Tokens;
+
+use super::blocked::BlockedCollections;
+use super::size::MemoryBudget;
+use super::suspects::Suspects;
+use crate::notify::queue::NotificationQueue;
+use crate::store::{Known, LARGE, Store};
+
+/// An outage is logged once per interval, for all batches together.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A large batch this long ago means that there is a backlog: large batches follow one another.
+const BACKLOG_TTL: Duration = Duration::from_secs(1);
+
+/// Whose events are processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `worker run`: new events.
+    Live,
+    /// `worker replay`: events that were processed before.
+    Replay {
+        /// LD Eval is notified.
+        notify: bool,
+    },
+}
+
+impl Mode {
+    /// Whether LD Eval is notified of an event. `worker backfill` notifies by itself, once at its end; the replay of a
+    /// backfill does not.
+    #[must_use]
+    pub const fn notifies(self, backfill: bool) -> bool {
+        match self {
+            Self::Live => !backfill,
+            Self::Replay { notify } => notify,
+        }
+    }
+
+    /// Whether an event that cannot be processed is written to `LD_DEAD`. A replayed one is there already.
+    #[must_use]
+    pub const fn writes_dead_letters(self) -> bool {
+        matches!(self, Self::Live)
+    }
+}
+
+/// Clients, names and state that all consumers share.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub store: Store,
+    /// For `LD_ENRICH`, `LD_DEAD` and `LD_STATUS`.
+    pub publisher: Publisher,
+    pub topology: Topology,
+    pub jetstream: JetStream,
+    /// For look-ups.
+    pub tokens: Tokens,
+    /// People whose names are removed from events.
+    pub forgotten: Known,
+    /// What an operator has set about documents.
+    pub settings: Settings,
+    /// Events per batch at most.
+    pub batch: usize,
+    pub mode: Mode,
+    /// Events that a replay could not process.
+    pub left_out: LeftOut,
+    pub backlog: Backlog,
+    /// One log line per interval for outages of MongoDB or NATS.
+    pub outages: Throttle,
+    pub notifications: NotificationQueue,
+    pub memory: MemoryBudget,
+    pub blocked: BlockedCollections,
+    pub suspects: Suspects,
+    /// This process, in `ld_probe` and at NATS.
+    pub who: String,
+    /// One log line per interval for failing pulls.
+    pub pulls: Throttle,
+    /// When the topology was last checked.
+    checked: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Pipeline {
+    /// For live events, without look-ups.
+    #[must_use]
+    pub fn new(
+        who: &str,
+        store: Store,
+        publisher: Publisher,
+        topology: Topology,
+        jetstream: JetStream,
+        batch: usize,
+    ) -> Self {
+        Self {
+            who: who.to_owned(),
+            notifications: NotificationQueue::new(
+                Publisher::new(jetstream.client()),
+                topology.clone(),
+                jetstream.clone(),
+            ),
+            memory: MemoryBudget::default(),
+            blocked: BlockedCollections::default(),
+            suspects: Suspects::new(&jetstream.client()),
+            store,
+            publisher,
+            topology,
+            jetstream,
+            tokens: Tokens::none(),
+            forgotten: Known::default(),
+            settings: Settings::default(),
+            batch,
+            mode: Mode::Live,
+            left_out: LeftOut::default(),
+            backlog: Backlog::default(),
+            outages: Throttle::new(LOG_INTERVAL),
+            pulls: Throttle::new(LOG_INTERVAL),
+            checked: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Creates missing streams. Calls at the same time check once.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn ensure_topology(&self) -> Result<(), EnsureError> {
+        let called = Instant::now();
+        let mut checked = self.checked.lock().await;
+        if checked.is_none_or(|at| at < called) {
+            self.topology.ensure(&self.jetstream).await?;
+            *checked = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// Counts events that a replay cannot process, by reason.
+#[derive(Debug, Default)]
+pub struct LeftOut(Mutex<BTreeMap<&'static str, u64>>);
+
+impl LeftOut {
+    pub(super) fn add(&self, reason: Reason) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.as_str()).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whether many events wait.
+#[derive(Debug, Default)]
+pub struct Backlog(Mutex<Option<Instant>>);
+
+impl Backlog {
+    pub(super) fn record(&self, batch: usize) {
+        if batch >= LARGE {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    /// Many events wait: work done now for LD Eval is repeated in a moment.
+    pub fn is_being_processed(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < BACKLOG_TTL)
+    }
+}
