@@ -16,7 +16,7 @@ use crate::run;
 ///
 /// Without a command it is `worker run`, whose --help lists the settings.
 #[derive(Debug, Parser)]
-#[command(version, name = "worker", after_help = exit::HELP)]
+#[command(version = shared::version::version(), name = "worker", after_help = exit::HELP)]
 pub struct Command {
     #[command(subcommand)]
     command: Sub,

@@ -40,6 +40,14 @@ pub struct Token {
     pub secret: Secret,
 }
 
+impl Token {
+    /// A token, with the label that it has in metrics and logs.
+    #[must_use]
+    pub fn new(label: &str, secret: &Secret) -> Self {
+        Self { credential: CredentialId::new(label, &[secret.expose()]), secret: secret.clone() }
+    }
+}
+
 /// An account at Taiga.
 #[derive(Clone)]
 pub struct Account {
@@ -56,6 +64,14 @@ pub enum Login {
     Token(Secret),
     /// Without a token: a tunnel to a Taiga, or public projects.
     Anonymous,
+}
+
+impl Account {
+    /// One of which there is only a token.
+    #[must_use]
+    pub fn with_token(label: &str, token: &Secret) -> Self {
+        Self { credential: CredentialId::new(label, &[token.expose()]), login: Login::Token(token.clone()) }
+    }
 }
 
 impl fmt::Debug for Account {
@@ -82,14 +98,11 @@ impl Tokens {
     pub fn new(courses: Handle, args: &EnrichArgs) -> Result<Self, String> {
         let taiga = match (&args.taiga_username, &args.taiga_password) {
             (Some(username), Some(password)) => Some(account(DEFAULT, username, password)),
-            (None, None) => args.taiga_token.as_ref().map(|token| Account {
-                credential: CredentialId::new(DEFAULT, &[token.expose()]),
-                login: Login::Token(token.clone()),
-            }),
+            (None, None) => args.taiga_token.as_ref().map(|token| Account::with_token(DEFAULT, token)),
             (None, Some(_)) => return Err("TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both".to_owned()),
             (Some(_), None) => return Err("TAIGA_USERNAME is set but TAIGA_PASSWORD is missing: set both".to_owned()),
         };
-        let github = args.github_token.as_ref().map(|secret| token(DEFAULT, secret));
+        let github = args.github_token.as_ref().map(|secret| Token::new(DEFAULT, secret));
         Ok(Self { courses, github, taiga, anonymous: args.taiga_api_url.is_some() })
     }
 
@@ -104,7 +117,7 @@ impl Tokens {
     pub fn github(&self, project: &Project) -> Option<Token> {
         let courses = self.courses.courses();
         let own =
-            courses.course_of(project).and_then(|course| Some(token(&course.name, course.github_token.as_ref()?)));
+            courses.course_of(project).and_then(|course| Some(Token::new(&course.name, course.github_token.as_ref()?)));
         own.or_else(|| self.github.clone())
     }
 
@@ -125,7 +138,7 @@ impl Tokens {
     #[must_use]
     pub fn all_github(&self) -> Vec<Token> {
         let courses = self.courses.courses();
-        let own = courses.iter().filter_map(|course| Some(token(&course.name, course.github_token.as_ref()?)));
+        let own = courses.iter().filter_map(|course| Some(Token::new(&course.name, course.github_token.as_ref()?)));
         let mut all: Vec<Token> = Vec::new();
         for token in self.github.clone().into_iter().chain(own) {
             if !all.iter().any(|held| held.credential.id == token.credential.id) {
@@ -162,10 +175,6 @@ impl Tokens {
             Source::Excel => false,
         }
     }
-}
-
-fn token(label: &str, secret: &Secret) -> Token {
-    Token { credential: CredentialId::new(label, &[secret.expose()]), secret: secret.clone() }
 }
 
 fn account(label: &str, username: &str, password: &Secret) -> Account {

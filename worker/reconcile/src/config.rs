@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Url;
+use shared::secret::Secret;
 use shared::source::Source;
 
 /// How the worker reconciles by itself.
@@ -18,6 +19,13 @@ pub struct ReconcileArgs {
     /// Where GitHub and Taiga find ingress, such as https://ld.example.edu; a hook that leads there is ours.
     #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<Url>,
+    /// Whether the admin address also takes the recoveries of the Learning Dashboard's administration tool
+    /// (/admin/recovery/… and /data-recovery/run): true or false.
+    #[arg(long, env = "RECOVERY_API", default_value = "false", action = clap::ArgAction::Set)]
+    pub recovery_api: bool,
+    /// What a recovery's request must send as Authorization: Bearer; unset, whoever reaches the admin address may ask.
+    #[arg(long, env = "RECOVERY_TOKEN", hide_env_values = true)]
+    pub recovery_token: Option<Secret>,
 }
 
 /// When.
