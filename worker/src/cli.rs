@@ -50,7 +50,7 @@ enum Sub {
     Healthcheck(healthcheck::Options),
     /// Check the settings.
     #[command(subcommand)]
-    Config(config_check::Config),
+    Config(config_check::ConfigCommand),
     /// Print a script that completes this command line; `--help` says where it goes.
     Completions(completions::Options),
 }

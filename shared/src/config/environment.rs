@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::dotenv::{self, DotenvError};
 use super::origin::Origin;
@@ -119,6 +120,27 @@ fn content(name: &str, path: PathBuf) -> Result<Option<String>, EnvironmentError
         // Editors and `echo` end a file with a newline that is not part of a secret.
         Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|text| !text.is_empty())),
         Err(error) => Err(EnvironmentError::File { name: name.to_owned(), path, error }),
+    }
+}
+
+/// What the service manager that started this process wants to be told, and where. These are no settings of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceManager {
+    /// `NOTIFY_SOCKET`.
+    pub socket: Option<OsString>,
+    /// `WATCHDOG_USEC`, where it is meant for this process: how often it must give a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// Reads the process's variables.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |name: &str| std::env::var_os(name)?.into_string().ok();
+        let meant = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog = text("WATCHDOG_USEC").filter(|_| meant).and_then(|micros| micros.parse().ok());
+        let watchdog = watchdog.filter(|micros| *micros > 0).map(Duration::from_micros);
+        Self { socket: std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()), watchdog }
     }
 }
 

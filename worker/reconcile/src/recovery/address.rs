@@ -17,7 +17,8 @@ impl Hosts {
     /// Those of `GITHUB_API_URL` and `TAIGA_API_URL`, and github.com.
     #[must_use]
     pub fn new(github_api: &str, taiga_api: &str) -> Self {
-        let github = [hosts_of(github_api), ["github.com", "www.github.com", "api.github.com"].map(str::to_owned).into()];
+        let github =
+            [hosts_of(github_api), ["github.com", "www.github.com", "api.github.com"].map(str::to_owned).into()];
         Self { github: github.into_iter().flatten().collect(), taiga: hosts_of(taiga_api).into_iter().collect() }
     }
 
@@ -26,7 +27,10 @@ impl Hosts {
     /// # Errors
     /// What is wrong, as a sentence.
     pub fn github(&self, text: &str) -> Result<GithubPlace, String> {
-        let wrong = || "github_url: write an organisation or a repository, such as upc-pes or https://github.com/upc-pes/marmota".to_owned();
+        let wrong = || {
+            "github_url: write an organisation or a repository, such as upc-pes or https://github.com/upc-pes/marmota"
+                .to_owned()
+        };
         let path = path_of(text, &self.github, "github_url", "GITHUB_API_URL")?;
         let mut names: Vec<&str> = path.0.split('/').filter(|name| !name.is_empty()).collect();
         if path.1 {
@@ -58,7 +62,10 @@ impl Hosts {
     /// # Errors
     /// What is wrong, as a sentence.
     pub fn taiga(&self, text: &str) -> Result<String, String> {
-        let wrong = || "taiga_url: write a project's slug or address, such as https://tree.taiga.io/project/mireia-marmota".to_owned();
+        let wrong = || {
+            "taiga_url: write a project's slug or address, such as https://tree.taiga.io/project/mireia-marmota"
+                .to_owned()
+        };
         let (path, is_url) = path_of(text, &self.taiga, "taiga_url", "TAIGA_API_URL")?;
         let mut names = path.split('/').filter(|name| !name.is_empty());
         let slug = match is_url {
@@ -111,7 +118,12 @@ mod tests {
         let place = |owner: &str, name: Option<&str>| {
             Ok(GithubPlace { owner: owner.to_owned(), name: name.map(str::to_owned) })
         };
-        for text in ["upc-pes", "https://github.com/upc-pes", "https://api.github.com/orgs/upc-pes", "http://www.github.com/upc-pes/"] {
+        for text in [
+            "upc-pes",
+            "https://github.com/upc-pes",
+            "https://api.github.com/orgs/upc-pes",
+            "http://www.github.com/upc-pes/",
+        ] {
             assert_eq!(hosts().github(text), place("upc-pes", None), "{text}");
         }
         for text in [
@@ -147,6 +159,9 @@ mod tests {
             assert!(hosts().taiga(text).unwrap_err().starts_with("taiga_url: "), "{text}");
         }
         assert_eq!(hosts().taiga("mireia-marmota"), Ok("mireia-marmota".to_owned()));
-        assert_eq!(hosts().taiga("https://tree.taiga.io/project/mireia-marmota/kanban"), Ok("mireia-marmota".to_owned()));
+        assert_eq!(
+            hosts().taiga("https://tree.taiga.io/project/mireia-marmota/kanban"),
+            Ok("mireia-marmota".to_owned())
+        );
     }
 }

@@ -168,7 +168,8 @@ mod tests {
         ] {
             assert_eq!(read(body).err().as_deref(), Some(said), "{body}");
         }
-        let taiga = team(br#"{"prj": "A", "taiga_url": "x"}"#, &[Source::Taiga], &Hosts::new("", "")).map(|team| team.github.is_none());
+        let taiga = team(br#"{"prj": "A", "taiga_url": "x"}"#, &[Source::Taiga], &Hosts::new("", ""))
+            .map(|team| team.github.is_none());
         assert_eq!(taiga, Ok(true));
     }
 
@@ -209,7 +210,8 @@ mod tests {
         let since = |body: &str| all(body.as_bytes(), 10 * hour).map(|all| all.depth);
         assert_eq!((since(""), since("{}")), (Ok(Depth::All), Ok(Depth::All)));
         assert_eq!(since(r#"{"since_hours": 2.5}"#), Ok(Depth::Since(10 * hour - 5 * hour / 2)));
-        for bad in [r#"{"since": "x"}"#, r#"{"since_hours": -1}"#, r#"{"since": "2026-11-23", "since_hours": 1}"#, "[]"] {
+        for bad in [r#"{"since": "x"}"#, r#"{"since_hours": -1}"#, r#"{"since": "2026-11-23", "since_hours": 1}"#, "[]"]
+        {
             assert!(since(bad).is_err(), "{bad}");
         }
     }

@@ -58,7 +58,8 @@ impl Recovery {
     /// The refusal of who may not ask. A browser sends JSON to another origin only after a preflight, which fails here.
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
         if let Some(token) = &self.token {
-            let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+            let sent =
+                headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
             // Hashes take the same time to compare, wherever the texts differ.
             if sent.map(sha256_hex) != Some(sha256_hex(token.expose())) {
                 let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
@@ -67,7 +68,8 @@ impl Recovery {
             }
         }
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let is_json = content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+        let is_json =
+            content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
         (!is_json).then(|| bad_request("Send JSON, with Content-Type: application/json"))
     }
 

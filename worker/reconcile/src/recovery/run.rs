@@ -44,7 +44,10 @@ pub(super) async fn team(reconciler: &Reconciler, asking: &Asking, team: Team) -
         };
         let done = match api {
             Some(api) => reconciler.taiga(&wish, &slug, &api).await,
-            None => Err(Halt::failed("there is no account for Taiga", "Send taiga_token, or set TAIGA_USERNAME and TAIGA_PASSWORD")),
+            None => Err(Halt::failed(
+                "there is no account for Taiga",
+                "Send taiga_token, or set TAIGA_USERNAME and TAIGA_PASSWORD",
+            )),
         };
         is_ok &= step(&mut steps, Source::Taiga, done);
     }
