@@ -18,10 +18,13 @@ use shared::topology::Topology;
 use tokio::sync::watch;
 
 use crate::beat::Heartbeat;
+use crate::client::Clients;
 use crate::config::Settings;
+use crate::open_files;
 use crate::publish::{Gate, Signals};
 use crate::readiness::ReadinessCheck;
-use crate::server::{Certificate, Server, TlsError};
+use crate::server::{Certificate, OVERFLOW_SLOTS, Server, TlsError};
+use crate::webhook::access::{Access, UnsignedSheets};
 use crate::webhook::memory::Memory;
 use crate::webhook::{Webhooks, router};
 
@@ -68,7 +71,8 @@ impl App {
     pub async fn build(settings: &Settings, metrics: PrometheusHandle, health: Health) -> Result<Self, StartError> {
         let defaults = DefaultKeys::new(&settings.signatures)?;
         let (courses, watcher) = credentials::open(&settings.credentials.credentials_file)?;
-        warn_of_missing_secrets(&defaults);
+        let access = Access { defaults, unsigned_sheets: settings.excel_unsigned };
+        warn_of_missing_secrets(&access);
         let tls = Certificate::open(settings.tls_cert.as_deref(), settings.tls_key.as_deref())?;
         let client = shared::nats::connect(&settings.nats, "ingress").await?;
         let topology = Topology::new(settings.nats.nats_prefix.as_deref(), settings.streams);
@@ -78,12 +82,15 @@ impl App {
         let fact_publisher = Publisher::new(client.clone());
         let heartbeat = Heartbeat::new(Publisher::new(client.clone()), topology.clone(), signals.clone());
         let gate = Gate::new(Publisher::new(client), settings.max_requests, signals);
+        let max_connections = settings.max_connections as usize;
+        open_files::warn_if_too_few(max_connections + OVERFLOW_SLOTS);
+        let clients = Arc::new(Clients::new(settings.trusted_proxies.clone(), max_connections));
         let memory = Memory::new(settings.max_body_memory_mib);
-        let webhooks = Arc::new(Webhooks::new(gate, topology, defaults, courses, memory));
+        let webhooks = Arc::new(Webhooks::new(gate, topology, access, courses, clients.clone(), memory));
         let facts = webhooks.facts();
         let admin = admin::bind(settings.admin_addr, health, ready.clone(), metrics, crate::openapi::router()).await?;
         let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
-        let server = Server::new(listener, router(webhooks), settings.max_connections as usize)
+        let server = Server::new(listener, router(webhooks), max_connections, clients)
             .with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
         Ok(Self { server, admin, readiness, heartbeat, watcher, facts, fact_publisher, tls, ready })
@@ -118,17 +125,17 @@ async fn infallible(task: impl Future<Output = ()>) -> Result<(), Infallible> {
     Ok(())
 }
 
-/// Logs once what will be refused, or accepted unsigned, for lack of a secret.
-fn warn_of_missing_secrets(defaults: &DefaultKeys) {
-    for source in Source::ALL.into_iter().filter(|source| defaults.of(*source).is_none()) {
-        let (title, secret) = (source.description().title, &source.description().secret);
-        if source.description().may_be_unsigned {
+/// Logs once what is refused, or accepted unsigned, for lack of a secret.
+fn warn_of_missing_secrets(access: &Access) {
+    for source in Source::ALL.into_iter().filter(|source| access.defaults.of(*source).is_none()) {
+        let secret = &source.description().secret;
+        if !source.description().may_be_unsigned || access.unsigned_sheets == UnsignedSheets::Off {
+            tracing::warn!("{} is not set: only teams whose course has a {} can send", secret.variable, secret.field);
+        } else if access.unsigned_sheets == UnsignedSheets::Any {
             tracing::warn!(
-                "{} is not set: {title} is accepted unsigned, so anybody who knows a project's id can write for it",
+                "EXCEL_UNSIGNED is any and {} is not set: anyone who knows a project's id can write sheets for it",
                 secret.variable
             );
-        } else {
-            tracing::warn!("{} is not set: only teams whose course has a {} can send", secret.variable, secret.field);
         }
     }
 }

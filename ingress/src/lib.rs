@@ -9,6 +9,7 @@ pub mod app;
 pub mod config;
 
 // The path of a request.
+pub mod client;
 pub mod server;
 pub mod webhook;
 pub mod publish;
@@ -19,3 +20,4 @@ pub mod metrics;
 pub mod readiness;
 pub mod beat;
 pub mod openapi;
+pub mod open_files;

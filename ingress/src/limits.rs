@@ -29,6 +29,19 @@ pub const BODY_PAUSE: Duration = Duration::from_secs(10);
 /// The time for a body as a whole.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How slow a body may be on average, in bytes a second, after [`BODY_GRACE`].
+pub const MIN_BODY_RATE: usize = 16 * 1024;
+
+/// How long a body may be slower than [`MIN_BODY_RATE`].
+pub const BODY_GRACE: Duration = Duration::from_secs(10);
+
+/// When memory is short, the slowest bodies give way: of those that are slower than this, in bytes a second. A body of
+/// 25 MiB that is slower does not arrive within [`BODY_TIMEOUT`].
+pub const SLOW_RATE: usize = 256 * 1024;
+
+/// How long a body has before it counts as slow.
+pub const SLOW_AFTER: Duration = Duration::from_secs(2);
+
 /// How much of a refused body is read and dropped, so that its sender gets to read the answer.
 pub const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 

@@ -6,12 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+use shared::credentials::KeyKind;
 use shared::ids::Project;
 use shared::source::{PerSource, Source};
 
 const REQUESTS: &str = "ldconnect_ingest_requests_total";
 const BODY_BYTES: &str = "ldconnect_ingest_body_bytes_total";
-const PREVIOUS: &str = "ldconnect_ingest_previous_secret_total";
+const SIGNED: &str = "ldconnect_ingest_signed_total";
 const PUBLISH_SECONDS: &str = "ldconnect_ingest_publish_seconds";
 const LAST_ACCEPTED: &str = "ldconnect_ingest_last_accepted_timestamp_seconds";
 const LAST_REJECTED: &str = "ldconnect_ingest_last_rejected_timestamp_seconds";
@@ -36,7 +37,10 @@ struct SourceMeters {
     duplicate: Counter,
     ignored: Counter,
     body_bytes: Counter,
-    previous: Counter,
+    team_key: Counter,
+    course_key: Counter,
+    previous_key: Counter,
+    no_key: Counter,
 }
 
 #[derive(Debug)]
@@ -55,8 +59,8 @@ impl Meters {
         );
         describe_counter!(BODY_BYTES, "Bytes of bodies that were read to be checked");
         describe_counter!(
-            PREVIOUS,
-            "Webhooks signed with the predecessor of a secret: that many senders' settings are still old"
+            SIGNED,
+            "Authentic webhooks by the key that signed them: team (derived for the team), course (the secret itself, of the course or the default), previous (a predecessor: the sender has still to be changed), none (an unsigned sheet)"
         );
         describe_histogram!(PUBLISH_SECONDS, "From a complete body to JetStream's acknowledgement");
         describe_gauge!(LAST_ACCEPTED, "When a webhook of this project was last accepted, in Unix time");
@@ -76,9 +80,16 @@ impl Meters {
         self.sources.of(source).body_bytes.increment(bytes as u64);
     }
 
-    /// A signature was right, but made with a predecessor.
-    pub fn previous_secret(&self, source: Source) {
-        self.sources.of(source).previous.increment(1);
+    /// A webhook is authentic: signed with this key, or `None` was needed.
+    pub fn signed(&self, source: Source, key: Option<KeyKind>) {
+        let of = self.sources.of(source);
+        let counter = match key {
+            Some(KeyKind::Team) => &of.team_key,
+            Some(KeyKind::Course) => &of.course_key,
+            Some(KeyKind::Previous) => &of.previous_key,
+            None => &of.no_key,
+        };
+        counter.increment(1);
     }
 
     /// A webhook is in JetStream. `known` when its project may have time series of its own.
@@ -140,12 +151,16 @@ impl SourceMeters {
         let name = source.as_str();
         let outcome =
             |outcome: &'static str| counter!(REQUESTS, "source" => name, "outcome" => outcome, "reason" => "");
+        let signed = |key: &'static str| counter!(SIGNED, "source" => name, "key" => key);
         Self {
             accepted: outcome("accepted"),
             duplicate: outcome("duplicate"),
             ignored: outcome("ignored"),
             body_bytes: counter!(BODY_BYTES, "source" => name),
-            previous: counter!(PREVIOUS, "source" => name),
+            team_key: signed(KeyKind::Team.as_str()),
+            course_key: signed(KeyKind::Course.as_str()),
+            previous_key: signed(KeyKind::Previous.as_str()),
+            no_key: signed("none"),
         }
     }
 }

@@ -63,7 +63,7 @@ pub mod header {
     pub const QUALITY_MODEL: &str = "LD-Quality-Model";
     /// The stream sequence under which a message that is sent again was first stored.
     pub const ORIGIN_SEQUENCE: &str = "LD-Origin-Sequence";
-    /// Present on what came without a signature: `1`. The name of its project can be invented.
+    /// Present on an event that was accepted without a signature: `1`. The name of its project can be invented.
     pub const UNSIGNED: &str = "LD-Unsigned";
     /// Present on what was read from a provider's API: as of when; RFC 3339, UTC, milliseconds.
     pub const BACKFILL: &str = "LD-Backfill";

@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::repository::product_code;
 
 /// The packages that are checked, by folder. A folder without sources is an error.
-const PACKAGES: [&str; 2] = ["shared", "ingress"];
+const PACKAGES: [&str; 3] = ["shared", "ingress", "worker/providers"];
 
 /// The files of a package, by module (`["credentials", "file"]`), each with its code.
 type Files = BTreeMap<Vec<String>, String>;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use worker_admin::commands::{
     backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, reconcile,
-    redeliver, replay,
+    redeliver, replay, secrets,
 };
 use worker_admin::terminal::exit;
 
@@ -46,6 +46,8 @@ enum Sub {
     Redeliver(Box<redeliver::Options>),
     /// List, create, fix and remove our hooks at GitHub and Taiga.
     Hooks(Box<hooks::Options>),
+    /// Print a team's keys and payload URLs, to paste into its hooks and its sheet.
+    Secrets(Box<secrets::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
     /// Check the settings.
@@ -70,6 +72,7 @@ impl Command {
             Sub::Reconcile(options) => reconcile::run(*options).await,
             Sub::Redeliver(options) => redeliver::run(*options).await,
             Sub::Hooks(options) => hooks::run(*options).await,
+            Sub::Secrets(options) => secrets::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config).await,
             Sub::Completions(options) => completions::run::<Self>("worker", &options),

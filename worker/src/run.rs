@@ -149,6 +149,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
     let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
     pipeline.tokens = tokens;
+    pipeline.settings = config.documents.settings();
     let pipeline = Arc::new(pipeline);
     let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, reporter.clone())?);
     let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?);

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use shared::config::{EnvironmentError, SignatureArgs, SigningSecrets, Unchecked};
 use shared::config_report::Report;
-use shared::credentials::{Courses, DefaultKeys};
+use shared::credentials::{Courses, DefaultKeys, weak_team_secrets};
 use shared::source::Source;
 
 use crate::config::Settings;
 use crate::server::Certificate;
+use crate::webhook::access::UnsignedSheets;
 
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
@@ -50,13 +51,13 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
     report.check_nats(&settings.nats);
     let file = options.file.as_deref();
     if let Some(courses) = report.check_file(file.unwrap_or(&settings.credentials.credentials_file), file.is_some()) {
-        describe(&mut report, &courses.courses(), &keys);
+        describe(&mut report, &courses.courses(), &keys, settings.excel_unsigned);
     }
     Ok(report)
 }
 
 /// Whose webhooks are accepted, and with which secrets.
-fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys) {
+fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys, unsigned: UnsignedSheets) {
     for course in courses.iter() {
         let own: Vec<_> = Source::ALL
             .into_iter()
@@ -67,9 +68,15 @@ fn describe(report: &mut Report, courses: &Courses, keys: &DefaultKeys) {
         let (name, teams) = (&course.name, course.teams.len());
         report.notes.push(format!("course {name:?}: {teams} teams, own signing secrets: {own}"));
     }
+    report.notes.extend(weak_team_secrets(keys, courses));
     for source in Source::ALL.into_iter().filter(|source| keys.of(*source).is_none()) {
         let (title, variable) = (source.description().title, source.description().secret.variable);
-        let effect = if source.description().may_be_unsigned { "accepted unsigned" } else { "refused" };
+        let effect = match unsigned {
+            _ if !source.description().may_be_unsigned => "refused",
+            UnsignedSheets::Listed => "accepted unsigned from teams of the credentials file (EXCEL_UNSIGNED=listed)",
+            UnsignedSheets::Any => "accepted unsigned from anyone (EXCEL_UNSIGNED=any)",
+            UnsignedSheets::Off => "refused (EXCEL_UNSIGNED=off)",
+        };
         report.notes.push(format!(
             "{variable} is unset: webhooks of {title} are {effect}, except from teams whose course has a secret"
         ));
@@ -81,7 +88,7 @@ fn shared_secrets(keys: &SignatureArgs) -> Vec<String> {
     let secret = |(source, of): (Source, &SigningSecrets)| {
         Some((source.description().secret.variable, of.current.as_ref()?.expose().to_owned()))
     };
-    let set: Vec<_> = keys.0.iter().filter_map(secret).collect();
+    let set: Vec<_> = keys.secrets.iter().filter_map(secret).collect();
     let pairs = set.iter().enumerate().flat_map(|(at, one)| set[at + 1..].iter().map(move |other| (one, other)));
     pairs
         .filter(|(one, other)| one.1 == other.1)

@@ -1,13 +1,15 @@
-//! The accept loop: connections, their number, their time limits and their end.
+//! The accept loop: connections, their number, altogether and by client, their time limits and their end.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,11 +25,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{ConnectionTimer, TimedStream};
-use crate::limits::{BACKPRESSURE_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_AGE, MAX_HEAD_BYTES, MAX_HEADERS, READ_BUFFER};
+use crate::client::{Client, Clients, Peer, Taken, read_header};
+use crate::limits::{
+    BACKPRESSURE_TIMEOUT, HANDSHAKE_TIMEOUT, HEAD_TIMEOUT, MAX_AGE, MAX_HEAD_BYTES, MAX_HEADERS, READ_BUFFER,
+};
 use crate::metrics;
 
 /// Connections over the limit that wait for a slot, and get 503 without one. Further ones are closed.
-const OVERFLOW_SLOTS: usize = 64;
+pub const OVERFLOW_SLOTS: usize = 64;
 
 /// How often a connection's timer is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,13 +54,25 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     max_connections: usize,
+    clients: Arc<Clients>,
     tls: Option<Arc<ServerConfig>>,
+}
+
+/// What serves a connection.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    clients: Arc<Clients>,
+    tls: Option<Arc<ServerConfig>>,
+    soft: CancellationToken,
+    hard: CancellationToken,
+    full: Arc<Throttle>,
 }
 
 impl Server {
     #[must_use]
-    pub fn new(listener: TcpListener, router: Router, max_connections: usize) -> Self {
-        Self { listener, router, max_connections, tls: None }
+    pub fn new(listener: TcpListener, router: Router, max_connections: usize, clients: Arc<Clients>) -> Self {
+        Self { listener, router, max_connections, clients, tls: None }
     }
 
     /// The same, with TLS if there is a certificate.
@@ -81,14 +98,22 @@ impl Server {
         let slots = Arc::new(Semaphore::new(self.max_connections));
         let overflow_slots = Arc::new(Semaphore::new(OVERFLOW_SLOTS));
         let failures = Throttle::new(LOG_INTERVAL);
+        let service = Service {
+            router: self.router,
+            clients: self.clients,
+            tls: self.tls,
+            soft: soft.clone(),
+            hard: hard.clone(),
+            full: Arc::new(Throttle::new(LOG_INTERVAL)),
+        };
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = soft.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) => {
                     if let Some(more) = failures.open() {
                         tracing::warn!(%error, more, "cannot accept a connection; raise the limit of open files or lower MAX_CONNECTIONS");
@@ -97,24 +122,13 @@ impl Server {
                     continue;
                 }
             };
-            let (router, tls, soft, hard) = (self.router.clone(), self.tls.clone(), soft.clone(), hard.clone());
-            if let Ok(slot) = slots.clone().try_acquire_owned() {
-                tasks.spawn(begin(stream, tls, router, slot, soft, hard));
-            } else if let Ok(overflow_slot) = overflow_slots.clone().try_acquire_owned() {
-                let slots = slots.clone();
-                tasks.spawn(async move {
-                    match timeout(BACKPRESSURE_TIMEOUT, slots.acquire_owned()).await {
-                        Ok(Ok(slot)) => {
-                            drop(overflow_slot);
-                            begin(stream, tls, router, slot, soft, hard).await;
-                        }
-                        // Over TLS an answer would need a handshake.
-                        Ok(Err(_)) | Err(_) if tls.is_some() => metrics::connection_refused(),
-                        Ok(Err(_)) | Err(_) => refuse(stream).await,
-                    }
-                });
-            } else {
-                metrics::connection_refused();
+            let service = service.clone();
+            match (service.clients.connect(peer), slots.clone().try_acquire_owned()) {
+                (Some(taken), Ok(slot)) => drop(tasks.spawn(service.begin(stream, peer, taken, slot))),
+                (taken, _) => match overflow_slots.clone().try_acquire_owned() {
+                    Ok(overflow) => drop(tasks.spawn(service.wait(stream, peer, taken, slots.clone(), overflow))),
+                    Err(_) => metrics::connection_refused(),
+                },
             }
         }
         // From here on the operating system refuses connections.
@@ -128,35 +142,98 @@ impl Server {
     }
 }
 
-/// One connection, from its TLS handshake, if there is one.
-async fn begin(
-    stream: TcpStream,
-    tls: Option<Arc<ServerConfig>>,
-    router: Router,
-    _slot: OwnedSemaphorePermit,
-    soft: CancellationToken,
-    hard: CancellationToken,
-) {
-    let open = metrics::connections();
-    open.increment(1.0);
-    // An answer is one small packet. A socket on which this fails is about to fail anyway.
-    drop(stream.set_nodelay(true));
-    match tls {
-        None => serve(stream, router, soft, hard).await,
-        Some(tls) => {
-            let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
-            // A failed handshake is the client's error, as a request that is not HTTP is.
-            if let Some(Ok(Ok(stream))) = soft.run_until_cancelled(handshake).await {
-                serve(stream, router, soft, hard).await;
+impl Service {
+    /// A connection over the limit, or over its client's share: it waits briefly for room.
+    async fn wait(
+        self,
+        stream: TcpStream,
+        peer: IpAddr,
+        mut taken: Option<Option<Taken>>,
+        slots: Arc<Semaphore>,
+        overflow: OwnedSemaphorePermit,
+    ) {
+        if taken.is_none() {
+            taken = self.clients.connect_within(peer, BACKPRESSURE_TIMEOUT).await;
+        }
+        let Some(taken) = taken else {
+            self.say_full(peer);
+            return self.refuse(stream).await;
+        };
+        match timeout(BACKPRESSURE_TIMEOUT, slots.acquire_owned()).await {
+            Ok(Ok(slot)) => {
+                drop(overflow);
+                self.begin(stream, peer, taken, slot).await;
             }
+            Ok(Err(_)) | Err(_) => self.refuse(stream).await,
         }
     }
-    open.decrement(1.0);
+
+    /// One connection: what its proxy says, if it comes from one, its TLS handshake, if there is one, its requests.
+    async fn begin(
+        self,
+        mut stream: TcpStream,
+        mut peer: IpAddr,
+        mut taken: Option<Taken>,
+        _slot: OwnedSemaphorePermit,
+    ) {
+        if self.clients.is_proxy(peer) {
+            let header = self.soft.run_until_cancelled(timeout(HEAD_TIMEOUT, read_header(&mut stream))).await;
+            // A proxy that sends nothing, or nonsense, is closed like a client that does.
+            let Some(Ok(Ok(client))) = header else { return };
+            if let Some(client) = client {
+                peer = client;
+                match self.clients.connect_within(peer, BACKPRESSURE_TIMEOUT).await {
+                    Some(connected) => taken = connected,
+                    None => {
+                        self.say_full(peer);
+                        return self.refuse(stream).await;
+                    }
+                }
+            }
+        }
+        let open = metrics::connections();
+        open.increment(1.0);
+        // An answer is one small packet. A socket on which this fails is about to fail anyway.
+        drop(stream.set_nodelay(true));
+        match self.tls {
+            None => serve(stream, peer, self.router, self.soft, self.hard).await,
+            Some(tls) => {
+                let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+                // A failed handshake is the client's error, as a request that is not HTTP is.
+                if let Some(Ok(Ok(stream))) = self.soft.run_until_cancelled(handshake).await {
+                    serve(stream, peer, self.router, self.soft, self.hard).await;
+                }
+            }
+        }
+        open.decrement(1.0);
+        drop(taken);
+    }
+
+    /// A client has its share of connections. That is one line an interval, whoever causes it.
+    fn say_full(&self, peer: IpAddr) {
+        if let Some(more) = self.full.open() {
+            tracing::warn!(
+                client = %Client::of(peer),
+                more,
+                "refused a connection: its client holds its share of MAX_CONNECTIONS; if that is a proxy, name it in TRUSTED_PROXIES"
+            );
+        }
+    }
+
+    /// Answers 503 without reading the request.
+    async fn refuse(&self, stream: TcpStream) {
+        metrics::connection_refused();
+        // Over TLS an answer would need a handshake.
+        if self.tls.is_none() {
+            answer_unavailable(stream).await;
+        }
+    }
 }
 
 /// Serves the requests of a connection.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    peer: IpAddr,
     router: Router,
     soft: CancellationToken,
     hard: CancellationToken,
@@ -165,7 +242,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let io = TokioIo::new(TimedStream::new(stream, timer.clone()));
     let inner = TowerToHyperService::new(router);
     let of_requests = timer.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
         of_requests.request_started();
         let (timer, answer) = (of_requests.clone(), inner.call(request));
         async move {
@@ -212,9 +290,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-/// Answers 503 without reading the request.
-async fn refuse(mut stream: TcpStream) {
-    metrics::connection_refused();
+async fn answer_unavailable(mut stream: TcpStream) {
     let response = async {
         stream.write_all(SERVICE_UNAVAILABLE).await?;
         stream.shutdown().await?;

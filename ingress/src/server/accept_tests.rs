@@ -21,7 +21,12 @@ impl Running {
                 }),
             );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Server::new(listener, router, max_connections);
+        let server = Server::new(
+            listener,
+            router,
+            max_connections,
+            Arc::new(Clients::new("127.0.0.9".parse().unwrap(), max_connections)),
+        );
         let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
         let addr = server.addr().unwrap();
         let task = tokio::spawn(server.run(soft.clone(), hard.clone()));
@@ -30,6 +35,12 @@ impl Running {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.addr).await.unwrap()
+    }
+
+    async fn connect_from(&self, address: &str) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.addr).await.unwrap()
     }
 }
 
@@ -69,7 +80,7 @@ async fn a_connection_serves_request_after_request_pipelined_or_not() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
-    let server = Running::new(4).await;
+    let server = Running::new(16).await;
     let many = (0..=MAX_HEADERS).map(|i| format!("h{i}: x\r\n")).collect::<String>();
     let long = format!("h: {}\r\n", "x".repeat(MAX_HEAD_BYTES));
     for headers in [many, long] {
@@ -129,4 +140,31 @@ async fn a_hard_stop_drops_what_is_still_there() {
     assert!(!server.task.is_finished());
     server.hard.cancel();
     timeout(Duration::from_secs(1), server.task).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_client_holds_its_share_of_connections_and_another_is_served() {
+    let server = Running::new(8).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = server.connect().await;
+        assert!(ask(&mut stream, FIRST).await.contains("200 OK"));
+        held.push(stream);
+    }
+    assert!(ask(&mut server.connect().await, FIRST).await.starts_with("HTTP/1.1 503"));
+    let mut other = server.connect_from("127.0.0.2").await;
+    assert!(ask(&mut other, FIRST).await.contains("200 OK"));
+    // Through a proxy, its clients are counted.
+    let of = async |client: &str| {
+        let mut stream = server.connect_from("127.0.0.9").await;
+        let header = format!("PROXY TCP4 {client} 127.0.0.1 4711 5000\r\n");
+        (ask(&mut stream, &[header.as_bytes(), FIRST].concat()).await, stream)
+    };
+    let (answer, _stream) = of("192.0.2.1").await;
+    assert!(answer.contains("200 OK"), "{answer}");
+    let (answer, _) = of("127.0.0.1").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    // Who is not a proxy of ours cannot say whose a connection is.
+    let forged = [b"PROXY TCP4 192.0.2.2 127.0.0.1 4711 5000\r\n", FIRST].concat();
+    assert!(ask(&mut server.connect_from("127.0.0.3").await, &forged).await.starts_with("HTTP/1.1 400"));
 }

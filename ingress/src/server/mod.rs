@@ -4,5 +4,5 @@ mod accept;
 mod tls;
 mod connection;
 
-pub use accept::Server;
+pub use accept::{OVERFLOW_SLOTS, Server};
 pub use tls::{Certificate, TlsError};

@@ -1,4 +1,6 @@
-//! Reading bodies: bounded in bytes, in time and in shared memory; copied once at most.
+//! Reading bodies: bounded in bytes, in time, in speed and in shared memory; copied once at most.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -8,32 +10,36 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::memory::Share;
 use super::refusal::Refusal;
-use crate::limits::{BODY_PAUSE, BODY_TIMEOUT, DRAIN_BYTES, DRAIN_TIMEOUT, SMALL_BODY};
+use crate::limits::{BODY_GRACE, BODY_PAUSE, BODY_TIMEOUT, DRAIN_BYTES, DRAIN_TIMEOUT, MIN_BODY_RATE, SMALL_BODY};
 
-/// Reads a body of at most `max` bytes.
+/// Reads a body of at most `max` bytes, which hold `share` from then on.
 ///
 /// # Errors
 /// When it is too large or too slow, broken, or there is no memory for it.
-pub async fn read(body: &mut Body, max: usize, share: &mut Share<'_>) -> Result<Bytes, Refusal> {
+pub async fn read(body: &mut Body, max: usize, mut share: Share) -> Result<Bytes, Refusal> {
     let at_most = announced(body, max)?.unwrap_or(max);
     let mut chunks = Chunks::new(body, max);
     // Most bodies come in one piece, which then is the body.
     let Some(first) = chunks.next().await? else { return Ok(Bytes::new()) };
     share.cover(first.len(), at_most).await?;
-    let Some(second) = chunks.next().await? else { return Ok(first) };
+    if chunks.body.is_end_stream() {
+        return Ok(share.bind(first));
+    }
+    share.arrives(chunks.since, chunks.read);
+    let Some(second) = chunks.next_or_give_way(&share).await? else { return Ok(share.bind(first)) };
     share.cover(chunks.read, at_most).await?;
     // Untouched memory costs nothing, but a page table for every announcement would.
     let mut whole = BytesMut::with_capacity(at_most.min(SMALL_BODY).max(chunks.read));
     whole.put(first);
     whole.put(second);
-    while let Some(chunk) = chunks.next().await? {
+    while let Some(chunk) = chunks.next_or_give_way(&share).await? {
         share.cover(chunks.read, at_most).await?;
         if whole.capacity() < chunks.read {
             whole.reserve(at_most - whole.len());
         }
         whole.put(chunk);
     }
-    Ok(whole.freeze())
+    Ok(share.bind(whole.freeze()))
 }
 
 /// Reads and drops a body, to find out whether it is too large.
@@ -78,19 +84,19 @@ fn announced(body: &Body, max: usize) -> Result<Option<usize>, Refusal> {
 /// The data of a body, counted and timed.
 struct Chunks<'b> {
     body: &'b mut Body,
-    deadline: Instant,
+    since: Instant,
     max: usize,
     read: usize,
 }
 
 impl<'b> Chunks<'b> {
     fn new(body: &'b mut Body, max: usize) -> Self {
-        Self { body, deadline: Instant::now() + BODY_TIMEOUT, max, read: 0 }
+        Self { body, since: Instant::now(), max, read: 0 }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
-            let until = self.deadline.min(Instant::now() + BODY_PAUSE);
+            let until = self.next_by();
             let frame = match timeout_at(until, self.body.frame()).await {
                 Err(_) => return Err(Refusal::Slow),
                 Ok(None) => return Ok(None),
@@ -108,21 +114,41 @@ impl<'b> Chunks<'b> {
             }
         }
     }
+
+    /// The same, unless the body has to give way to others.
+    async fn next_or_give_way(&mut self, share: &Share) -> Result<Option<Bytes>, Refusal> {
+        tokio::select! {
+            biased;
+            chunk = self.next() => chunk,
+            () = share.gives_way() => Err(Refusal::Overloaded),
+        }
+    }
+
+    /// When the next piece must be there: so that the body does not pause, is not too slow, and arrives in time.
+    fn next_by(&self) -> Instant {
+        let earned = Duration::from_secs_f64(self.read as f64 / MIN_BODY_RATE as f64);
+        let fast_enough = self.since + BODY_GRACE + earned;
+        fast_enough.min(Instant::now() + BODY_PAUSE).min(self.since + BODY_TIMEOUT)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Client;
     use crate::webhook::memory::Memory;
     use futures::{Stream, StreamExt as _, stream};
     use std::convert::Infallible;
-    use std::time::Duration;
 
     const MAX_BODY: usize = shared::envelope::MAX_PAYLOAD;
 
     async fn read_all(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Result<Bytes, Refusal> {
         let mut body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
-        read(&mut body, MAX_BODY, &mut Memory::new(64).share()).await
+        read(&mut body, MAX_BODY, share()).await
+    }
+
+    fn share() -> Share {
+        Memory::new(64).share(Client::of([192, 0, 2, 1].into()), 1)
     }
 
     fn slow(chunk: usize, pause: Duration) -> impl Stream<Item = Bytes> {
@@ -161,7 +187,9 @@ mod tests {
         assert_eq!(read_all(slow(1, Duration::from_secs(11))).await, Err(Refusal::Slow));
         assert_eq!(start.elapsed().as_secs(), 10);
         assert_eq!(read_all(slow(1, Duration::from_secs(4))).await, Err(Refusal::Slow));
-        assert_eq!(start.elapsed().as_secs(), 70);
+        assert_eq!(start.elapsed().as_secs(), 20);
+        assert_eq!(read_all(slow(4 * MIN_BODY_RATE, Duration::from_secs(4))).await, Err(Refusal::Slow));
+        assert_eq!(start.elapsed().as_secs(), 80);
         let mut body = Body::from_stream(slow(1, Duration::from_secs(11)).map(Ok::<_, Infallible>));
         assert_eq!(discard(&mut body, MAX_BODY).await, Err(Refusal::Slow));
     }
@@ -169,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_announced_too_large_is_refused_unread() {
         let mut body = Body::from(vec![0; MAX_BODY + 1]);
-        assert_eq!(read(&mut body, MAX_BODY, &mut Memory::new(64).share()).await, Err(Refusal::TooLarge));
+        assert_eq!(read(&mut body, MAX_BODY, share()).await, Err(Refusal::TooLarge));
         assert_eq!(discard(&mut body, MAX_BODY).await, Err(Refusal::TooLarge));
         assert!(!body.is_end_stream());
     }
@@ -177,6 +205,6 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_off_is_broken() {
         let mut body = Body::from_stream(stream::iter([Ok("half"), Err(std::io::Error::other("gone"))]));
-        assert_eq!(read(&mut body, MAX_BODY, &mut Memory::new(64).share()).await, Err(Refusal::Broken));
+        assert_eq!(read(&mut body, MAX_BODY, share()).await, Err(Refusal::Broken));
     }
 }

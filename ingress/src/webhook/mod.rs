@@ -7,6 +7,7 @@ pub mod framing;
 pub mod query;
 pub mod body;
 pub mod memory;
+pub mod access;
 pub mod signature;
 pub mod inspect;
 pub mod form;
@@ -14,10 +15,10 @@ pub mod source;
 
 // The answers.
 pub mod refusal;
+pub mod refused;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -27,53 +28,61 @@ use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
-use shared::credentials::{Courses, DefaultKeys, Handle, SigningKeys};
-use shared::envelope::{Envelope, header as envelope_header};
+use shared::credentials::{Handle, Key};
+use shared::envelope::{self, COMPRESS_OVER, Envelope};
 use shared::facts::{FactPublisher, WebhookRefused};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Published};
 use shared::source::Source;
-use shared::throttle::Throttle;
 use shared::topology::Topology;
 use shared::trace;
 use tokio::time::Instant;
 
+use crate::client::{Client, Clients, Peer};
 use crate::limits::{HEAVY_BODY, PUBLISH_DEADLINE};
 use crate::metrics::Meters;
 use crate::publish::{Gate, Publish};
+use access::Access;
 use inspect::Inspected;
-use memory::Memory;
+use memory::{Memory, Work};
 use query::Query;
 use refusal::{Refusal, json, quoted};
-use signature::{Claim, Signed};
-
-/// How often refused signatures are logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
+use refused::{RefusalLog, Refused};
+use signature::{Claim, SignedWith};
 
 /// The state of the endpoints.
 #[derive(Debug)]
 pub struct Webhooks<P> {
     gate: Gate<P>,
     topology: Topology,
-    defaults: Arc<DefaultKeys>,
+    access: Access,
     courses: Handle,
+    clients: Arc<Clients>,
     memory: Memory,
     meters: Meters,
-    bad_signatures: Throttle,
+    refusals: RefusalLog,
     facts: Arc<FactPublisher>,
 }
 
 impl<P: Publish> Webhooks<P> {
     #[must_use]
-    pub fn new(gate: Gate<P>, topology: Topology, defaults: DefaultKeys, courses: Handle, memory: Memory) -> Self {
+    pub fn new(
+        gate: Gate<P>,
+        topology: Topology,
+        access: Access,
+        courses: Handle,
+        clients: Arc<Clients>,
+        memory: Memory,
+    ) -> Self {
         Self {
             gate,
             topology,
-            defaults: Arc::new(defaults),
+            access,
             courses,
+            clients,
             memory,
             meters: Meters::new(),
-            bad_signatures: Throttle::new(LOG_INTERVAL),
+            refusals: RefusalLog::new(),
             facts: Arc::default(),
         }
     }
@@ -105,11 +114,7 @@ fn endpoint<P: Publish>(source: Source) -> MethodRouter<Arc<Webhooks<P>>> {
         match AssertUnwindSafe(webhooks.receive(source, request)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
-                // The panic hook has written where; the payload could quote the body.
-                tracing::error!(
-                    source = source.as_str(),
-                    "a webhook could not be processed because of a bug; its sender got 503"
-                );
+                webhooks.refusals.bug(source);
                 webhooks.count(Some(source), &Refusal::Panic);
                 Refusal::Panic.into_response()
             }
@@ -123,21 +128,24 @@ impl<P: Publish> Webhooks<P> {
         let mut span = trace::begin("webhook", trace::StepKind::Server, traceparent(&head.headers));
         span.set("source", source.as_str());
         let framing = framing::check(head.version, &head.headers);
+        let client = self.clients.request(head.extensions.get::<Peer>().copied(), &head.headers);
+        let delivery = head.headers.get(source::DELIVERY).cloned();
         let request = RequestHead {
             source,
             traceparent: span.traceparent(),
             query: Query::parse(head.uri.query()),
             headers: head.headers,
-            defaults: self.defaults.clone(),
-            courses: self.courses.courses(),
         };
         let project = request.query.as_ref().ok().map(|query| query.project.clone());
         let expects_continue = request.headers.contains_key(header::EXPECT);
-        let team = project.as_ref().is_some_and(|project| request.courses.course_of(project).is_some());
-        let has_secret = request.keys().is_some();
-        let answer = match framing {
-            Ok(()) => self.answer(request, &mut body, team, &mut span).await,
-            Err(refusal) => Err(refusal),
+        let courses = self.courses.courses();
+        let team = project.as_ref().is_some_and(|project| courses.course_of(project).is_some());
+        let keys = self.access.keys(&courses, source, request.query.as_ref());
+        let has_secret = keys.as_ref().is_ok_and(|keys| !keys.is_empty());
+        let answer = match (framing, &client) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(()), None) => Err(Refusal::Overloaded),
+            (Ok(()), Some((client, _))) => self.answer(request, keys, *client, &mut body, team, &mut span).await,
         };
         match answer {
             Ok(response) => response,
@@ -149,8 +157,9 @@ impl<P: Publish> Webhooks<P> {
                 }
                 self.count(Some(source), &refusal);
                 let verified = has_secret && refusal.follows_signature();
-                self.note(source, project.clone(), team, verified, &refusal);
-                self.log(source, team.then_some(project).flatten(), &refusal);
+                let known = self.note(source, project.as_ref(), team, verified, &refusal);
+                let (project, delivery) = (project.as_ref(), delivery.as_ref());
+                self.refusals.refused(&Refused { source, project, delivery, refusal: &refusal }, known);
                 refusal.into_response()
             }
         }
@@ -160,35 +169,42 @@ impl<P: Publish> Webhooks<P> {
     async fn answer(
         &self,
         request: RequestHead,
+        keys: Result<Vec<Key>, Refusal>,
+        client: Client,
         body: &mut Body,
         team: bool,
         span: &mut trace::Span,
     ) -> Result<Response, Refusal> {
         let source = request.source;
         let max = source.description().max_body;
-        let claim = match request.claim() {
-            Ok(claim) => claim,
+        let (claim, keys) = match keys.and_then(|keys| Ok((request.claim(&keys)?, keys))) {
+            Ok(both) => both,
             Err(refusal) => {
                 body::discard(body, max).await?;
                 return Err(refusal);
             }
         };
-        let mut share = self.memory.share();
-        let bytes = body::read(body, max, &mut share).await?;
+        let copies = if source::is_decoded(source, &request.headers) { 2 } else { 1 };
+        let bytes = body::read(body, max, self.memory.share(client, copies)).await?;
         let deadline = Instant::now() + PUBLISH_DEADLINE;
         self.meters.body(source, bytes.len());
         let topology = self.topology.clone();
-        let check = move || request.check(&claim, bytes, &topology);
-        let (signed, checked) = if share.is_heavy(HEAVY_BODY) {
+        let is_heavy = bytes.len() > HEAVY_BODY;
+        // What is made of it: decoded if it is a form, and compressed.
+        let work = match bytes.len() {
+            length if length > COMPRESS_OVER => Some(self.memory.work(client, length * copies).await?),
+            _ => None,
+        };
+        // The bytes hold their memory, also when this future is dropped while a thread still works on them.
+        let check = move || request.check(&claim, &keys, bytes, work, &topology);
+        let (signed, checked) = if is_heavy {
             tokio::task::spawn_blocking(check)
                 .await
                 .unwrap_or_else(|error| resume_unwind(Box::new(error.to_string())))?
         } else {
             check()?
         };
-        if signed == Signed::Previous {
-            self.meters.previous_secret(source);
-        }
+        self.meters.signed(source, signed);
         match checked {
             Checked::Ignored { event } => {
                 self.meters.ignored(source);
@@ -203,7 +219,7 @@ impl<P: Publish> Webhooks<P> {
                     self.gate.pass(message, deadline).await?
                 };
                 self.meters.publish_seconds.record(start.elapsed());
-                let known = team || signed != Signed::Unsigned;
+                let known = team || signed.is_some();
                 self.meters.accepted(source, &project, published == Published::Duplicate, known);
                 tracing::debug!(
                     source = source.as_str(),
@@ -233,35 +249,18 @@ impl<P: Publish> Webhooks<P> {
         self.meters.refused(source, failed, refusal.reason());
     }
 
-    /// For metrics and the status page. All unknown projects share one fact.
-    fn note(&self, source: Source, project: Option<Project>, team: bool, verified: bool, refusal: &Refusal) {
-        if project.is_none() && matches!(refusal, Refusal::Signature | Refusal::NoSecret) {
+    /// For metrics and the status page. All unknown projects share one fact. Returns whether the project is known.
+    fn note(&self, source: Source, project: Option<&Project>, team: bool, verified: bool, refusal: &Refusal) -> bool {
+        if project.is_none() && matches!(refusal, Refusal::Signature | Refusal::NoSecret | Refusal::Unsigned) {
             // The documented sign of life (`?ping=1`), or an unauthenticated client: no team's.
-            return;
+            return false;
         }
-        let known = project.as_ref().is_some_and(|project| self.meters.last_rejected(source, project, team));
-        let subject = self.topology.refused_subject(source, project.as_ref().filter(|_| known), verified);
+        let known = project.is_some_and(|project| self.meters.last_rejected(source, project, team));
+        let subject = self.topology.refused_subject(source, project.filter(|_| known), verified);
         let at = shared::time::now_ms();
-        self.facts.note(subject, &WebhookRefused { at, prj: project, reason: refusal.reason().to_owned() });
-    }
-
-    /// A wrong secret needs a person to fix it, so it is a warning, but not one a request.
-    fn log(&self, source: Source, team: Option<Project>, refusal: &Refusal) {
-        tracing::debug!(source = source.as_str(), reason = refusal.reason(), "refused a webhook");
-        if !matches!(refusal, Refusal::Signature | Refusal::NoSecret) {
-            return;
-        }
-        if let Some(more) = self.bad_signatures.open() {
-            let prj = team.as_ref().map_or("not a team of the credentials file", Project::as_str);
-            let reason = refusal.reason();
-            tracing::warn!(
-                source = source.as_str(),
-                prj,
-                reason,
-                more,
-                "refused a webhook: compare the sender's secret with ours"
-            );
-        }
+        let refused = WebhookRefused { at, prj: project.cloned(), reason: refusal.reason().to_owned() };
+        self.facts.note(subject, &refused);
+        known
     }
 }
 
@@ -271,8 +270,6 @@ struct RequestHead {
     traceparent: Option<String>,
     query: Result<Query, Refusal>,
     headers: HeaderMap,
-    defaults: Arc<DefaultKeys>,
-    courses: Arc<Courses>,
 }
 
 /// A body whose signature is right.
@@ -282,25 +279,24 @@ enum Checked {
 }
 
 impl RequestHead {
-    /// The keys in force: the course's own, else the defaults. Without a valid `prj` the defaults, because the
-    /// signature is checked first.
-    fn keys(&self) -> Option<&SigningKeys> {
-        let course = self.query.as_ref().ok().and_then(|query| self.courses.course_of(&query.project));
-        course.and_then(|course| course.signing_keys(self.source)).or_else(|| self.defaults.of(self.source))
-    }
-
-    /// What the signature headers claim, when there is a secret to check it with.
-    fn claim(&self) -> Result<Claim, Refusal> {
-        let keys = self.keys();
-        if keys.is_none() && !self.source.description().may_be_unsigned {
-            return Err(Refusal::NoSecret);
+    /// What the signature headers claim, when there is a key to check it with.
+    fn claim(&self, keys: &[Key]) -> Result<Claim, Refusal> {
+        if keys.is_empty() {
+            return Ok(Claim::Unsigned);
         }
-        source::claim(self.source, &self.headers, keys.is_some()).ok_or(Refusal::Signature)
+        source::claim(self.source, &self.headers).ok_or(Refusal::Signature)
     }
 
     /// Checks signature, query and body, in this order, and makes the message. Without input or output.
-    fn check(self, claim: &Claim, body: Bytes, topology: &Topology) -> Result<(Signed, Checked), Refusal> {
-        let signed = signature::verify(claim, &body, self.keys()).ok_or(Refusal::Signature)?;
+    fn check(
+        self,
+        claim: &Claim,
+        keys: &[Key],
+        body: Bytes,
+        work: Option<Work>,
+        topology: &Topology,
+    ) -> Result<(SignedWith, Checked), Refusal> {
+        let signed = signature::verify(claim, &body, keys).ok_or(Refusal::Signature)?;
         let query = self.query?;
         if !has_identity_encoding(&self.headers) {
             return Err(Refusal::Encoding);
@@ -323,9 +319,13 @@ impl RequestHead {
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);
         let (mut headers, payload) = envelope.encode();
-        if signed == Signed::Unsigned {
-            headers.insert(envelope_header::UNSIGNED, "1");
+        if signed.is_none() {
+            headers.insert(envelope::header::UNSIGNED, "1");
         }
+        let payload = match work {
+            Some(work) => work.bind(payload),
+            None => payload,
+        };
         let message = Outgoing { subject, headers, payload };
         Ok((signed, Checked::Publish { project: envelope.project, delivery: envelope.delivery, message }))
     }

@@ -36,6 +36,9 @@ pub enum Refusal {
     /// 403: no secret is set to check the signature with; the answer is that of a wrong signature.
     #[error("Invalid Signature")]
     NoSecret,
+    /// 403: no secret is set for the sheet's project, and `EXCEL_UNSIGNED` does not let it in.
+    #[error("Unsigned sheets are not accepted for this project")]
+    Unsigned,
     /// 400: `prj` is absent or empty.
     #[error("prj is required as query parameter")]
     NoProject,
@@ -77,7 +80,7 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Signature | Self::NoSecret => StatusCode::FORBIDDEN,
+            Self::Signature | Self::NoSecret | Self::Unsigned => StatusCode::FORBIDDEN,
             Self::Framing(_)
             | Self::Broken
             | Self::NoProject
@@ -103,6 +106,7 @@ impl Refusal {
             Self::Broken => "broken",
             Self::Signature => "signature",
             Self::NoSecret => "no_secret",
+            Self::Unsigned => "unsigned",
             Self::NoProject | Self::Name(_) | Self::Twice(_) => "query",
             Self::Encoding => "encoding",
             Self::NoJson | Self::Json(_) => "json",
@@ -120,7 +124,7 @@ impl Refusal {
             Self::NoProject | Self::Name(_) | Self::Twice(_) => true,
             Self::Encoding | Self::NoJson | Self::Json(_) | Self::NoEvent | Self::Unavailable => true,
             Self::NotFound | Self::Method | Self::Framing(_) | Self::TooLarge | Self::Slow | Self::Broken => false,
-            Self::Signature | Self::NoSecret | Self::Overloaded | Self::Panic => false,
+            Self::Signature | Self::NoSecret | Self::Unsigned | Self::Overloaded | Self::Panic => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac};
 use http::{HeaderMap, HeaderName};
 use sha1::Sha1;
 use sha2::Sha256;
-use shared::credentials::SigningKeys;
+use shared::credentials::{Key, KeyKind};
 
 /// What the signature headers of a request claim, well-formed and not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,32 +26,20 @@ pub enum Digest {
     Sha256([u8; 32]),
 }
 
-/// What a right signature was made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signed {
-    /// The current secret.
-    Current,
-    /// Its predecessor: that sender has still to be changed.
-    Previous,
-    /// No secret is set, and the source may be unsigned.
-    Unsigned,
-}
+/// The key that a right signature was made with; `None` where no secret is set and the source may be unsigned.
+pub type SignedWith = Option<KeyKind>;
 
-/// Checks a claim against the bytes it was made over. `None` when it is wrong.
+/// Checks a claim against the bytes it was made over, with the keys in force. `None` when it is wrong.
 #[must_use]
-pub fn verify(claim: &Claim, body: &[u8], keys: Option<&SigningKeys>) -> Option<Signed> {
-    let digests = match (claim, keys) {
-        (Claim::Unsigned, None) => return Some(Signed::Unsigned),
-        // A secret is set, so it must have signed.
-        (Claim::Unsigned, Some(_)) | (Claim::Signed(_), None) => return None,
-        (Claim::Signed(digests), Some(_)) => digests,
-    };
-    let keys = keys?;
-    if are_right(digests, body, keys.current.expose().as_bytes()) {
-        return Some(Signed::Current);
+pub fn verify(claim: &Claim, body: &[u8], keys: &[Key]) -> Option<SignedWith> {
+    match claim {
+        // Where a secret is set, it must have signed.
+        Claim::Unsigned => keys.is_empty().then_some(None),
+        Claim::Signed(digests) => {
+            let right = keys.iter().find(|key| are_right(digests, body, key.secret.expose().as_bytes()));
+            right.map(|key| Some(key.kind))
+        }
     }
-    let previous = keys.previous.as_ref()?;
-    are_right(digests, body, previous.expose().as_bytes()).then_some(Signed::Previous)
 }
 
 /// All are always computed: the time that it takes does not depend on which one is wrong.

@@ -5,14 +5,17 @@ use clap::Parser as _;
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use shared::config::TeamSecrets;
 use shared::config::{SignatureArgs, SigningSecrets};
-use shared::credentials;
+use shared::credentials::{self, DefaultKeys, SigningKeys};
 use shared::publish::PublishError;
 use shared::source::PerSource;
 
+use super::access::UnsignedSheets;
 use super::source::signature_tests::{BODY, KEY, OLD, cases, keys, signed};
 use super::*;
 use crate::cli::Cli;
+use crate::client::TrustedProxies;
 use crate::publish::Signals;
 
 /// What the double does with a message.
@@ -69,17 +72,22 @@ impl Bench {
         let current = |keys: &Option<SigningKeys>| keys.as_ref().map(|keys| keys.current.clone());
         let previous = |keys: &Option<SigningKeys>| keys.as_ref().and_then(|keys| keys.previous.clone());
         let secrets = |keys| SigningSecrets { current: current(keys), previous: previous(keys) };
-        let args = SignatureArgs(PerSource::new(|source| match source {
+        let secrets = PerSource::new(|source| match source {
             Source::Github => secrets(github),
             Source::Taiga => secrets(taiga),
             Source::Excel => secrets(excel),
-        }));
+        });
+        Self::of(act, SignatureArgs { secrets, ..SignatureArgs::default() }, UnsignedSheets::Any, COURSES, memory)
+    }
+
+    fn of(act: Act, args: SignatureArgs, unsigned_sheets: UnsignedSheets, courses: &str, memory: Memory) -> Self {
         let limits = Cli::try_parse_from(["ingress"]).unwrap().settings.streams;
         let double = Arc::new(Double { act, seen: Mutex::default(), asked: AtomicUsize::new(0) });
         let gate = Gate::new(double.clone(), 8, Arc::<Signals>::default());
-        let courses = Handle::fixed(credentials::parse("c.json".as_ref(), COURSES.as_bytes()).unwrap());
-        let webhooks =
-            Webhooks::new(gate, Topology::new(None, limits), DefaultKeys::new(&args).unwrap(), courses, memory);
+        let courses = Handle::fixed(credentials::parse("c.json".as_ref(), courses.as_bytes()).unwrap());
+        let clients = Arc::new(Clients::new(TrustedProxies::default(), 100));
+        let access = Access { defaults: DefaultKeys::new(&args).unwrap(), unsigned_sheets };
+        let webhooks = Webhooks::new(gate, Topology::new(None, limits), access, courses, clients, memory);
         Self { router: TowerToHyperService::new(router(Arc::new(webhooks))), double }
     }
 
@@ -313,12 +321,107 @@ async fn a_team_of_a_course_is_bound_to_that_courses_key() {
 }
 
 #[tokio::test]
-async fn without_a_secret_github_and_taiga_are_refused_and_sheets_are_not() {
+async fn without_a_secret_github_and_taiga_are_refused_whatever_they_are_signed_with() {
     let bench = Bench::with(Act::Store, [&None, &None, &None], Memory::new(64));
     for source in [Source::Github, Source::Taiga] {
         bench.signed_with("", source, "?prj=a", &[PUSH], BODY).await.is(403, FORBIDDEN);
     }
-    assert_eq!(bench.post("/webhook/excel?prj=a", &[], b"{}").await.status, 200);
+}
+
+const NOT_UNSIGNED: &str = r#"{"error":"Unsigned sheets are not accepted for this project"}"#;
+
+#[tokio::test]
+async fn where_no_secret_is_set_excel_unsigned_decides_whose_sheets_are_accepted() {
+    let courses = r#"{"c": {"teams": ["Listed"]}, "d": {"teams": ["Signed"], "excel_secret": "own"}}"#;
+    for (setting, listed, other) in
+        [(UnsignedSheets::Listed, true, false), (UnsignedSheets::Any, true, true), (UnsignedSheets::Off, false, false)]
+    {
+        let bench = Bench::of(Act::Store, SignatureArgs::default(), setting, courses, Memory::new(64));
+        for (prj, accepted) in [("Listed", listed), ("Other", other)] {
+            // A signature is not looked at.
+            for headers in [vec![], signed(Source::Excel, "guessed", b"{}")] {
+                let answer = bench.post(&format!("/webhook/excel?prj={prj}"), &headers, b"{}").await;
+                if accepted {
+                    assert_eq!(answer.status, 200, "{setting:?} {prj}");
+                    assert_eq!(bench.published().remove(0).headers.get("LD-Unsigned").unwrap().as_str(), "1");
+                } else {
+                    answer.is(403, NOT_UNSIGNED);
+                }
+            }
+        }
+        // A secret in force always wins.
+        bench.post("/webhook/excel?prj=Signed", &[], b"{}").await.is(403, FORBIDDEN);
+        assert_eq!(bench.signed_with("own", Source::Excel, "?prj=Signed", &[], b"{}").await.status, 200);
+        assert!(bench.published().remove(0).headers.get("LD-Unsigned").is_none());
+        // Size comes first, then `prj`, then this.
+        let huge = vec![b' '; Source::Excel.description().max_body + 1];
+        bench.post("/webhook/excel?prj=Other", &[], &huge).await.is(413, r#"{"error":"Payload too large"}"#);
+        let no_project = r#"{"error":"prj is required as query parameter"}"#;
+        bench.post("/webhook/excel", &[], b"").await.is(400, no_project);
+        if !other {
+            bench.post("/webhook/excel?prj=Other", &[], b"").await.is(403, NOT_UNSIGNED);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sheet_has_a_mebibyte_32_levels_and_20_000_values_at_most() {
+    let bench = Bench::new(Act::Store);
+    for (body, status) in [
+        (format!(r#"{{"a": "{}"}}"#, "x".repeat(1024 * 1024 - 9)), 200),
+        (format!(r#"{{"a": "{}"}}"#, "x".repeat(1024 * 1024 - 8)), 413),
+        (format!(r#"{{"a": {}{}}}"#, "[".repeat(31), "]".repeat(31)), 200),
+        (format!(r#"{{"a": {}{}}}"#, "[".repeat(500_000), "]".repeat(500_000)), 400),
+        (format!(r#"{{"a": [{}0]}}"#, "[],".repeat(19_997)), 200),
+        (format!(r#"{{"a": [{}0]}}"#, "[],".repeat(19_998)), 400),
+    ] {
+        let answer = bench.post("/webhook/excel?prj=a", &[], body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+    // Only sheets: a push may have more.
+    let deep = format!(r#"{{"a": {}{}}}"#, "[".repeat(500_000), "]".repeat(500_000));
+    assert_eq!(bench.signed(Source::Github, "?prj=a", &[PUSH], deep.as_bytes()).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_repository_events_those_that_rename_or_transfer_are_stored() {
+    let bench = Bench::new(Act::Store);
+    let event = [("x-github-event", "repository")];
+    for action in ["renamed", "transferred"] {
+        let body = format!(r#"{{"action": "{action}", "repository": {{"id": 1}}}}"#);
+        assert_eq!(bench.signed(Source::Github, "?prj=a", &event, body.as_bytes()).await.status, 200);
+        assert_eq!(bench.published().remove(0).subject, "ld.events.github.a.repository");
+    }
+    for body in [r#"{"action": "created"}"#, r#"{"action": ["renamed"]}"#, r#"{"x": {"action": "renamed"}}"#, "{}"] {
+        let answer = bench.signed(Source::Github, "?prj=a", &event, body.as_bytes()).await;
+        answer.is(200, r#"{"status":"ignored","event":"repository"}"#);
+    }
+}
+
+#[tokio::test]
+async fn where_teams_have_their_own_secrets_the_courses_signs_only_while_both_do() {
+    for (mode, course_signs, previous_signs) in [("\"both\"", 200, 200), ("true", 403, 403)] {
+        let courses = format!(
+            r#"{{"c": {{"teams": ["A", "B"], "team_secrets": {mode}, "github_secret": "own", "github_secret_previous": "own before"}}}}"#
+        );
+        let args = SignatureArgs { team_secrets: TeamSecrets::Off, ..SignatureArgs::default() };
+        let bench = Bench::of(Act::Store, args, UnsignedSheets::Off, &courses, Memory::new(64));
+        let derived = |secret: &str, source, team: &str| {
+            let team = Project::new(team).unwrap();
+            credentials::team_key(&secret.parse().unwrap(), source, &team).expose().to_owned()
+        };
+        for (key, expected) in [
+            (derived("own", Source::Github, "A"), 200),
+            (derived("own", Source::Github, "B"), 403),
+            (derived("own", Source::Taiga, "A"), 403),
+            ("own".to_owned(), course_signs),
+            ("own before".to_owned(), previous_signs),
+            (derived("own before", Source::Github, "A"), if mode == "true" { 200 } else { 403 }),
+        ] {
+            let answer = bench.signed_with(&key, Source::Github, "?prj=A", &[PUSH], BODY).await;
+            assert_eq!(answer.status, expected, "{mode} {key}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -328,7 +431,7 @@ async fn only_an_unsigned_webhook_is_marked_as_unsigned() {
     assert_eq!(bench.signed(Source::Github, "?prj=a", &[PUSH], BODY).await.status, 200);
     let published = bench.published();
     let marks: Vec<_> =
-        published.iter().map(|message| message.headers.get(envelope_header::UNSIGNED).is_some()).collect();
+        published.iter().map(|message| message.headers.get(envelope::header::UNSIGNED).is_some()).collect();
     assert_eq!(marks, [true, false]);
 }
 

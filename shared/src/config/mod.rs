@@ -24,6 +24,6 @@ pub use logs::{LogArgs, LogFormat, LogLevel};
 pub use nats::{NatsArgs, StreamArgs};
 pub use origin::Origin;
 pub use process::{CredentialsArgs, ShutdownArgs};
-pub use signatures::{SignatureArgs, SigningSecrets};
+pub use signatures::{SignatureArgs, SigningSecrets, TeamSecrets};
 pub use traces::TraceArgs;
 pub use unchecked::{Checked, Setting, Unchecked};

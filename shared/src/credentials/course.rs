@@ -4,30 +4,11 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 
-use crate::config::SignatureArgs;
+use super::keys::SigningKeys;
+use crate::config::TeamSecrets;
 use crate::ids::{Project, QualityModel};
 use crate::secret::Secret;
 use crate::source::{PerSource, Source};
-
-/// A signing secret and, while senders are being changed over, the one it replaces.
-#[derive(Debug, Clone)]
-pub struct SigningKeys {
-    /// The secret senders should use.
-    pub current: Secret,
-    /// The secret it replaced, still accepted.
-    pub previous: Option<Secret>,
-}
-
-/// Which keys sign for the teams of a course.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TeamSecrets {
-    /// `false`: the course's secret.
-    Off,
-    /// `"both"`: the course's secret, and a key derived from it for each team.
-    Both,
-    /// `true`: only the key derived for the team.
-    On,
-}
 
 /// One course of the credentials file.
 #[derive(Debug, Clone)]
@@ -91,60 +72,5 @@ impl Courses {
     /// Every course, in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = &Course> {
         self.courses.iter()
-    }
-}
-
-/// A secret's predecessor is set, the secret is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{previous} is set but {current}, which replaced it, is missing: set {current}")]
-pub struct MissingSecret {
-    current: &'static str,
-    previous: &'static str,
-}
-
-/// Signing keys that apply where a course has none of its own.
-#[derive(Debug, Clone, Default)]
-pub struct DefaultKeys(PerSource<Option<SigningKeys>>);
-
-impl DefaultKeys {
-    /// Takes them from the settings.
-    ///
-    /// # Errors
-    /// When a predecessor is set without the secret that replaced it; the text names the missing variable.
-    pub fn new(args: &SignatureArgs) -> Result<Self, MissingSecret> {
-        let mut keys = PerSource::default();
-        for (source, secrets) in args.0.iter() {
-            let names = &source.description().secret;
-            *keys.of_mut(source) = match (&secrets.current, &secrets.previous) {
-                (Some(current), previous) => Some(SigningKeys { current: current.clone(), previous: previous.clone() }),
-                (None, None) => None,
-                (None, Some(_)) => {
-                    return Err(MissingSecret { current: names.variable, previous: names.previous_variable });
-                }
-            };
-        }
-        Ok(Self(keys))
-    }
-
-    /// The default keys of a source.
-    #[must_use]
-    pub const fn of(&self, source: Source) -> Option<&SigningKeys> {
-        self.0.of(source).as_ref()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_predecessor_without_its_successor_names_the_missing_variable() {
-        let mut args = SignatureArgs::default();
-        args.0.of_mut(Source::Taiga).previous = "old".parse().ok();
-        let error = DefaultKeys::new(&args).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "TAIGA_SECRET_PREVIOUS is set but TAIGA_SECRET, which replaced it, is missing: set TAIGA_SECRET"
-        );
     }
 }

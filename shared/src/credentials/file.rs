@@ -11,8 +11,10 @@ use jiff::civil::Date;
 use serde::de::{Deserialize, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::course::{Course, Courses, SigningKeys, TeamSecrets};
+use super::course::{Course, Courses};
+use super::keys::SigningKeys;
 use super::problem::{CredentialsError, Mistake};
+use crate::config::TeamSecrets;
 use crate::ids::{Project, QualityModel};
 use crate::secret::Secret;
 use crate::source::{PerSource, Source};

@@ -27,7 +27,7 @@ fn every_field_of_a_course_is_read() {
     let places = |source, team: &str| amep.places(source, &Project::new(team).unwrap()).join(" ");
     assert_eq!((places(Source::Github, "A"), places(Source::Github, "B")), ("org-a".into(), "org-b other/repo".into()));
     assert_eq!((places(Source::Taiga, "A"), places(Source::Taiga, "B")), ("slug-a".into(), String::new()));
-    assert_eq!(amep.team_secrets, Some(TeamSecrets::Both));
+    assert_eq!(amep.team_secrets, Some(crate::config::TeamSecrets::Both));
     assert_eq!(amep.quality_model.as_ref().unwrap().as_str(), "AMEP");
     assert_eq!((amep.from, amep.to), (Some(jiff::civil::date(2026, 9, 14)), Some(jiff::civil::date(2027, 1, 22))));
     let pes = courses.course_of(&Project::new("C").unwrap()).unwrap();

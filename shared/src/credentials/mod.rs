@@ -12,12 +12,18 @@
 //! later edits as a whole or not at all, and the [`Handle`] gives the settings in force and what is wrong with the
 //! file now.
 
+mod keys;
 mod course;
+mod defaults;
+mod weak;
 mod problem;
 mod file;
 mod watch;
 
-pub use course::{Course, Courses, DefaultKeys, MissingSecret, SigningKeys, TeamSecrets};
+pub use course::{Course, Courses};
+pub use defaults::{DefaultKeys, MissingSecret};
 pub use file::parse;
+pub use keys::{Key, KeyKind, SigningKeys, team_key};
 pub use problem::CredentialsError;
 pub use watch::{Handle, Watcher, open};
+pub use weak::weak_team_secrets;

@@ -9,7 +9,7 @@ pub struct Description {
     pub title: &'static str,
     /// Where its signing secrets are set.
     pub secret: SecretNames,
-    /// Whether webhooks are accepted unsigned where no secret is set.
+    /// Whether webhooks may come unsigned where no secret is set.
     pub may_be_unsigned: bool,
     /// The kinds of event that are stored; each is a token of the subject `ld.events.<source>.<prj>.<event>`.
     pub events: &'static [&'static str],

@@ -10,7 +10,7 @@ pub(super) const DESCRIPTION: Description = Description {
         variable: "EXCEL_SECRET",
         older_variables: &[],
         field: "excel_secret",
-        help: "Secret of the Google Sheets add-on; without it sheets are accepted unsigned",
+        help: "Secret of the Google Sheets add-on; without it EXCEL_UNSIGNED decides whose unsigned sheets are accepted",
         previous_flag: "excel-secret-previous",
         previous_variable: "EXCEL_SECRET_PREVIOUS",
         previous_field: "excel_secret_previous",
@@ -18,6 +18,7 @@ pub(super) const DESCRIPTION: Description = Description {
     },
     may_be_unsigned: true,
     events: &["sheets_activity"],
-    max_body: 25 * 1024 * 1024,
+    // A row of a sheet is a few KiB.
+    max_body: 1024 * 1024,
     has_places: false,
 };

@@ -93,6 +93,7 @@ impl DevStack {
             ("EVAL_PORT", eval_port.to_string()),
             ("GITHUB_SECRET", secrets.github),
             ("TAIGA_SECRET", secrets.taiga),
+            ("EXCEL_SECRET", secrets.excel.unwrap_or_default()),
             ("LD_EVENTS_MAX_BYTES", (1024 * 1024 * 1024).to_string()),
             // Absent unless created to try docs/credentials.md; not the example in the repository.
             ("CREDENTIALS_FILE", dir.join("credentials_config.json").display().to_string()),
@@ -155,6 +156,7 @@ impl DevStack {
         println!("MONGO_URI={}", self.mongo.uri());
         println!("MONGO_DB={DATABASE}");
         println!("EVAL_PORT={}", self.eval_port);
+        println!("EXCEL_SECRET={}", Secrets::default().excel.unwrap_or_default());
         println!("READY=1");
     }
 

@@ -1,5 +1,6 @@
 //! What each request is answered, and that only a 200 "ok" is published.
 
+use harness::paths::scratch;
 use harness::raw::{chunk, exchange, head};
 use harness::sender::delivery::Request;
 use harness::sender::sign::{hmac_sha1, hmac_sha256, sha256};
@@ -134,14 +135,9 @@ async fn a_taiga_signature_that_is_missing_malformed_or_wrong_is_403() {
 }
 
 #[tokio::test]
-async fn a_sheet_is_unsigned_by_default_and_signed_where_a_secret_is_set() {
-    let open = only_ingress().await;
-    assert_eq!(open.sender.send(&Delivery::sheets(&sheets::row(1))).await.unwrap().status, 200);
-
-    let options = Options { no_worker: true, ..Options::default() }.env("EXCEL_SECRET", "sheet-secret");
-    let stack = Stack::start_with(options).await.unwrap();
-    let signed = Secrets { excel: Some("sheet-secret".to_owned()), ..Secrets::default() };
-    let good = Delivery::sheets(&sheets::row(1)).request(&signed);
+async fn a_sheet_is_signed_where_a_secret_is_set() {
+    let stack = only_ingress().await;
+    let good = Delivery::sheets(&sheets::row(1)).request(stack.sender.secrets());
     let name = "x-sheets-signature";
     for (what, request) in [
         ("unsigned", good.clone().without(name)),
@@ -152,6 +148,52 @@ async fn a_sheet_is_unsigned_by_default_and_signed_where_a_secret_is_set() {
     }
     nothing_was_published(&stack).await;
     assert_eq!(stack.sender.request(&good).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn without_a_secret_the_sheets_of_listed_teams_are_accepted_unsigned_and_those_of_invented_projects_are_not() {
+    let file = scratch("unsigned_sheets").unwrap().join("credentials.json");
+    std::fs::write(&file, json!({ "c": { "teams": ["Listed"] } }).to_string()).unwrap();
+    let options = Options { no_worker: true, ..Options::default() }.env("EXCEL_SECRET", "");
+    let stack = Stack::start_with(options.env("CREDENTIALS_FILE", file.to_str().unwrap())).await.unwrap();
+    let unsigned = Secrets { excel: None, ..Secrets::default() };
+    let of = |prj: &str| Delivery::sheets(&sheets::row(1)).project(prj).request(&unsigned);
+    let refused = json!({ "error": "Unsigned sheets are not accepted for this project" });
+    answers(&stack, "an invented project", &of("Invented"), 403, refused).await;
+    nothing_was_published(&stack).await;
+    assert_eq!(stack.sender.request(&of("Listed")).await.unwrap().status, 200);
+    let message = stack.stream("LD_EVENTS").await.unwrap().get_raw_message(1).await.unwrap();
+    assert_eq!(message.headers.get("LD-Unsigned").map(|value| value.as_str()), Some("1"));
+}
+
+#[tokio::test]
+async fn a_teams_own_secret_signs_for_that_team_only_and_what_signed_is_counted() {
+    let file = scratch("team_secrets").unwrap().join("credentials.json");
+    let course = |mode: Value, team: &str| json!({ "teams": [team], "github_secret": format!("{team}-secret"), "team_secrets": mode });
+    let courses = json!({ "new": course(json!(true), "New"), "moving": course(json!("both"), "Moving") });
+    std::fs::write(&file, courses.to_string()).unwrap();
+    let options = Options { no_worker: true, ..Options::default() }.env("CREDENTIALS_FILE", file.to_str().unwrap());
+    let stack = Stack::start_with(options).await.unwrap();
+    let key = |team: &str| hmac_sha256(&format!("{team}-secret"), format!("ld-connect/1/github/{team}").as_bytes());
+    for (prj, github, status) in [
+        ("New", key("New"), 200),
+        ("New", "New-secret".to_owned(), 403),
+        ("New", key("Moving"), 403),
+        ("Moving", key("Moving"), 200),
+        ("Moving", "Moving-secret".to_owned(), 200),
+        ("Moving", key("New"), 403),
+        ("Other", key("New"), 403),
+    ] {
+        let secrets = Secrets { github: github.clone(), ..Secrets::default() };
+        let answer =
+            stack.sender.request(&Delivery::github("push", &push()).project(prj).request(&secrets)).await.unwrap();
+        assert_eq!(answer.status, status, "{prj} with {github}: {}", answer.body);
+    }
+    let (_, metrics) = stack.sender.get(&format!("{}/metrics", stack.ingress.admin())).await.unwrap();
+    for (key, times) in [("team", 2), ("course", 1), ("previous", 0)] {
+        let line = format!(r#"ldconnect_ingest_signed_total{{source="github",key="{key}"}} {times}"#);
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test]
@@ -341,4 +383,35 @@ async fn taigas_resend_has_other_bytes_and_the_same_identity() {
     }
     stack.sender.send(&Delivery::taiga(&first).project("Another")).await.unwrap();
     assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn refusals_of_a_known_team_leave_one_line_and_those_of_invented_projects_one_for_all() {
+    let file = scratch("refusals").unwrap().join("credentials.json");
+    std::fs::write(&file, json!({ "c": { "teams": ["Listed"] } }).to_string()).unwrap();
+    let options = Options { no_worker: true, ..Options::default() }.env("CREDENTIALS_FILE", file.to_str().unwrap());
+    let stack = Stack::start_with(options).await.unwrap();
+    let wrong = Secrets { github: "guessed".to_owned(), ..Secrets::default() };
+    for n in 0..5 {
+        for prj in ["Listed".to_owned(), format!("Invented{n}")] {
+            let request = Delivery::github("push", &push()).project(&prj).request(&wrong);
+            let request = request.with("x-github-delivery", &format!("{prj}-{n}"));
+            answers(&stack, &prj, &request, 403, forbidden()).await;
+        }
+    }
+    let logged = async || {
+        let lines: Vec<_> = stack.ingress.process.log().events().iter().map(Value::to_string).collect();
+        let of = |level: &str, words: &str| {
+            let level = format!(r#""level":"{level}""#);
+            lines.iter().filter(|line| line.contains(&level) && line.contains(words)).cloned().collect::<Vec<_>>()
+        };
+        anyhow::ensure!(of("DEBUG", "refused a webhook").len() == 10, "{lines:?}");
+        Ok((of("INFO", "refused a webhook"), of("WARN", "refused a webhook")))
+    };
+    let (known, unknown) = stack.eventually("each is there at DEBUG", crate::SOON, logged).await.unwrap();
+    assert_eq!((known.len(), unknown.len()), (1, 1), "{known:?} {unknown:?}");
+    for word in ["Listed", "github", "signature", "Listed-0"] {
+        assert!(known[0].contains(word), "{word} in {}", known[0]);
+    }
+    assert!(!unknown[0].contains("Invented"), "{}", unknown[0]);
 }

@@ -92,8 +92,7 @@ impl Rig {
         let notified = Arc::new(Notified::default());
         let listener = Arc::clone(&notified);
         let eval = Eval::start_with(ports::free_port()?, move |notified| listener.note(notified))?;
-        // Sheets signed too, so that a row can be forged.
-        let secrets = Secrets { excel: Some("excel-secret".to_owned()), ..Secrets::default() };
+        let secrets = Secrets::default();
         let env = [
             ("NATS_URL", nats.url()),
             ("MONGO_URI", mongo.uri()),

@@ -115,6 +115,7 @@ impl Site {
             ("EVAL_PORT", eval.port().to_string()),
             ("GITHUB_SECRET", secrets.github),
             ("TAIGA_SECRET", secrets.taiga),
+            ("EXCEL_SECRET", secrets.excel.unwrap_or_default()),
         ];
         let mut env: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).into();
         env.extend(TRIED.get().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));

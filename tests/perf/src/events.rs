@@ -116,11 +116,13 @@ fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event 
     let prj = format!("Team{project:04}");
     let (at, number) = (shared::time::rfc3339(BEGIN + n as i64 * 1000), id as i64);
     let login = format!("student{author}");
-    let sprint = || taiga::milestone(number % 5, &format!("Sprint {}", number % 5));
+    let milestone = |number: i64| taiga::milestone(number % 5, &format!("Sprint {}", number % 5));
     let from_taiga = |kind: &str, mut data: Value| {
         data["subject"] = json!(format!("{kind} {number} as of {n}"));
         if matches!(kind, "userstory" | "task") {
-            data["milestone"] = sprint();
+            // A task's is its story's, and as with Taiga both are told whole.
+            let of = data["user_story"]["id"].as_i64().unwrap_or(number);
+            data["milestone"] = milestone(of);
         }
         let mut event = taiga::event(kind, if id == n { "create" } else { "change" }, &at, data);
         event["by"]["username"] = json!(login);
@@ -158,7 +160,9 @@ fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event 
             (Source::Taiga, "userstory", "userstories", keyed("userstory_id"), body)
         }
         Kind::Task => {
-            let body = from_taiga("task", taiga::task(number, "", taiga::userstory(number % 500, "Its story")));
+            let mut story = taiga::userstory(number % 500, "Its story");
+            story["milestone"] = milestone(number % 500);
+            let body = from_taiga("task", taiga::task(number, "", story));
             (Source::Taiga, "task", "tasks", keyed("task_id"), body)
         }
         Kind::TaigaIssue => {

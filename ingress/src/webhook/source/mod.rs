@@ -4,6 +4,8 @@ mod github;
 mod taiga;
 mod excel;
 
+pub use github::DELIVERY;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use shared::source::Source;
@@ -13,16 +15,22 @@ use super::refusal::Refusal;
 use super::signature::Claim;
 
 /// Reads the signature headers of a source. `None` when one is absent, repeated or malformed; the body need not
-/// be kept then. `secret_set` says whether there is a secret to check them with.
+/// be kept then.
 #[must_use]
-pub fn claim(source: Source, headers: &HeaderMap, secret_set: bool) -> Option<Claim> {
-    if !secret_set && source.description().may_be_unsigned {
-        return Some(Claim::Unsigned);
-    }
+pub fn claim(source: Source, headers: &HeaderMap) -> Option<Claim> {
     match source {
         Source::Github => github::claim(headers),
         Source::Taiga => taiga::claim(headers),
         Source::Excel => excel::claim(headers),
+    }
+}
+
+/// Whether the payload is decoded from the body, and so is a second copy of it.
+#[must_use]
+pub fn is_decoded(source: Source, headers: &HeaderMap) -> bool {
+    match source {
+        Source::Github => github::is_form(headers),
+        Source::Taiga | Source::Excel => false,
     }
 }
 

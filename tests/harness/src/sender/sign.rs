@@ -17,7 +17,11 @@ pub struct Secrets {
 
 impl Default for Secrets {
     fn default() -> Self {
-        Self { github: "github-secret".to_owned(), taiga: "taiga-secret".to_owned(), excel: None }
+        Self {
+            github: "github-secret".to_owned(),
+            taiga: "taiga-secret".to_owned(),
+            excel: Some("excel-secret".to_owned()),
+        }
     }
 }
 

@@ -159,6 +159,7 @@ impl Stack {
             ("EVAL_PORT", eval.port().to_string()),
             ("GITHUB_SECRET", secrets.github.clone()),
             ("TAIGA_SECRET", secrets.taiga.clone()),
+            ("EXCEL_SECRET", secrets.excel.clone().unwrap_or_default()),
             // What is searched for secrets when the test is over.
             ("LOG_LEVEL", "DEBUG".to_owned()),
             // Small enough that many streams fit on one server.

@@ -13,3 +13,4 @@ pub mod migrate;
 pub mod reconcile;
 pub mod redeliver;
 pub mod replay;
+pub mod secrets;

@@ -27,7 +27,7 @@ use crate::streams::{ConnectArgs, Connection, count};
 use crate::terminal::{
     CommandError, Exit, Interrupt, Output, Progress, counted, finish, init_logs, notice, print, print_json,
 };
-use worker_core::config::{BatchArgs, MongoArgs};
+use worker_core::config::{BatchArgs, DocumentArgs, MongoArgs};
 use worker_core::pipeline::consumer::{self, Handler, Slots};
 use worker_core::pipeline::events::Events;
 use worker_core::pipeline::queue::Puller;
@@ -67,6 +67,8 @@ pub struct Options {
     connect: ConnectArgs,
     #[command(flatten)]
     mongo: MongoArgs,
+    #[command(flatten)]
+    documents: DocumentArgs,
     #[command(flatten)]
     credentials: CredentialsArgs,
     #[command(flatten)]
@@ -286,6 +288,7 @@ async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline
     let (batch, topology) = (options.portions().0, connection.topology.clone());
     let mut pipeline = Pipeline::new("ld-replay", store, publisher, topology, connection.jetstream.clone(), batch);
     pipeline.tokens = Tokens::new(courses, &options.enrich).map_err(CommandError::usage)?;
+    pipeline.settings = options.documents.settings();
     pipeline.mode = Mode::Replay { notify: !options.no_notify };
     Ok(pipeline)
 }

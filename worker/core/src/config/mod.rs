@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, StreamArgs, TraceArgs};
+use worker_event::normalise::Settings;
 use worker_providers::config::EnrichArgs;
 
 mod mongo;
@@ -23,6 +24,9 @@ pub struct Config {
     /// How to reach MongoDB.
     #[command(flatten)]
     pub mongo: MongoArgs,
+    /// What is in documents.
+    #[command(flatten)]
+    pub documents: DocumentArgs,
     /// How to reach LD Eval.
     #[command(flatten)]
     pub eval: EvalArgs,
@@ -44,6 +48,23 @@ pub struct Config {
     /// Where traces go.
     #[command(flatten)]
     pub traces: TraceArgs,
+}
+
+/// What is in documents.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Documents")]
+pub struct DocumentArgs {
+    /// Custom attributes of Taiga whose text becomes the number that it reads as, separated by commas.
+    #[arg(long, env = "NUMERIC_ATTRIBUTES", default_value = "Estimated Effort,Actual Effort")]
+    pub numeric_attributes: String,
+}
+
+impl DocumentArgs {
+    /// What normalisation takes.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings::new(&self.numeric_attributes)
+    }
 }
 
 /// How to reach LD Eval.

@@ -108,7 +108,7 @@ impl Pipeline {
             ),
             memory: MemoryBudget::default(),
             blocked: BlockedCollections::default(),
-            suspects: Suspects::new(&jetstream.client()),
+            suspects: Suspects::new(Publisher::new(jetstream.client()), topology.clone(), jetstream.clone()),
             store,
             publisher,
             topology,

@@ -53,7 +53,7 @@ impl Handler for Events {
 
 impl Events {
     async fn all(&self, messages: &Arc<InFlight>, indices: Vec<usize>, care: Care) -> Result<(), Stopped> {
-        for part in size::parts(messages, &indices) {
+        for part in size::parts(messages.messages(), &indices) {
             self.part(messages, part, care).await?;
         }
         Ok(())
@@ -64,7 +64,7 @@ impl Events {
         let mut group = Vec::new();
         let mut suspects = Vec::new();
         for index in indices {
-            match found.deaths(messages, index) {
+            match found.deaths(messages.key(index)) {
                 None => group.push(index),
                 Some(deaths) => suspects.push((deaths, index)),
             }
@@ -80,7 +80,7 @@ impl Events {
             let error = format!("{deaths} workers died while they processed it, alone and without any other event");
             messages.settle(index, Settlement::dead(Reason::RedeliveredTooOften, error)).await;
             // Left over, it is removed with the stream's oldest facts.
-            drop(self.0.suspects.clear(&self.0, messages.sequence(index)).await);
+            drop(self.0.suspects.clear(messages.key(index)).await);
         }
         Ok(())
     }
@@ -88,9 +88,9 @@ impl Events {
     async fn find_suspects(&self, messages: &InFlight) -> Result<Found, Stopped> {
         let mut delays = OUTAGE_RETRY.delays();
         loop {
-            match messages.until_stop(self.0.suspects.find(&self.0)).await.ok_or(Stopped)? {
+            match messages.until_stop(self.0.suspects.find()).await.ok_or(Stopped)? {
                 Ok(found) => return Ok(found),
-                Err(outage) => self.log_outage(&outage),
+                Err(error) => self.log_outage(&Outage(error.to_string())),
             }
             messages.until_stop(tokio::time::sleep(delays.next_delay())).await.ok_or(Stopped)?;
         }
@@ -156,19 +156,22 @@ impl Events {
             return Ok(Err(Outage(error.to_string())));
         }
         let mark = match (care, part) {
-            (Care::Alone(deaths), [index]) => suspects.mark_event(pipeline, messages, *index, deaths).await,
-            _ => suspects.mark_group(pipeline, messages, part).await,
+            (Care::Alone(deaths), [index]) => suspects.mark_event(messages.key(*index), deaths).await,
+            _ => {
+                let events: Vec<_> = part.iter().map(|index| messages.key(*index)).collect();
+                suspects.mark_group(&events).await
+            }
         };
         let mark = match mark {
             Ok(mark) => mark,
-            Err(outage) => return Ok(Err(outage)),
+            Err(error) => return Ok(Err(Outage(error.to_string()))),
         };
         let outcome = messages.until_stop(process::attempt(pipeline, messages, part)).await;
         let is_settled = matches!(outcome, Some(Ok(_)));
-        let removed = tokio::time::timeout(UNMARK_TIMEOUT, suspects.remove(pipeline, mark, is_settled)).await;
+        let removed = tokio::time::timeout(UNMARK_TIMEOUT, suspects.remove(mark, is_settled)).await;
         match (outcome, removed) {
             (None, _) => Err(Stopped),
-            (Some(Ok(_)), Ok(Err(outage))) => Ok(Err(outage)),
+            (Some(Ok(_)), Ok(Err(error))) => Ok(Err(Outage(error.to_string()))),
             (Some(Ok(_)), Err(_)) => Ok(Err(Outage("NATS: a mark of suspects cannot be removed in time".to_owned()))),
             (Some(outcome), _) => Ok(outcome),
         }

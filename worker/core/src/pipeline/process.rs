@@ -65,7 +65,7 @@ async fn attempt_unguarded(
     part: &[usize],
 ) -> Result<Attempt, Outage> {
     let rules = pipeline.forgotten.current(&pipeline.store).await.map_err(|error| Outage(error.to_string()))?;
-    let bytes = size::of(messages, part);
+    let bytes = size::of(messages.messages(), part);
     let memory = pipeline.memory.take(bytes).await;
     let mut refused: HashSet<usize> = HashSet::new();
     let mut settlements: BTreeMap<usize, Settlement> = BTreeMap::new();

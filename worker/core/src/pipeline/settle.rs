@@ -16,6 +16,7 @@ use worker_event::reason::Reason;
 
 use super::context::Pipeline;
 use super::dead_letter;
+use super::suspects::EventKey;
 
 /// Delay of a message whose dead letter could not be written.
 const DEAD_LETTER_RETRY: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -108,6 +109,14 @@ impl InFlight {
     #[must_use]
     pub fn sequence(&self, index: usize) -> u64 {
         self.messages.get(index).and_then(|message| message.info().ok()).map_or(0, |info| info.stream_sequence)
+    }
+
+    /// Which event it is, whatever its stream was before.
+    #[must_use]
+    pub fn key(&self, index: usize) -> EventKey {
+        let info = self.messages.get(index).and_then(|message| message.info().ok());
+        let published = info.map_or(0, |info| info.published.unix_timestamp_nanos());
+        EventKey { sequence: self.sequence(index), published }
     }
 
     #[must_use]

@@ -13,8 +13,6 @@ use async_nats::jetstream::Message;
 use shared::envelope::plain_size;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::settle::InFlight;
-
 /// Bytes of all parts that are processed at a time.
 const BUDGET: usize = 32 * 1024 * 1024;
 
@@ -52,13 +50,13 @@ pub(super) const fn is_large(bytes: usize) -> bool {
 }
 
 /// What some messages count.
-pub(super) fn of(messages: &InFlight, part: &[usize]) -> usize {
-    part.iter().filter_map(|index| messages.messages().get(*index)).map(of_message).sum()
+pub(super) fn of(messages: &[Message], part: &[usize]) -> usize {
+    part.iter().filter_map(|index| messages.get(*index)).map(of_message).sum()
 }
 
 /// Divides messages into parts, in their order.
-pub(super) fn parts(messages: &InFlight, indices: &[usize]) -> Vec<Vec<usize>> {
-    let sizes = indices.iter().map(|index| (*index, messages.messages().get(*index).map_or(0, of_message)));
+pub(super) fn parts(messages: &[Message], indices: &[usize]) -> Vec<Vec<usize>> {
+    let sizes = indices.iter().map(|index| (*index, messages.get(*index).map_or(0, of_message)));
     divide(sizes)
 }
 

@@ -21,17 +21,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
-use async_nats::{Client, HeaderMap};
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
-use shared::publish::Outgoing;
-use shared::topology::StreamName;
+use shared::publish::{Outgoing, Publisher};
+use shared::topology::{StreamName, Topology};
 use tokio::sync::RwLock;
-
-use super::context::Pipeline;
-use super::process::Outage;
-use super::settle::InFlight;
 
 /// One death alone can be a coincidence, such as a node that fails or a person who kills the worker; so can two. Each costs
 /// an ack wait of 20 s and a restart. Three times alone in the process is the event.
@@ -40,9 +37,34 @@ pub const MAX_DEATHS: u32 = 3;
 /// Marks of groups older than this are removed: their events have been settled since.
 const GROUP_TTL_MS: i64 = 24 * 3600 * 1000;
 
-/// What one worker knows of suspects.
+/// A mark cannot be read, stored or removed: NATS is away.
+#[derive(Debug, thiserror::Error)]
+#[error("NATS: a mark of suspects cannot be {what}: {error}")]
+pub struct MarkError {
+    what: &'static str,
+    error: String,
+}
+
+impl MarkError {
+    fn new(what: &'static str, error: impl ToString) -> Self {
+        Self { what, error: error.to_string() }
+    }
+}
+
+/// Which event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventKey {
+    pub sequence: u64,
+    /// When it was published, in nanoseconds since 1970. A stream that is made anew has the same sequences again.
+    pub published: i128,
+}
+
+/// Marks suspects, and reads the marks of other workers.
 #[derive(Debug)]
 pub struct Suspects {
+    publisher: Publisher,
+    topology: Topology,
+    jetstream: Context,
     /// Of this process. Its own marks are no deaths.
     worker: String,
     groups: AtomicU64,
@@ -75,46 +97,38 @@ struct GroupMark {
 struct EventMark {
     /// Who works on it.
     worker: Option<String>,
-    /// When the event was published, in nanoseconds since 1970. A stream that is made anew has the same sequences again.
     published: i128,
     deaths: u32,
 }
 
 impl Found {
     /// Whether an event has to be worked on alone, and how many workers died of it alone.
-    pub fn deaths(&self, messages: &InFlight, index: usize) -> Option<u32> {
-        let sequence = messages.sequence(index);
-        let event = self.events.get(&sequence).filter(|mark| mark.published == published(messages, index));
-        match event {
+    #[must_use]
+    pub fn deaths(&self, event: EventKey) -> Option<u32> {
+        match self.events.get(&event.sequence).filter(|mark| mark.published == event.published) {
             Some(mark) => Some(mark.deaths),
-            None => self.groups.contains(&sequence).then_some(0),
+            None => self.groups.contains(&event.sequence).then_some(0),
         }
     }
 }
 
-fn published(messages: &InFlight, index: usize) -> i128 {
-    let info = messages.messages().get(index).and_then(|message| message.info().ok());
-    info.map_or(0, |info| info.published.unix_timestamp_nanos())
-}
-
 impl Suspects {
     #[must_use]
-    pub fn new(client: &Client) -> Self {
+    pub fn new(publisher: Publisher, topology: Topology, jetstream: Context) -> Self {
         // An inbox is unique in the cluster. So is its last token, which is a token of a subject, too.
-        let inbox = client.new_inbox();
+        let inbox = jetstream.client().new_inbox();
         let worker = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
-        Self { worker, groups: AtomicU64::default(), alone: RwLock::default() }
+        Self { publisher, topology, jetstream, worker, groups: AtomicU64::default(), alone: RwLock::default() }
     }
 
     /// The marks that other workers left on these events.
     ///
     /// # Errors
     /// When NATS cannot be asked.
-    pub async fn find(&self, pipeline: &Pipeline) -> Result<Found, Outage> {
-        let outage =
-            |error: &dyn std::fmt::Display| Outage(format!("NATS: the marks of suspects cannot be read: {error}"));
-        let stream = stream(pipeline).await?;
-        let subjects = stream.info_with_subjects(pipeline.topology.suspect_filter()).await;
+    pub async fn find(&self) -> Result<Found, MarkError> {
+        let outage = |error: &dyn std::fmt::Display| MarkError::new("read", error);
+        let stream = self.stream().await?;
+        let subjects = stream.info_with_subjects(self.topology.suspect_filter()).await;
         let subjects: Vec<(String, usize)> =
             subjects.map_err(|error| outage(&error))?.try_collect().await.map_err(|error| outage(&error))?;
         let mut found = Found::default();
@@ -124,7 +138,7 @@ impl Suspects {
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => continue,
                 Err(error) => return Err(outage(&error)),
             };
-            match pipeline.topology.words(StreamName::Status, &subject)[..] {
+            match self.topology.words(StreamName::Status, &subject)[..] {
                 ["suspect", "group", _] => {
                     let Ok(mark) = serde_json::from_slice::<GroupMark>(&message.payload) else { continue };
                     let marked_ms = i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
@@ -154,11 +168,11 @@ impl Suspects {
     ///
     /// # Errors
     /// When the mark is not known to be stored.
-    pub async fn mark_group(&self, pipeline: &Pipeline, messages: &InFlight, part: &[usize]) -> Result<Mark, Outage> {
+    pub async fn mark_group(&self, events: &[EventKey]) -> Result<Mark, MarkError> {
         let number = self.groups.fetch_add(1, Ordering::Relaxed);
-        let subject = pipeline.topology.suspects_subject(&format!("{}-{number}", self.worker));
-        let sequences = part.iter().map(|index| messages.sequence(*index)).collect();
-        store(pipeline, &subject, &GroupMark { worker: self.worker.clone(), sequences }).await?;
+        let subject = self.topology.suspects_subject(&format!("{}-{number}", self.worker));
+        let sequences = events.iter().map(|event| event.sequence).collect();
+        self.store(&subject, &GroupMark { worker: self.worker.clone(), sequences }).await?;
         Ok(Mark { subject, then: None })
     }
 
@@ -166,16 +180,10 @@ impl Suspects {
     ///
     /// # Errors
     /// When the mark is not known to be stored.
-    pub async fn mark_event(
-        &self,
-        pipeline: &Pipeline,
-        messages: &InFlight,
-        index: usize,
-        deaths: u32,
-    ) -> Result<Mark, Outage> {
-        let subject = pipeline.topology.suspect_subject(messages.sequence(index));
-        let mark = EventMark { worker: Some(self.worker.clone()), published: published(messages, index), deaths };
-        store(pipeline, &subject, &mark).await?;
+    pub async fn mark_event(&self, event: EventKey, deaths: u32) -> Result<Mark, MarkError> {
+        let subject = self.topology.suspect_subject(event.sequence);
+        let mark = EventMark { worker: Some(self.worker.clone()), published: event.published, deaths };
+        self.store(&subject, &mark).await?;
         Ok(Mark { subject, then: Some(EventMark { worker: None, ..mark }) })
     }
 
@@ -183,10 +191,10 @@ impl Suspects {
     ///
     /// # Errors
     /// When it is not known to be removed.
-    pub async fn remove(&self, pipeline: &Pipeline, mark: Mark, is_settled: bool) -> Result<(), Outage> {
+    pub async fn remove(&self, mark: Mark, is_settled: bool) -> Result<(), MarkError> {
         match mark.then {
-            Some(then) if !is_settled => store(pipeline, &mark.subject, &then).await,
-            _ => remove(&stream(pipeline).await?, &mark.subject).await,
+            Some(then) if !is_settled => self.store(&mark.subject, &then).await,
+            _ => remove(&self.stream().await?, &mark.subject).await,
         }
     }
 
@@ -194,25 +202,22 @@ impl Suspects {
     ///
     /// # Errors
     /// When it is not known to be removed.
-    pub async fn clear(&self, pipeline: &Pipeline, sequence: u64) -> Result<(), Outage> {
-        remove(&stream(pipeline).await?, &pipeline.topology.suspect_subject(sequence)).await
+    pub async fn clear(&self, event: EventKey) -> Result<(), MarkError> {
+        remove(&self.stream().await?, &self.topology.suspect_subject(event.sequence)).await
+    }
+
+    async fn stream(&self) -> Result<Stream, MarkError> {
+        let stream = self.jetstream.get_stream(self.topology.stream(StreamName::Status)).await;
+        stream.map_err(|error| MarkError::new("read", error))
+    }
+
+    async fn store(&self, subject: &str, mark: &impl Serialize) -> Result<(), MarkError> {
+        let payload = serde_json::to_vec(mark).map_err(|error| MarkError::new("stored", error))?;
+        let message = Outgoing { subject: subject.to_owned(), headers: HeaderMap::new(), payload: payload.into() };
+        self.publisher.publish(message).await.map(drop).map_err(|error| MarkError::new("stored", error))
     }
 }
 
-async fn stream(pipeline: &Pipeline) -> Result<Stream, Outage> {
-    let name = pipeline.topology.stream(StreamName::Status);
-    let stream = pipeline.jetstream.get_stream(&name).await;
-    stream.map_err(|error| Outage(format!("NATS: the stream {name} cannot be read: {error}")))
-}
-
-async fn store(pipeline: &Pipeline, subject: &str, mark: &impl Serialize) -> Result<(), Outage> {
-    let payload = serde_json::to_vec(mark).map_err(|error| Outage(error.to_string()))?;
-    let message = Outgoing { subject: subject.to_owned(), headers: HeaderMap::new(), payload: payload.into() };
-    let stored = pipeline.publisher.publish(message).await;
-    stored.map(drop).map_err(|error| Outage(format!("NATS: the mark of a suspect cannot be stored: {error}")))
-}
-
-async fn remove(stream: &Stream, subject: &str) -> Result<(), Outage> {
-    let removed = stream.purge().filter(subject).await;
-    removed.map(drop).map_err(|error| Outage(format!("NATS: the mark of a suspect cannot be removed: {error}")))
+async fn remove(stream: &Stream, subject: &str) -> Result<(), MarkError> {
+    stream.purge().filter(subject).await.map(drop).map_err(|error| MarkError::new("removed", error))
 }

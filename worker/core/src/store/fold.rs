@@ -442,3 +442,7 @@ fn is_first(kind: Kind, action: Option<&Document>) -> bool {
         Kind::UserStory | Kind::Task | Kind::TaigaIssue | Kind::Epic => is("action_type", "create"),
     }
 }
+
+#[cfg(test)]
+#[path = "fold_tests.rs"]
+mod tests;

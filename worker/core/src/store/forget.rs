@@ -16,7 +16,7 @@ use super::encode::{STATE, raw};
 use super::error::StoreError;
 use super::{Store, memory};
 use worker_event::effect::Kind;
-use worker_event::privacy::{Rules, hash, people};
+use worker_event::privacy::{ANONYMOUS, Rules, hash, people};
 
 /// Where it is kept who is to be forgotten.
 const FORGOTTEN: &str = "ld_forgotten";
@@ -143,7 +143,27 @@ impl Store {
                 return Err(StoreError::Outage(format!("{collection} is still being written to, and names them")));
             }
         }
+        self.anonymise_remembered(prj, rules).await?;
         Ok(found)
+    }
+
+    /// Takes these people out of the actions of tasks that went with their story.
+    async fn anonymise_remembered(&self, prj: &Project, rules: &Rules) -> Result<(), StoreError> {
+        /// Who did it.
+        const BY: &str = "action.fields.assigned_by";
+        let Some(forgotten) = rules.in_project(prj.as_str()) else { return Ok(()) };
+        let filter = doc! { "prj": prj.as_str(), BY: { "$type": "string" } };
+        let found = command::find(&self.db, memory::DELETIONS, filter, doc! { BY: 1 }).await?;
+        let by = |document: &Document| {
+            let fields = document.get_document("action").ok()?.get_document("fields").ok()?;
+            fields.get_str("assigned_by").ok().map(str::to_owned)
+        };
+        let named = found.iter().filter_map(|document| Some((document.get("_id")?, by(document)?)));
+        let statements = named.filter(|(_, by)| forgotten(by)).map(|(id, by)| {
+            raw(&doc! { "q": { "_id": id.clone(), BY: by }, "u": { "$set": { BY: ANONYMOUS } } })
+        });
+        let statements = statements.collect::<Result<Vec<_>, _>>()?;
+        command::none_failed(command::update(&self.db, memory::DELETIONS, &statements).await?)
     }
 
     /// The statements that take people out of a collection.

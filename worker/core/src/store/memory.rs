@@ -69,7 +69,10 @@ pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreEr
         .deletions
         .iter()
         .map(|(id, deletion)| (id.as_str(), deletion.prj.as_str(), Grave { gone: deletion.gone, action: None }));
-    let views = batch.views.iter().flat_map(|(id, view)| {
+    // Milestones first: whoever sees that a story is in one sees what that shows.
+    let mut views: Vec<_> = batch.views.iter().collect();
+    views.sort_by_key(|(_, view)| !matches!(view.parent, Parent::Milestone(_)));
+    let views = views.into_iter().flat_map(|(id, view)| {
         let told = view.told.as_ref().map(|(at, fields)| telling(id, &view.prj, *at, fields));
         let gone = view.gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) }));
         told.into_iter().chain(gone)

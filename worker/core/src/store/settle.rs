@@ -340,7 +340,8 @@ impl<'k> Work<'k> {
         self.follow(prj, other("milestone_id", "milestone_id"), story, told, told.at)
     }
 
-    /// Brings tasks into the milestone of their story.
+    /// Brings tasks into the milestone of their story. Those that an attempt before this one has brought there may show
+    /// what was true then.
     fn follow(
         &mut self,
         prj: &str,
@@ -349,16 +350,24 @@ impl<'k> Work<'k> {
         told: &Told,
         since: Order,
     ) -> Result<(), StoreError> {
+        let known = self.known;
         let milestone = told.fields.get("milestone_id").filter(|id| **id != Bson::Null);
-        let view = milestone.and_then(|id| {
-            let parent = Parent::Milestone(id.clone());
-            let known = self.known.view(prj, &parent)?;
-            let reliance = Reliance { prj: prj.to_owned(), milestone: id.clone(), state: state_of(known) };
+        let parent = milestone.map(|id| Parent::Milestone(id.clone()));
+        let view = parent.as_ref().and_then(|parent| known.view(prj, parent));
+        let shown = view.and_then(|view| view.told.as_ref().filter(|_| view.gone.is_none_or(|gone| gone < told.at)));
+        let mut statements = vec![follow_story(tasks, story, told, since, shown)?];
+        if let (Some(id), Some(parent), Some(view)) = (milestone, &parent, view) {
+            let of_story = || doc! { "userstory_id": story.clone() };
+            if let Some(told) = &view.told {
+                statements.push(milestone_shown(of_story(), id, told, told.since)?);
+            }
+            if let Some(at) = view.gone {
+                statements.push(milestone_gone(of_story(), id, at)?);
+            }
+            let reliance = Reliance { prj: prj.to_owned(), milestone: id.clone(), state: state_of(view) };
             self.relies_on.insert(parent.id(prj), reliance);
-            known.told.as_ref().filter(|_| known.gone.is_none_or(|gone| gone < told.at))
-        });
-        let statement = follow_story(tasks, story, told, since, view)?;
-        self.moves.entry(Kind::Task.collection(prj)).or_default().push(statement);
+        }
+        self.moves.entry(Kind::Task.collection(prj)).or_default().extend(statements);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use reqwest::{StatusCode, Url};
 use sha1::Sha1;
 use sha2::Sha256;
 use shared::config::SignatureArgs;
-use shared::credentials::Courses;
+use shared::credentials::{Courses, DefaultKeys};
 use shared::ids::Project;
 use shared::secret::Secret;
 use shared::source::Source;
@@ -46,14 +46,15 @@ pub async fn check(
             return checks.bad(NAME, format_args!("{ingress}: {error}"), to_do);
         }
     }
-    let own = |prj: &Project| courses.course_of(prj)?.signing_keys(Source::Github).map(|keys| keys.current.clone());
-    let default = defaults.of(Source::Github).current.clone();
+    let defaults = DefaultKeys::new(defaults).unwrap_or_default();
+    let key = |prj: &Project| Some(defaults.in_force(courses, Source::Github, Some(prj)).into_iter().next()?.secret);
     let all: Vec<(String, Option<Secret>)> = match prj {
-        Some(prj) => vec![(prj.to_string(), own(prj).or(default))],
+        Some(prj) => vec![(prj.to_string(), key(prj))],
         None => {
-            let teams = courses.iter().filter_map(|course| course.teams.first());
-            let own = teams.filter_map(|team| Some((team.to_string(), Some(own(team)?))));
-            std::iter::once((NO_PROJECT.to_owned(), default)).chain(own).collect()
+            let own = courses.iter().filter(|course| course.signing_keys(Source::Github).is_some());
+            let teams = own.filter_map(|course| course.teams.first());
+            let no_project = Project::new(NO_PROJECT).ok();
+            no_project.iter().chain(teams).map(|team| (team.to_string(), key(team))).collect()
         }
     };
     for (project, secret) in all {

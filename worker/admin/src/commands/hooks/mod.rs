@@ -391,8 +391,7 @@ impl DesiredHook {
     ) -> Result<(String, Secret), CommandError> {
         let courses = clients.courses.courses();
         let default = DefaultKeys::new(secrets).map_err(CommandError::usage)?;
-        let own = courses.course_of(&self.prj).and_then(|course| course.signing_keys(source));
-        let keys = own.or_else(|| default.of(source)).ok_or_else(|| {
+        let key = default.in_force(&courses, source, Some(&self.prj)).into_iter().next().ok_or_else(|| {
             let name = source.as_str();
             CommandError::usage(format_args!(
                 "there is no secret for {}: set {}_SECRET, or {name}_secret of its course in the credentials file, as ingress has it",
@@ -400,7 +399,7 @@ impl DesiredHook {
                 name.to_uppercase()
             ))
         })?;
-        Ok((hook_url(base, source, &self.prj, self.quality_model.as_ref()), keys.current.clone()))
+        Ok((hook_url(base, source, &self.prj, self.quality_model.as_ref()), key.secret))
     }
 
     /// Whether a hook of ours is the one that is meant: of this project, or of none at all.

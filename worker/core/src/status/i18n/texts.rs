@@ -79,7 +79,7 @@ texts! {
     picture_empty() picture(sum, most, hour) not_counted(count) left_out(count) and_more(names, count)
     tokens() course() requests_left() paused_until()
     date_time(year, month, day, clock) just_now() seconds_ago(count) minutes_ago(count) hours_ago(count) days_ago(count)
-    reason_signature() reason_no_secret() reason_query() reason_json() reason_event() reason_too_large() reason_encoding()
+    reason_signature() reason_no_secret() reason_unsigned() reason_query() reason_json() reason_event() reason_too_large() reason_encoding()
     reason_framing() reason_incomplete() reason_overloaded() reason_unavailable() reason_bug()
     nats(error) nats_advice() mongo(error) mongo_advice() collection(name, error)
     not_processed(count, ago) not_processed_advice() nearly_full(percent) nearly_full_advice()

@@ -36,6 +36,7 @@ impl Texts {
         match word {
             "signature" => self.reason_signature(),
             "no_secret" => self.reason_no_secret(),
+            "unsigned" => self.reason_unsigned(),
             "query" => self.reason_query(),
             "json" => self.reason_json(),
             "event" => self.reason_event(),

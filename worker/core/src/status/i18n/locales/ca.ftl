@@ -72,6 +72,7 @@ days_ago = { $count ->
 ## Per què s’ha rebutjat un webhook
 reason_signature = signatura incorrecta
 reason_no_secret = no hi ha cap secret configurat
+reason_unsigned = sense signatura, i no hi ha cap secret configurat
 reason_query = prj falta o és incorrecte a l’URL
 reason_json = no és un objecte JSON
 reason_event = falta X-GitHub-Event

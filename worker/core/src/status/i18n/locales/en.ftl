@@ -72,6 +72,7 @@ days_ago = { $count ->
 ## Why a webhook was refused
 reason_signature = wrong signature
 reason_no_secret = no secret is configured
+reason_unsigned = unsigned, and no secret is configured
 reason_query = prj is missing or wrong in the URL
 reason_json = not one JSON object
 reason_event = X-GitHub-Event is missing

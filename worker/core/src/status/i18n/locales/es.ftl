@@ -72,6 +72,7 @@ days_ago = { $count ->
 ## Por qué se ha rechazado un webhook
 reason_signature = firma incorrecta
 reason_no_secret = no hay ningún secreto configurado
+reason_unsigned = sin firma, y no hay ningún secreto configurado
 reason_query = prj falta o es incorrecto en la URL
 reason_json = no es un objeto JSON
 reason_event = falta la cabecera X-GitHub-Event

@@ -1,0 +1,127 @@
+//! Whose a connection or a request is, and how much one client may hold.
+//!
+//! A client is an IPv4 address or the /64 of an IPv6 address: that of the connection or, where a proxy of ours is in
+//! front, the one that the proxy names.
+
+mod fair;
+mod proxies;
+mod proxy_protocol;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+pub use fair::{Fair, Taken};
+pub use proxies::{InvalidProxy, TrustedProxies};
+pub use proxy_protocol::{InvalidHeader, read_header};
+
+/// Who counts as one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Client(IpAddr);
+
+impl Client {
+    /// The client with an address. Of IPv6 the first 64 bits count: who has one such network has all its addresses.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        })
+    }
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+/// The other end of a connection, as an extension of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// What clients share: connections, and requests that come through a proxy.
+#[derive(Debug)]
+pub struct Clients {
+    proxies: TrustedProxies,
+    connections: Arc<Fair>,
+    forwarded: Arc<Fair>,
+}
+
+impl Clients {
+    /// Shares so many connections. Through a proxy, so many requests: there one connection carries those of many
+    /// clients.
+    #[must_use]
+    pub fn new(proxies: TrustedProxies, connections: usize) -> Self {
+        Self { proxies, connections: Fair::new(connections), forwarded: Fair::new(connections) }
+    }
+
+    /// Whether a peer is a proxy of ours, which names its client.
+    #[must_use]
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.proxies.contains(peer)
+    }
+
+    /// A connection of a client, unless it has its share. A proxy's connections are its clients', and not counted.
+    #[must_use]
+    pub fn connect(&self, peer: IpAddr) -> Option<Option<Taken>> {
+        if self.is_proxy(peer) { Some(None) } else { self.connections.take(Client::of(peer), 1).map(Some) }
+    }
+
+    /// The same, and waits so long for a connection to end.
+    pub async fn connect_within(&self, peer: IpAddr, wait: Duration) -> Option<Option<Taken>> {
+        if self.is_proxy(peer) {
+            return Some(None);
+        }
+        self.connections.take_within(Client::of(peer), 1, wait).await.map(Some)
+    }
+
+    /// Whose a request is; counted where it came through a proxy. `None` when its client has its share.
+    #[must_use]
+    pub fn request(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<(Client, Option<Taken>)> {
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+        if !self.is_proxy(peer) {
+            return Some((Client::of(peer), None));
+        }
+        // A proxy that names nobody speaks for itself, such as when it checks our health.
+        let Some(address) = self.proxies.forwarded_for(headers) else { return Some((Client::of(peer), None)) };
+        let client = Client::of(address);
+        Some((client, Some(self.forwarded.take(client, 1)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_ipv4_address_or_the_64_of_an_ipv6_address() {
+        let of = |address: &str| Client::of(address.parse().unwrap()).to_string();
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_forwarded_address_counts_only_from_a_proxy_of_ours() {
+        let clients = Clients::new("10.0.0.0/8".parse().unwrap(), 4);
+        let headers = [(http::HeaderName::from_static("x-forwarded-for"), "192.0.2.7".parse().unwrap())];
+        let headers: HeaderMap = headers.into_iter().collect();
+        let of = |peer: &str, headers: &HeaderMap| {
+            clients
+                .request(Some(Peer(peer.parse().unwrap())), headers)
+                .map(|(client, taken)| (client.to_string(), taken))
+        };
+        assert!(matches!(of("198.51.100.1", &headers), Some((client, None)) if client == "198.51.100.1"));
+        assert!(matches!(of("10.1.1.1", &HeaderMap::new()), Some((client, None)) if client == "10.1.1.1"));
+        let first = of("10.1.1.1", &headers).unwrap();
+        assert!(first.0 == "192.0.2.7" && first.1.is_some());
+        let _second = of("10.1.1.1", &headers).unwrap();
+        assert!(of("10.1.1.2", &headers).is_none(), "it holds as many requests as are free");
+    }
+}

@@ -1,0 +1,99 @@
+//! What the log says of refused webhooks: what anyone can cause is one line an interval.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::HeaderValue;
+use shared::ids::Project;
+use shared::source::Source;
+use shared::throttle::Throttle;
+
+use super::refusal::Refusal;
+
+/// How often a refusal is logged: of each known project and source, and of all others together.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Logs refusals.
+#[derive(Debug)]
+pub struct RefusalLog {
+    unknown: Throttle,
+    bugs: Throttle,
+    known: Mutex<HashMap<(Source, Project), Arc<Throttle>>>,
+}
+
+/// A refused webhook.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    pub source: Source,
+    pub project: Option<&'a Project>,
+    /// `X-GitHub-Delivery`, which the sender shows too.
+    pub delivery: Option<&'a HeaderValue>,
+    pub refusal: &'a Refusal,
+}
+
+impl RefusalLog {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { unknown: Throttle::new(LOG_INTERVAL), bugs: Throttle::new(LOG_INTERVAL), known: Mutex::default() }
+    }
+
+    /// Logs one. `known` says whether its project is one of the bounded number that is known here.
+    pub fn refused(&self, refused: &Refused<'_>, known: bool) {
+        let Refused { source, project, refusal, .. } = *refused;
+        let (source_name, reason) = (source.as_str(), refusal.reason());
+        let prj = project.map_or("", Project::as_str);
+        // An id that no sender makes is not repeated.
+        let delivery =
+            refused.delivery.and_then(|value| value.to_str().ok()).filter(|id| id.len() <= 128).unwrap_or("");
+        tracing::debug!(source = source_name, prj, reason, delivery.id = delivery, "refused a webhook");
+        match project.filter(|_| known) {
+            Some(project) => {
+                if let Some(more) = self.of(source, project).open() {
+                    tracing::info!(
+                        source = source_name,
+                        prj,
+                        reason,
+                        delivery.id = delivery,
+                        more,
+                        "refused a webhook of a known project: {refusal}"
+                    );
+                }
+            }
+            // A wrong secret needs a person to fix it.
+            None if matches!(refusal, Refusal::Signature | Refusal::NoSecret) => {
+                if let Some(more) = self.unknown.open() {
+                    tracing::warn!(
+                        source = source_name,
+                        reason,
+                        more,
+                        "refused a webhook of no known project: compare the sender's secret with ours"
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A bug of ours made a webhook fail. The panic hook has written where; the payload could quote the body.
+    pub fn bug(&self, source: Source) {
+        if let Some(more) = self.bugs.open() {
+            tracing::error!(
+                source = source.as_str(),
+                more,
+                "a webhook could not be processed because of a bug; its sender got 503"
+            );
+        }
+    }
+
+    fn of(&self, source: Source, project: &Project) -> Arc<Throttle> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry((source, project.clone())).or_insert_with(|| Arc::new(Throttle::new(LOG_INTERVAL))).clone()
+    }
+}
+
+impl Default for RefusalLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,577 @@
+//! Every interleaving of the store's protocol (docs/convergence.md) on a small model: two workers, three events, and a
+//! crash after any statement. The model also finds what is wrong with variants that look as good.
+//!
+//! A state is the database and what each worker knows and has left to do. A statement is one step, as it is in MongoDB.
+//! One story, its task, two milestones and two epics are enough: no statement depends on more than one of each.
+
+use std::collections::HashSet;
+
+/// As of when; 0 is never.
+type Order = u8;
+/// A milestone or an epic; 0 is none.
+type Id = usize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum What {
+    /// The story is in a milestone, of which it says the name.
+    Story(Id, u8),
+    /// The task and its story are.
+    Task(Id, u8),
+    StoryGone,
+    Link(Id),
+    Unlink(Id),
+    Milestone(Id, u8),
+    MilestoneGone(Id),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Event {
+    at: Order,
+    what: What,
+}
+
+/// What a document shows of its milestone: which, as of when it is in it, its name, and as of when that is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Shown {
+    id: Id,
+    in_it: Order,
+    name: u8,
+    of: Order,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Document {
+    state: Order,
+    shown: Shown,
+    /// Stories: as of when each link is.
+    links: [Order; 3],
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct View {
+    at: Order,
+    says: u8,
+    since: Order,
+    spread: Order,
+    gone: Order,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Memory {
+    story_gone: Order,
+    task_superseded: Order,
+    link_gone: [Order; 3],
+    milestones: [View; 3],
+    /// Says in which milestone the story is.
+    story: View,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Database {
+    story: Option<Document>,
+    task: Option<Document>,
+    memory: Memory,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Which {
+    Story,
+    Task,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Statement {
+    WriteState(Which, Order, Id, u8),
+    WriteLink(Id, Order),
+    TellMilestone(Id, Order, u8),
+    /// A command of two statements: the milestone's view, and then the story's.
+    TellViews(Order, Id, u8),
+    TellStory(Order, Id),
+    RememberStoryGone(Order),
+    RememberLinkGone(Id, Order),
+    RememberMilestoneGone(Id, Order),
+    Look,
+    /// Reads which tasks go with the story, and lets them go.
+    FindTask(Order),
+    RememberTask(Order),
+    DeleteTask(Order),
+    DeleteStory(Order),
+    DropFromStory(Order),
+    DropLink(Id, Order),
+    DeleteRemains,
+    ShowMilestone(Which, Id, Order, u8, Order),
+    LeaveMilestone(Which, Id, Order),
+    FindStillIn(Id, Order),
+    /// Story's telling, since when, its milestone, and what that shows.
+    Follow(Order, Order, Shown),
+    LookAgain(Id, Order, Order),
+    MarkMilestone(Id, Order),
+    MarkStory(Order),
+}
+
+use Statement::*;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Right,
+    /// Reads what is remembered, and then writes.
+    LooksBeforeItWrites,
+    /// Deletes what nothing is left of, and then takes the rest from documents.
+    DeletesBeforeItUpdates,
+    /// Takes a document for up to date when the newest telling says what it shows.
+    IgnoresWhatWasToldBetween,
+    /// Remembers that documents are up to date, and then brings them up to date.
+    MarksBeforeItSpreads,
+    /// Moves a task into a milestone, and does not look at that again.
+    NeverLooksAgain,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Worker {
+    events: Vec<Event>,
+    /// Statements of the first event: those before `Look` in any order.
+    left: Vec<Statement>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct World {
+    database: Database,
+    workers: [Worker; 2],
+    crashes: u8,
+}
+
+/// What a batch of one event writes.
+fn facts(Event { at, what }: Event) -> Vec<Statement> {
+    match what {
+        What::Story(id, name) => vec![WriteState(Which::Story, at, id, name), TellViews(at, id, name)],
+        What::Task(id, name) => {
+            let states = [Which::Task, Which::Story].map(|which| WriteState(which, at, id, name));
+            states.into_iter().chain([TellViews(at, id, name)]).collect()
+        }
+        What::StoryGone => vec![RememberStoryGone(at)],
+        What::Link(epic) => vec![WriteLink(epic, at)],
+        What::Unlink(epic) => vec![RememberLinkGone(epic, at)],
+        What::Milestone(id, name) => vec![TellMilestone(id, at, name)],
+        What::MilestoneGone(id) => vec![RememberMilestoneGone(id, at)],
+    }
+}
+
+/// What has to be settled after looking.
+fn settle(protocol: Protocol, Event { at, what }: Event, known: &Memory) -> Vec<Statement> {
+    let (mut before, mut updates, mut moves, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut remains = false;
+    let story_gone = |at: Order, before: &mut Vec<Statement>, updates: &mut Vec<Statement>| {
+        before.push(DeleteStory(at));
+        updates.push(DropFromStory(at));
+    };
+    let follow = |since: Order| {
+        let view = known.milestones[usize::from(known.story.says)];
+        let id = usize::from(known.story.says);
+        let stands = id > 0 && view.gone < known.story.at;
+        let shown = match stands {
+            true => Shown { id, in_it: known.story.at, name: view.says, of: view.at },
+            false => Shown { id: 0, in_it: known.story.at, name: 0, of: known.story.at },
+        };
+        let mut all = vec![Follow(known.story.at, since, shown)];
+        if id > 0 {
+            let show = ShowMilestone(Which::Task, id, view.at, view.says, view.since);
+            all.extend([show, LeaveMilestone(Which::Task, id, view.gone), LookAgain(id, view.at, view.gone)]);
+        }
+        all
+    };
+    let shows = |which: Which, id: Id, of: Order, in_it: Order, updates: &mut Vec<Statement>| {
+        let view = known.milestones[id];
+        if id > 0 && of < view.since {
+            updates.push(ShowMilestone(which, id, view.at, view.says, view.since));
+        }
+        if id > 0 && in_it <= view.gone {
+            updates.push(LeaveMilestone(which, id, view.gone));
+        }
+    };
+    if let What::Story(id, _) | What::Task(id, _) = what {
+        if known.story_gone >= at {
+            story_gone(known.story_gone, &mut before, &mut updates);
+            remains = true;
+        } else {
+            shows(Which::Story, id, at, at, &mut updates);
+        }
+        if known.story.since > known.story.spread {
+            moves.extend(follow(known.story.since));
+            marks.push(MarkStory(known.story.since));
+        }
+    }
+    if let What::Task(id, _) = what {
+        if known.story_gone >= at {
+            before.extend([RememberTask(at), DeleteTask(at)]);
+        } else if known.task_superseded >= at {
+            before.push(DeleteTask(known.task_superseded));
+        } else {
+            shows(Which::Task, id, at, at, &mut updates);
+            let is_gone = id > 0 && at <= known.milestones[id].gone;
+            let since = if is_gone { known.story.at } else { known.story.since };
+            if at < since {
+                moves.extend(follow(since));
+            }
+        }
+    }
+    let told = match what {
+        What::Story(id, _) | What::Task(id, _) | What::Milestone(id, _) if id > 0 => Some(id),
+        _ => None,
+    };
+    if let Some(id) = told {
+        let view = known.milestones[id];
+        if view.since > view.spread {
+            let show = |which| ShowMilestone(which, id, view.at, view.says, view.since);
+            updates.extend([show(Which::Story), show(Which::Task)]);
+            marks.push(MarkMilestone(id, view.since));
+        }
+    }
+    match what {
+        What::StoryGone => {
+            before.push(FindTask(at));
+            story_gone(at, &mut before, &mut updates);
+            remains = true;
+        }
+        What::Link(epic) => {
+            if known.story_gone >= at {
+                story_gone(known.story_gone, &mut before, &mut updates);
+                remains = true;
+            }
+            if known.link_gone[epic] >= at {
+                updates.push(DropLink(epic, known.link_gone[epic]));
+                remains = true;
+            }
+        }
+        What::Unlink(epic) => {
+            updates.push(DropLink(epic, at));
+            remains = true;
+        }
+        What::MilestoneGone(id) => {
+            let gone = known.milestones[id].gone;
+            updates.extend([LeaveMilestone(Which::Story, id, gone), LeaveMilestone(Which::Task, id, gone)]);
+            moves.push(FindStillIn(id, gone));
+        }
+        _ => {}
+    }
+    let remains = remains.then_some(DeleteRemains);
+    if protocol == Protocol::NeverLooksAgain {
+        moves.retain(|statement| !matches!(statement, LookAgain(..)));
+    }
+    let mut all = before;
+    if protocol == Protocol::DeletesBeforeItUpdates {
+        all.extend(remains);
+        all.extend(updates);
+    } else {
+        all.extend(updates);
+    }
+    if protocol == Protocol::MarksBeforeItSpreads {
+        all.splice(0..0, marks.drain(..));
+    }
+    all.extend(moves);
+    if protocol != Protocol::DeletesBeforeItUpdates {
+        all.extend(remains);
+    }
+    all.extend(marks);
+    all
+}
+
+impl Database {
+    fn document(&mut self, which: Which) -> &mut Option<Document> {
+        match which {
+            Which::Story => &mut self.story,
+            Which::Task => &mut self.task,
+        }
+    }
+
+    /// Executes a statement of an event; what it finds may ask for further ones.
+    fn execute(&mut self, protocol: Protocol, statement: Statement) -> Vec<Statement> {
+        let tell = |view: &mut View, at: Order, says: u8| {
+            let ignores = protocol == Protocol::IgnoresWhatWasToldBetween;
+            if view.says != says || view.at == 0 {
+                if view.at < at {
+                    view.since = at;
+                } else if at >= view.since && !ignores {
+                    view.since = view.at;
+                }
+            }
+            if view.at < at {
+                (view.at, view.says) = (at, says);
+            }
+        };
+        match statement {
+            WriteState(which, at, id, name) => {
+                let document = self.document(which).get_or_insert_default();
+                if document.state < at {
+                    document.state = at;
+                    document.shown = Shown { id, in_it: at, name: if id > 0 { name } else { 0 }, of: at };
+                }
+            }
+            WriteLink(epic, at) => {
+                let link = &mut self.story.get_or_insert_default().links[epic];
+                *link = (*link).max(at);
+            }
+            TellMilestone(id, at, name) => tell(&mut self.memory.milestones[id], at, name),
+            TellViews(at, id, name) => {
+                if id > 0 {
+                    tell(&mut self.memory.milestones[id], at, name);
+                }
+                return vec![TellStory(at, id)];
+            }
+            TellStory(at, id) => tell(&mut self.memory.story, at, id as u8),
+            RememberStoryGone(at) => self.memory.story_gone = self.memory.story_gone.max(at),
+            RememberLinkGone(epic, at) => self.memory.link_gone[epic] = self.memory.link_gone[epic].max(at),
+            RememberMilestoneGone(id, at) => {
+                let gone = &mut self.memory.milestones[id].gone;
+                *gone = (*gone).max(at);
+            }
+            FindTask(at) => {
+                if let Some(task) = self.task.filter(|task| task.state <= at) {
+                    return vec![RememberTask(task.state), DeleteTask(task.state)];
+                }
+            }
+            RememberTask(at) => self.memory.task_superseded = self.memory.task_superseded.max(at),
+            DeleteTask(at) => self.task = self.task.filter(|task| task.state > at),
+            DeleteStory(at) => {
+                let stays = |story: &Document| story.state > at || story.links.iter().any(|link| *link > at);
+                self.story = self.story.filter(stays);
+            }
+            DropFromStory(at) => {
+                if let Some(story) = &mut self.story {
+                    story.links.iter_mut().filter(|link| **link <= at).for_each(|link| *link = 0);
+                    if story.state <= at {
+                        (story.state, story.shown) = (0, Shown::default());
+                    }
+                }
+            }
+            DropLink(epic, at) => {
+                if let Some(story) = self.story.as_mut().filter(|story| story.links[epic] <= at) {
+                    story.links[epic] = 0;
+                }
+            }
+            DeleteRemains => self.story = self.story.filter(|story| story.state > 0 || story.links != [0; 3]),
+            ShowMilestone(which, id, at, name, since) => {
+                if let Some(document) = self.document(which)
+                    && document.shown.id == id
+                    && document.shown.of < since
+                {
+                    (document.shown.name, document.shown.of) = (name, at);
+                }
+            }
+            LeaveMilestone(which, id, at) => {
+                if let Some(document) = self.document(which)
+                    && document.shown.id == id
+                    && document.shown.in_it <= at
+                {
+                    document.shown = Shown { id: 0, name: 0, ..document.shown };
+                }
+            }
+            FindStillIn(id, gone) => {
+                let is_in = |story: &Document| story.shown.id == id && story.shown.in_it > gone;
+                if self.story.as_ref().is_some_and(is_in) && usize::from(self.memory.story.says) == id {
+                    let (view, story) = (self.memory.milestones[id], self.memory.story);
+                    let shown = Shown { id, in_it: story.at, name: view.says, of: view.at };
+                    return vec![
+                        Follow(story.at, story.at, shown),
+                        ShowMilestone(Which::Task, id, view.at, view.says, view.since),
+                        LookAgain(id, view.at, view.gone),
+                    ];
+                }
+            }
+            Follow(at, since, shown) => {
+                if let Some(task) = &mut self.task
+                    && task.shown.in_it < since
+                    && task.state < at
+                {
+                    task.shown = shown;
+                }
+            }
+            LookAgain(id, at, gone) => {
+                let view = self.memory.milestones[id];
+                if (view.at, view.gone) != (at, gone) {
+                    return vec![
+                        ShowMilestone(Which::Task, id, view.at, view.says, view.at),
+                        LeaveMilestone(Which::Task, id, view.gone),
+                        LookAgain(id, view.at, view.gone),
+                    ];
+                }
+            }
+            MarkMilestone(id, since) => {
+                let spread = &mut self.memory.milestones[id].spread;
+                *spread = (*spread).max(since);
+            }
+            MarkStory(since) => self.memory.story.spread = self.memory.story.spread.max(since),
+            Look => {}
+        }
+        Vec::new()
+    }
+}
+
+impl World {
+    fn new(protocol: Protocol, events: [Event; 3]) -> Self {
+        let worker = |events: &[Event]| {
+            let mut worker = Worker { events: events.to_vec(), left: Vec::new() };
+            worker.begin(protocol);
+            worker
+        };
+        let [first, others @ ..] = events;
+        Self { database: Database::default(), workers: [worker(&[first]), worker(&others)], crashes: 1 }
+    }
+
+    /// Everything that can happen next.
+    fn next(&self, protocol: Protocol) -> Vec<Self> {
+        let mut all = Vec::new();
+        for number in 0..2 {
+            let worker = &self.workers[number];
+            // Writes are sent side by side; what comes after them is not.
+            let choices = match worker.left.iter().position(|statement| *statement == Look) {
+                Some(0) | None => 0..1.min(worker.left.len()),
+                Some(look) => 0..look,
+            };
+            for choice in choices {
+                let mut next = self.clone();
+                next.step(protocol, number, choice);
+                all.push(next);
+            }
+            if self.crashes > 0 && !worker.left.is_empty() {
+                let mut crashed = self.clone();
+                crashed.crashes -= 1;
+                crashed.workers[number].begin(protocol);
+                all.push(crashed);
+            }
+        }
+        all
+    }
+
+    fn step(&mut self, protocol: Protocol, number: usize, choice: usize) {
+        let worker = &mut self.workers[number];
+        let statement = worker.left.remove(choice);
+        let mut more = self.database.execute(protocol, statement);
+        if statement == Look {
+            more = settle(protocol, worker.events[0], &self.database.memory);
+        }
+        if protocol == Protocol::LooksBeforeItWrites && statement == Look {
+            worker.left.extend(more);
+        } else {
+            worker.left.splice(0..0, more);
+        }
+        if worker.left.is_empty() {
+            worker.events.remove(0);
+            worker.begin(protocol);
+        }
+    }
+}
+
+impl Worker {
+    /// Begins its first event, or begins it anew.
+    fn begin(&mut self, protocol: Protocol) {
+        self.left = self.events.first().copied().map(facts).unwrap_or_default();
+        if !self.events.is_empty() {
+            let at = if protocol == Protocol::LooksBeforeItWrites { 0 } else { self.left.len() };
+            self.left.insert(at, Look);
+        }
+    }
+}
+
+/// What is shown: of story and task the milestone and its name; of the story its links.
+type Seen = (Option<(Id, u8, [bool; 3], bool)>, Option<(Id, u8)>);
+
+fn seen(database: &Database) -> Seen {
+    let story = |story: Document| (story.shown.id, story.shown.name, story.links.map(|link| link > 0), story.state > 0);
+    (database.story.map(story), database.task.map(|task| (task.shown.id, task.shown.name)))
+}
+
+/// The events one by one in the order that decides.
+fn naive(events: &[Event; 3]) -> Seen {
+    let mut events = *events;
+    events.sort_by_key(|event| event.at);
+    let (mut story, mut links, mut task, mut names) = (None, [false; 3], None, [0; 3]);
+    for Event { what, .. } in events {
+        match what {
+            What::Story(id, name) | What::Task(id, name) => {
+                (story, names[id]) = (Some(id), name);
+                let has_task = task.is_some() || matches!(what, What::Task(..));
+                task = has_task.then_some(id);
+            }
+            What::StoryGone => (story, links, task) = (None, [false; 3], None),
+            What::Link(epic) => links[epic] = true,
+            What::Unlink(epic) => links[epic] = false,
+            What::Milestone(id, name) => names[id] = name,
+            What::MilestoneGone(id) => {
+                let out = |shown: Option<Id>| shown.map(|shown| if shown == id { 0 } else { shown });
+                (story, task) = (out(story), out(task));
+            }
+        }
+    }
+    let name = |id: Id| if id > 0 { names[id] } else { 0 };
+    let is_there = story.is_some() || links != [false; 3];
+    let shown = story.unwrap_or(0);
+    (is_there.then_some((shown, name(shown), links, story.is_some())), task.map(|id| (id, name(id))))
+}
+
+/// Searches all that can happen; says how it can end otherwise than it should.
+fn search(protocol: Protocol, events: [Event; 3]) -> Option<String> {
+    let wanted = naive(&events);
+    let (mut known, mut left) = (HashSet::new(), vec![World::new(protocol, events)]);
+    while let Some(world) = left.pop() {
+        if world.workers.iter().all(|worker| worker.events.is_empty()) {
+            let ended = seen(&world.database);
+            if ended != wanted {
+                return Some(format!("{events:?} end as {ended:?}, not {wanted:?}: {:?}", world.database));
+            }
+            continue;
+        }
+        for next in world.next(protocol) {
+            if known.insert(next.clone()) {
+                left.push(next);
+            }
+        }
+    }
+    None
+}
+
+/// All ways for three of these to happen, and to arrive: one at the first worker, two at the second.
+fn every_three(menu: &[What]) -> impl Iterator<Item = [Event; 3]> + '_ {
+    const ORDERS: [[Order; 3]; 6] = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
+    let threes = menu.iter().flat_map(move |a| menu.iter().flat_map(move |b| menu.iter().map(move |c| [*a, *b, *c])));
+    threes.flat_map(|three| ORDERS.map(|orders| [0, 1, 2].map(|n| Event { at: orders[n], what: three[n] })))
+}
+
+const STORY: [What; 5] = [What::Story(0, 0), What::StoryGone, What::Link(1), What::Link(2), What::Unlink(1)];
+const MILESTONE: [What; 5] =
+    [What::Story(1, 1), What::Story(0, 0), What::Milestone(1, 1), What::Milestone(1, 2), What::MilestoneGone(1)];
+/// Of which one is a task.
+const TASK: [What; 5] =
+    [What::Task(1, 1), What::Story(2, 1), What::Milestone(2, 2), What::MilestoneGone(2), What::StoryGone];
+
+fn first_failure(protocol: Protocol, menu: &[What]) -> Option<String> {
+    let has_task = |events: &[Event; 3]| events.iter().any(|event| matches!(event.what, What::Task(..)));
+    every_three(menu).filter(|events| *menu != TASK || has_task(events)).find_map(|events| search(protocol, events))
+}
+
+#[test]
+fn a_story_and_its_links_converge() {
+    assert_eq!(first_failure(Protocol::Right, &STORY), None);
+}
+
+#[test]
+fn a_milestone_and_a_story_in_it_converge() {
+    assert_eq!(first_failure(Protocol::Right, &MILESTONE), None);
+}
+
+#[test]
+fn a_task_and_its_story_converge() {
+    assert_eq!(first_failure(Protocol::Right, &TASK), None);
+}
+
+#[test]
+fn every_wrong_variant_is_found() {
+    for (protocol, menu) in [
+        (Protocol::LooksBeforeItWrites, &STORY),
+        (Protocol::DeletesBeforeItUpdates, &STORY),
+        (Protocol::IgnoresWhatWasToldBetween, &MILESTONE),
+        (Protocol::MarksBeforeItSpreads, &MILESTONE),
+        (Protocol::NeverLooksAgain, &TASK),
+    ] {
+        assert!(first_failure(protocol, menu).is_some(), "{protocol:?} is as good");
+    }
+}
