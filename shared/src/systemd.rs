@@ -80,7 +80,10 @@ impl Socket {
     /// Whether systemd has taken it.
     fn takes(&self, state: &str) -> bool {
         let sent = self.socket.send_to_addr(state.as_bytes(), &self.address);
-        if let Err(error) = &sent {
+        // A full socket takes it at the next tick.
+        if let Err(error) = &sent
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
             tracing::debug!(%error, state, "systemd does not take a notification");
         }
         sent.is_ok()

@@ -1,32 +1,40 @@
 //! What systemd is told: `Type=notify` means ready, and the watchdog means alive.
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc::{Receiver, channel};
 
 use harness::paths::scratch;
 use harness::stack::{Options, Stack};
 
 use crate::SOON;
 
-/// A socket as systemd's, and its address for `NOTIFY_SOCKET`.
-fn socket(name: &str) -> (UnixDatagram, String) {
+/// A socket as systemd's, read all the time; what is told, and the address for `NOTIFY_SOCKET`.
+fn socket(name: &str) -> (Receiver<String>, String) {
     let path = scratch("systemd").unwrap().join(name);
     drop(std::fs::remove_file(&path));
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    (socket, path.to_str().unwrap().to_owned())
+    let (tell, told) = channel();
+    // Ends with the test's process, or with its receiver.
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(length) = socket.recv(&mut bytes) {
+            if tell.send(String::from_utf8_lossy(&bytes[..length]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    (told, path.to_str().unwrap().to_owned())
 }
 
-/// Reads until this is told; all that was told, that included.
-fn until(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
-    let mut told = Vec::new();
+/// Waits until this is told; all that was told, that included.
+fn until(told: &Receiver<String>, wanted: &str) -> Vec<String> {
+    let mut all = Vec::new();
     loop {
-        let mut bytes = [0; 4096];
-        let length = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{wanted} is not told: {error}; {told:?}"));
-        let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        let text = told.recv_timeout(SOON).unwrap_or_else(|error| panic!("{wanted} is not told: {error}; {all:?}"));
         let found = text.lines().any(|line| line.starts_with(wanted));
-        told.extend(text.lines().map(str::to_owned));
+        all.extend(text.lines().map(str::to_owned));
         if found {
-            return told;
+            return all;
         }
     }
 }
