@@ -110,6 +110,7 @@ fn name() -> String {
 async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
     worker_core::meters::describe();
+    worker_reconcile::keeper::metrics::describe();
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
         .map_err(|problem| format!("the teachers' file is broken: {problem}"))?;
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;

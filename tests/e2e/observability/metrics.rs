@@ -77,8 +77,8 @@ fn used(file: &str) -> BTreeSet<String> {
 
 /// Everything that is counted happens once: accepted, refused, signed with an old secret, looked up, notified, dead.
 async fn everything_happens(providers: &Providers) -> Stack {
-    let courses = [("A", json!({ "github_token": "token-a" }))];
-    let options = Options::default().env("GITHUB_SECRET_PREVIOUS", "an-older-one");
+    let courses = [("A", json!({ "github_token": "token-a", "github": { "A": github::REPO } }))];
+    let options = Options::default().env("GITHUB_SECRET_PREVIOUS", "an-older-one").env("RECONCILE", "5s");
     let stack = enrich::stack(providers, "metrics", &courses, options).await;
     {
         let mut world = providers.world();

@@ -1,12 +1,16 @@
 //! Documents show what GitHub and Taiga show, also of what no webhook said: `worker reconcile`, and the worker by itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::ensure;
 use bson::Document;
+use harness::process::log::field;
 use harness::providers::Providers;
 use harness::providers::board::Board;
-use harness::sender::{Delivery, github, taiga};
+use harness::providers::hooks::{endpoint, github_hook, taiga_hook};
+use harness::providers::hub::Repo;
+use harness::sender::{Delivery, Source, github, taiga};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
@@ -68,11 +72,11 @@ fn project() -> Vec<Value> {
     for (id, story) in [(11, 0), (12, 0), (13, 1), (14, 2), (15, 3), (16, 4)] {
         all.push(created("task", task(id, &stories[story])));
     }
-    all.extend(
-        [(0, 0), (1, 1), (2, 0)].map(|(story, epic)| {
-            created("relateduserstory", taiga::related(stories[story].clone(), epics[epic].clone()))
-        }),
-    );
+    all.extend([(0, 0), (1, 1), (2, 0)].map(|(story, epic)| {
+        let mut link = taiga::related(stories[story].clone(), epics[epic].clone());
+        link["id"] = json!(30 + story);
+        created("relateduserstory", link)
+    }));
     all.push(created("issue", taiga::issue(21, "It breaks")));
     all
 }
@@ -121,8 +125,10 @@ async fn shown(stack: &Stack, source: &str, project: &str, suffix: &str) -> anyh
         for only_webhooks in ["prj", "action_type", "assigned_by", "action", "sender_info"] {
             document.remove(only_webhooks);
         }
+        // In whatever order the fields stand.
+        let fields: std::collections::BTreeMap<_, _> = std::mem::take(document).into_iter().collect();
+        document.extend(fields);
     }
-    all.sort_by_cached_key(ToString::to_string);
     Ok(all)
 }
 
@@ -140,12 +146,12 @@ async fn tell_truth(stack: &Stack, webhooks: &[Value]) {
 
 async fn equals_truth(stack: &Stack, source: &str, suffixes: &[&str]) -> anyhow::Result<()> {
     for suffix in suffixes {
-        let (team, truth) = (shown(stack, source, "Team", suffix).await?, shown(stack, source, "Truth", suffix).await?);
+        let texts = async |project: &str| -> anyhow::Result<BTreeSet<String>> {
+            Ok(shown(stack, source, project, suffix).await?.iter().map(ToString::to_string).collect())
+        };
+        let (team, truth) = (texts("Team").await?, texts("Truth").await?);
         ensure!(!truth.is_empty(), "there is no truth of {suffix}");
-        let (missing, wrong): (Vec<_>, Vec<_>) = (
-            truth.iter().filter(|one| !team.contains(one)).collect(),
-            team.iter().filter(|one| !truth.contains(one)).collect(),
-        );
+        let (missing, wrong): (Vec<_>, Vec<_>) = (truth.difference(&team).collect(), team.difference(&truth).collect());
         ensure!(missing.is_empty() && wrong.is_empty(), "{suffix}\nshould be\n{missing:#?}\nand is\n{wrong:#?}");
     }
     Ok(())
@@ -184,8 +190,7 @@ async fn what_taiga_changes_silently_ends_in_the_documents_without_an_operator()
         let accepted = stack.eval.accepted("Team");
         let ours = accepted.iter().filter(|notified| notified.triple().1 == "backfill");
         ensure!(ours.clone().all(|notified| notified.triple().2 == Some("AMEP")), "the course's quality model");
-        let types: std::collections::BTreeSet<_> =
-            ours.map(|notified| notified.text("event_type").to_owned()).collect();
+        let types: BTreeSet<_> = ours.map(|notified| notified.text("event_type").to_owned()).collect();
         for event_type in ["userstory", "task", "issue", "epic"] {
             ensure!(types.contains(event_type), "LD Eval was notified of {types:?}");
         }
@@ -289,4 +294,169 @@ async fn an_outage_of_ingress_under_500_changes_needs_no_operator() {
     tell_truth(&stack, &truth).await;
     let equal = async || equals_truth(&stack, "taiga", &["tasks", "userstories"]).await;
     stack.eventually("the documents show what Taiga shows", LONG, equal).await.unwrap();
+}
+
+/// A repository as GitHub told it.
+fn repository() -> Repo {
+    let at = |second: u32| format!("2026-11-23T17:00:{second:02}Z");
+    let commits = (0..150).map(|n| github::commit(&github::sha(n), &format!("task #{n}"))).collect();
+    let issues = [1, 2, 3, 5].map(|n| (u64::from(n), github::issue(n.into(), "opened", &at(n))));
+    let pulls = [8, 9].map(|n| (u64::from(n), github::pull_request(n.into(), "closed", &at(n))));
+    Repo {
+        branches: [("main".to_owned(), commits)].into(),
+        issues: issues.into(),
+        pulls: pulls.into(),
+        ..Repo::default()
+    }
+}
+
+/// What webhooks say of it.
+fn webhooks(repo: &Repo) -> Vec<Delivery> {
+    let pushes =
+        repo.branches.values().map(|commits| Delivery::github("push", &github::push(1_795_455_723, commits.clone())));
+    let issues = repo.issues.values().map(|event| Delivery::github("issues", event));
+    let pulls = repo.pulls.values().map(|event| Delivery::github("pull_request", event));
+    pushes.chain(issues).chain(pulls).collect()
+}
+
+async fn push_out(stack: &Stack, project: &str, repo: &Repo) {
+    for webhook in webhooks(repo) {
+        send(stack, project, webhook).await;
+    }
+    settled(stack).await;
+}
+
+#[tokio::test]
+async fn what_github_shows_and_no_webhook_said_ends_in_the_documents() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-github", Options::default()).await;
+    let mut repo = repository();
+    push_out(&stack, "Team", &repo).await;
+
+    // Lost: an edit, a deletion, a transfer, a new issue; a pull request closed and one reopened; a commit of a branch.
+    let later = "2026-11-23T18:00:00Z";
+    let mut edited = github::issue(1, "closed", later);
+    edited["issue"]["title"] = json!("Another title");
+    repo.issues.insert(1, edited);
+    repo.issues.remove(&2);
+    repo.issues.remove(&3);
+    repo.transferred.insert(3, "upc-pes/other/issues/7".to_owned());
+    repo.issues.insert(4, github::issue(4, "opened", later));
+    repo.pulls.insert(9, github::pull_request(9, "reopened", later));
+    repo.pulls.insert(10, github::pull_request(10, "closed", later));
+    let commit = github::commit(&github::sha(500), "task #500 on a branch");
+    let mut side = vec![commit];
+    side.extend(repo.branches["main"].iter().cloned());
+    repo.branches.insert("side".to_owned(), side);
+    providers.world().repos.insert(github::REPO.to_owned(), repo.clone());
+    (0..501)
+        .for_each(|n| providers.world().knows(github::REPO, &github::sha(n), harness::providers::Commit::plain(1, 1)));
+    repo.pulls.remove(&9);
+    push_out(&stack, "Truth", &repo).await;
+
+    let reconcile = ["reconcile", "--prj", "Team", "--source", "github", "--output", "json"];
+    let found = lines(&done(&stack, &reconcile).await);
+    let of = |kind: &str, what: &str| found.iter().find(|line| line["kind"] == kind).unwrap()[what].clone();
+    assert_eq!((of("issues", "repaired"), of("issues", "removed")), (json!(2), json!(2)), "{found:#?}");
+    assert_eq!((of("pull_requests", "repaired"), of("pull_requests", "removed")), (json!(1), json!(1)), "{found:#?}");
+    assert_eq!((of("commits", "repaired"), of("commits", "same")), (json!(1), json!(150)), "{found:#?}");
+    // The command ends when everything is processed.
+    equals_truth(&stack, "github", &["issues", "pull_requests"]).await.unwrap();
+    for project in ["Team", "Truth"] {
+        let commits = stack.documents(&format!("github_{project}.commits")).await.unwrap();
+        assert_eq!(commits.len(), 151, "{project}");
+    }
+
+    // Once more: nothing is to be done, and of what is asked only the repository is paid for.
+    let events = stack.messages("LD_EVENTS").await.unwrap();
+    let before = providers.calls().len();
+    let found = lines(&done(&stack, &[&reconcile[..], &["--since", "0s"]].concat()).await);
+    assert!(found.iter().all(|line| line["checked"] == line["same"]), "{found:#?}");
+    assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), events);
+    let calls: Vec<_> = providers.calls()[before..].iter().map(|call| (call.path.clone(), call.status)).collect();
+    let paid: Vec<_> = calls.iter().filter(|(_, status)| *status != 304).map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paid, [format!("/repos/{}", github::REPO)], "{calls:#?}");
+    // Issues, pull requests, branches, two pages of each branch.
+    assert_eq!(calls.len(), 1 + 3 + 4, "{calls:#?}");
+}
+
+#[tokio::test]
+async fn a_renamed_repository_leaves_no_second_copy() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-renamed", Options::default()).await;
+    let repo = repository();
+    push_out(&stack, "Team", &repo).await;
+    {
+        let mut world = providers.world();
+        let now = "upc-pes/renamed";
+        world.renamed.insert(github::REPO.to_owned(), now.to_owned());
+        world.repos.insert(now.to_owned(), repo);
+        world.knows_everything = true;
+    }
+    done(&stack, &["reconcile", "--prj", "Team", "--source", "github"]).await;
+    settled(&stack).await;
+    for suffix in ["issues", "pull_requests"] {
+        let documents = stack.documents(&format!("github_Team.{suffix}")).await.unwrap();
+        let names: BTreeSet<_> = documents.iter().map(|document| document.get_str("repo_name").unwrap()).collect();
+        assert_eq!(names, ["upc-pes/renamed"].into(), "{suffix}");
+        assert_eq!(documents.len(), if suffix == "issues" { 4 } else { 2 }, "{suffix}");
+    }
+}
+
+#[tokio::test]
+async fn failed_deliveries_are_asked_for_again_because_only_webhooks_know_who_did_it() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-failed", often()).await;
+    let (ingress, secrets, missed) =
+        (stack.ingress.webhooks(), stack.sender.secrets().clone(), shared::time::now_ms() - 30_000);
+    let event = github::issue(1, "opened", "2026-11-23T17:00:00Z");
+    let story = created("userstory", taiga::userstory(1, "Nobody told us"));
+    {
+        let mut world = providers.world();
+        world.repos.insert(github::REPO.to_owned(), Repo { issues: [(1, event.clone())].into(), ..Repo::default() });
+        let mut board = Board::new(BOARD, "Marmota – Pràctica");
+        board.tell(&story);
+        world.boards.insert(SLUG.to_owned(), board);
+        let owner = format!("repos/{}", github::REPO);
+        let hook = world.hook(&owner, github_hook(&endpoint(&ingress, Source::Github, "Team"), &secrets.github));
+        world.sent(hook, Delivery::github("issues", &event).project("Team"), 503, missed, false);
+        let url = endpoint(&ingress, Source::Taiga, "Team");
+        let hook = world.hook(&BOARD.to_string(), taiga_hook(BOARD, &url, &secrets.taiga));
+        world.sent(hook, Delivery::taiga(&story).project("Team"), 503, missed, false);
+    }
+    let known = async || {
+        let issue = stack.document("github_Team.issues").await?;
+        ensure!(issue.get_str("action").ok() == Some("opened"), "{issue}");
+        let story = stack.document("taiga_Team.userstories").await?;
+        ensure!(story.get_str("assigned_by").ok() == Some(taiga::USERNAME), "{story}");
+        Ok(())
+    };
+    stack.eventually("the webhooks came again", LONG, known).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_worker_goes_on_where_one_was_killed() {
+    let providers = Providers::start().unwrap();
+    let mut stack = start(&providers, "reconcile-lease", often()).await;
+    stack.add_worker().await.unwrap();
+    told(&providers, &stack, &project()).await;
+    let done = async || {
+        let holds = |service: &harness::stack::Service| {
+            let events = service.process.log().events();
+            events.iter().any(|event| field(event, "message") == Some("this worker reconciles"))
+        };
+        let holders: Vec<usize> =
+            stack.workers.iter().enumerate().filter(|(_, worker)| holds(worker)).map(|(index, _)| index).collect();
+        ensure!(holders.len() == 1, "they reconcile: {holders:?}");
+        Ok(holders[0])
+    };
+    let holder = stack.eventually("one of two workers reconciles", SOON, done).await.unwrap();
+    stack.workers.remove(holder).process.kill().unwrap();
+    providers.world().boards.get_mut(SLUG).unwrap().change("issue", 21, |issue| issue["subject"] = json!("Later"));
+    let repaired = async || {
+        let issue = stack.document("taiga_Team.issues").await?;
+        ensure!(issue.get_str("subject").ok() == Some("Later"), "{issue}");
+        Ok(())
+    };
+    stack.eventually("the other one reconciles", LONG, repaired).await.unwrap();
 }

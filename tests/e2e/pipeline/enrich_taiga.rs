@@ -40,7 +40,9 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
     };
     send(&stack, "A", story(0, Some(5))).await;
     for n in 1..=50 {
-        let mut task = taiga::task(i64::try_from(n).unwrap(), "x", taiga::userstory(1, "x"));
+        let mut of = taiga::userstory(1, "x");
+        of["milestone"] = taiga::milestone(5, "Sprint");
+        let mut task = taiga::task(i64::try_from(n).unwrap(), "x", of);
         task["milestone"] = taiga::milestone(5, "Sprint");
         send(&stack, "A", Delivery::taiga(&taiga::event("task", "create", &date(n), task))).await;
     }
@@ -83,4 +85,42 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
     stack.eventually("a story in no sprint shows no figures", SOON, none).await.unwrap();
     let logs = format!("{:?}", stack.worker().process.log().events());
     assert!(!logs.contains("hush-hush") && !logs.contains("session-"), "a secret is in the log");
+}
+
+#[tokio::test]
+async fn the_figures_of_a_milestone_that_a_story_left_are_looked_up_again() {
+    let providers = Providers::start().unwrap();
+    let account = json!({ "taiga_user": "teacher", "taiga_password": "hush-hush" });
+    let stack = stack(&providers, "taiga-left", &[("A", account)], Options::default()).await;
+    {
+        let mut world = providers.world();
+        world.accounts.insert("teacher".into(), "hush-hush".into());
+        world.milestones.insert(5, stats(&[3.0], &[], (2, 0), (0, 0)));
+        world.milestones.insert(6, stats(&[], &[], (0, 0), (0, 0)));
+    }
+    let story = |id: i64, action: &str, milestone: i64, date: &str| {
+        let mut story = taiga::userstory(id, "x");
+        story["milestone"] = taiga::milestone(milestone, "Sprint");
+        Delivery::taiga(&taiga::event("userstory", action, date, story))
+    };
+    let stories_of_the_one_that_stays = async |count: i32| {
+        let stories = stack.documents("taiga_A.userstories").await?;
+        let stays = stories.iter().find(|story| story.get_i32("userstory_id").is_ok_and(|id| id == 2));
+        let shown = stays.and_then(|story| story.get("milestone_total_userstories"));
+        ensure!(shown == Some(&Bson::Int32(count)), "it shows {shown:?}");
+        Ok(())
+    };
+    for id in [1, 2, 3] {
+        send(&stack, "A", story(id, "create", 5, "2026-11-23T17:00:00Z")).await;
+    }
+    stack.eventually("figures are shown", SOON, async || stories_of_the_one_that_stays(2).await).await.unwrap();
+    // Answers are kept a minute, by a worker that lives.
+    stack.worker().restart(SOON).await.unwrap();
+    providers.world().milestones.insert(5, stats(&[2.0], &[], (1, 0), (0, 0)));
+    send(&stack, "A", story(1, "change", 6, "2026-11-23T17:01:00Z")).await;
+    stack.eventually("one has moved away", SOON, async || stories_of_the_one_that_stays(1).await).await.unwrap();
+    stack.worker().restart(SOON).await.unwrap();
+    providers.world().milestones.insert(5, stats(&[1.0], &[], (0, 0), (0, 0)));
+    send(&stack, "A", story(3, "delete", 5, "2026-11-23T17:02:00Z")).await;
+    stack.eventually("one is deleted", SOON, async || stories_of_the_one_that_stays(0).await).await.unwrap();
 }

@@ -99,7 +99,7 @@ impl<'a> Feed<'a> {
         self.parts.owe_notifications(&self.wish.prj, self.wish.quality_model.as_ref()).await?;
         self.parts.publisher.publish_all(waiting).await.map_err(|error| {
             let what = format_args!("LD_EVENTS does not take what was read: {error}");
-            Halt::failed(what, "Run the same command again when it does")
+            Halt::down(what, "Run the same command again when it does")
         })
     }
 

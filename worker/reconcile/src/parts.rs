@@ -64,7 +64,7 @@ impl Parts {
     pub async fn remembered<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Halt> {
         let subject = self.topology.reconcile_subject(key);
         let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Reconcile)).await;
-        let stream = stream.map_err(|error| Halt::nats(error))?;
+        let stream = stream.map_err(Halt::nats)?;
         match stream.get_last_raw_message_by_subject(&subject).await {
             Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
@@ -77,10 +77,10 @@ impl Parts {
     /// # Errors
     /// When NATS does not take it.
     pub async fn remember(&self, key: &str, what: &impl Serialize) -> Result<(), Halt> {
-        let payload = serde_json::to_vec(what).map_err(|error| Halt::nats(error))?;
+        let payload = serde_json::to_vec(what).map_err(Halt::nats)?;
         let subject = self.topology.reconcile_subject(key);
         let message = Outgoing { subject, headers: HeaderMap::new(), payload: payload.into() };
-        self.others.publish(message).await.map(drop).map_err(|error| Halt::nats(error))
+        self.others.publish(message).await.map(drop).map_err(Halt::nats)
     }
 
     /// Remembers that events of a project are published of which LD Eval is not notified yet.
@@ -111,7 +111,7 @@ impl Parts {
     pub async fn newest_quality_model(&self, prj: &Project) -> Result<Option<QualityModel>, Halt> {
         let subject = self.topology.event_filter(None, Some(prj), None);
         let stream = self.jetstream.get_stream_no_info(self.topology.stream(StreamName::Events)).await;
-        let stream = stream.map_err(|error| Halt::nats(error))?;
+        let stream = stream.map_err(Halt::nats)?;
         match stream.get_last_raw_message_by_subject(&subject).await {
             Ok(message) => Ok(message.headers.get(header::QUALITY_MODEL).and_then(|model| model.as_str().parse().ok())),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),

@@ -40,12 +40,12 @@ const EVENT_TYPES: [(Kind, &str); 8] = [
 pub async fn until_processed(parts: &Parts, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
     let Parts { jetstream, topology, .. } = parts;
     let name = topology.stream(StreamName::Events);
-    let stream = jetstream.get_stream(&name).await.map_err(|error| Halt::nats(error))?;
+    let stream = jetstream.get_stream(&name).await.map_err(Halt::nats)?;
     let last = stream.cached_info().state.last_sequence;
-    let consumer = topology.consumer(jetstream, StreamName::Events).await.map_err(|error| Halt::nats(error))?;
+    let consumer = topology.consumer(jetstream, StreamName::Events).await.map_err(Halt::nats)?;
     let (mut left_before, mut since) = (u64::MAX, tokio::time::Instant::now());
     loop {
-        let info = consumer.get_info().await.map_err(|error| Halt::nats(error))?;
+        let info = consumer.get_info().await.map_err(Halt::nats)?;
         let left = info.num_pending + info.num_ack_pending as u64;
         if left == 0 || info.ack_floor.stream_sequence >= last {
             return Ok(());

@@ -208,8 +208,7 @@ impl Board {
         }
         for (epic, story) in self.links.keys() {
             let data = |kind: &str, id: i64| self.objects.get(&(kind.to_owned(), id)).map(|data| self.whole(data));
-            let link =
-                json!({ "id": 1, "user_story": data("userstory", *story), "epic": data("epic", *epic), "order": 1 });
+            let link = json!({ "id": epic * 1_000_000 + story, "user_story": data("userstory", *story), "epic": data("epic", *epic), "order": 1 });
             all.push(event("relateduserstory", link));
         }
         all
@@ -221,10 +220,16 @@ impl Board {
         if let Some(milestone) = self.milestones.get(&number(&data["milestone"]["id"])) {
             whole["milestone"] = milestone.clone();
         }
-        if let Some(story) = self.objects.get(&("userstory".to_owned(), number(&data["user_story"]["id"]))) {
+        if let Some(story) = self.story_of(data) {
             whole["user_story"] = self.whole(story);
+            whole["milestone"] = whole["user_story"]["milestone"].clone();
         }
         whole
+    }
+
+    /// The story of a task, whose milestone is the task's.
+    fn story_of(&self, task: &Value) -> Option<&Value> {
+        self.objects.get(&("userstory".to_owned(), task["user_story"]["id"].as_i64()?))
     }
 
     /// Gives every name that an object uses a number in the project's lists.
@@ -361,6 +366,9 @@ impl Board {
         fields.insert("milestone".to_owned(), data["milestone"]["id"].clone());
         if kind == "task" {
             fields.insert("user_story".to_owned(), data["user_story"]["id"].clone());
+            if let Some(story) = self.story_of(data) {
+                fields.insert("milestone".to_owned(), story["milestone"]["id"].clone());
+            }
         }
         if kind == "issue" {
             for (name, list) in NAMED {

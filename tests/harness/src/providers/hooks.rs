@@ -239,7 +239,7 @@ fn log(hook: &Hook, sent: &Sent) -> Value {
 #[must_use]
 pub fn github_hook(url: &str, secret: &str) -> Value {
     json!({
-        "type": "Repository", "name": "web", "active": true, "events": ["push", "issues", "pull_request"],
+        "type": "Repository", "name": "web", "active": true, "events": ["push", "issues", "pull_request", "repository"],
         "config": { "url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret },
         "created_at": "2026-09-01T08:00:00Z", "updated_at": "2026-09-01T08:00:00Z"
     })

@@ -137,7 +137,7 @@ impl From<Halt> for CommandError {
     fn from(halt: Halt) -> Self {
         match halt {
             Halt::Stopped => Self::interrupted(),
-            Halt::Failed { what, advice } => Self::failed(what, advice),
+            Halt::Down { what, advice } | Halt::Failed { what, advice } => Self::failed(what, advice),
         }
     }
 }
@@ -171,7 +171,7 @@ async fn reconcile(options: &Options) -> Result<(), CommandError> {
                     notice(format_args!("{prj}: {error}"));
                     failed = true;
                 }
-                Err(Halt::Stopped) => return Err(CommandError::interrupted()),
+                Err(error) => return Err(error.into()),
             }
         }
         reconciler.finish(&prj, asking).await?;

@@ -111,12 +111,18 @@ impl Lookup {
 pub struct Lookups {
     commits: BTreeMap<(Requester, String), (Origin, BTreeSet<String>)>,
     milestones: BTreeMap<(Requester, i64), Origin>,
+    /// Stories and tasks that may leave the milestone in which they are stored.
+    leaving: BTreeMap<(Requester, Kind), (Origin, BTreeSet<i64>)>,
 }
 
 impl Lookups {
     /// Adds those of one event.
     pub fn add(&mut self, source: Source, requester: &Requester, origin: &Origin, effects: &[Effect]) {
         for effect in effects {
+            if let Some((kind, id)) = leaving(effect) {
+                let entry = self.leaving.entry((requester.clone(), kind));
+                entry.or_insert_with(|| (origin.clone(), BTreeSet::new())).1.insert(id);
+            }
             match (source, effect) {
                 (Source::Github, Effect::State(State { kind: Kind::Commit, fields, .. })) => {
                     let text = |name| fields.get_str(name).ok();
@@ -130,16 +136,32 @@ impl Lookups {
                     }
                 }
                 (Source::Taiga, Effect::State(State { milestone: Some(id), .. })) => {
-                    let id = match id {
-                        Bson::Int32(id) => i64::from(*id),
-                        Bson::Int64(id) => *id,
-                        _ => continue,
-                    };
+                    let Some(id) = integer(id) else { continue };
                     self.milestones.entry((requester.clone(), id)).or_insert_with(|| origin.clone());
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Stories and tasks that may leave the milestone in which they are stored: who asks, which kind, which ids.
+    pub fn leaving(&self) -> impl Iterator<Item = (&Requester, Kind, &BTreeSet<i64>)> {
+        self.leaving.iter().map(|((requester, kind), (_, ids))| (requester, *kind, ids))
+    }
+
+    /// The look-ups of milestones that these leave, where they are not looked up anyway: their figures change by what
+    /// left them, of which they have no event.
+    #[must_use]
+    pub fn of_left(&self, requester: &Requester, kind: Kind, milestones: BTreeSet<i64>) -> Self {
+        let mut left = Self::default();
+        let Some((origin, _)) = self.leaving.get(&(requester.clone(), kind)) else { return left };
+        for milestone in milestones {
+            let key = (requester.clone(), milestone);
+            if !self.milestones.contains_key(&key) {
+                left.milestones.insert(key, origin.clone());
+            }
+        }
+        left
     }
 
     #[must_use]
@@ -162,6 +184,23 @@ impl Lookups {
         let milestones =
             milestones.map(|((requester, milestone), origin)| (Lookup::Milestone { requester, milestone }, origin));
         commits.chain(milestones).collect()
+    }
+}
+
+/// A story or task that an effect may take out of its milestone.
+fn leaving(effect: &Effect) -> Option<(Kind, i64)> {
+    let (kind, key) = match effect {
+        Effect::State(State { kind, key, .. }) | Effect::Gone { kind, key, .. } => (*kind, key),
+        _ => return None,
+    };
+    matches!(kind, Kind::UserStory | Kind::Task).then(|| Some((kind, integer(key.first()?)?)))?
+}
+
+const fn integer(value: &Bson) -> Option<i64> {
+    match value {
+        Bson::Int32(value) => Some(*value as i64),
+        Bson::Int64(value) => Some(*value),
+        _ => None,
     }
 }
 
@@ -239,6 +278,21 @@ mod tests {
             lookups.add(Source::Github, &requester("a"), &Origin::default(), &[commit(repo, sha)]);
             assert!(lookups.is_empty(), "{repo} {sha}");
         }
+    }
+
+    #[test]
+    fn a_milestone_that_a_story_leaves_is_looked_up_unless_it_is_anyway() {
+        let mut moved = state(Kind::UserStory, doc! {}, Some(6.into()));
+        if let Effect::State(State { key, .. }) = &mut moved {
+            *key = vec![1.into()];
+        }
+        let mut lookups = Lookups::default();
+        lookups.add(Source::Taiga, &requester("a"), &Origin::default(), &[moved]);
+        let (asks, kind, ids) = lookups.leaving().next().unwrap();
+        assert_eq!((kind, ids), (Kind::UserStory, &BTreeSet::from([1])));
+        let left = lookups.of_left(asks, kind, [5, 6].into()).into_messages();
+        let of: Vec<_> = left.iter().map(|(lookup, _)| lookup.clone()).collect();
+        assert_eq!(of, [Lookup::Milestone { requester: requester("a"), milestone: 5 }]);
     }
 
     #[test]

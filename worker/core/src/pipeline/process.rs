@@ -83,6 +83,7 @@ async fn attempt_unguarded(
         };
         let Some((Part { batch, lookups, decoded, rejected }, _memory)) = decoded else { continue };
         settlements.extend(rejected);
+        look_up_left(pipeline, &lookups).await?;
         let waiting = match pipeline.store.apply(batch).await {
             Ok(Applied::Stored { waiting }) => waiting,
             Ok(Applied::Refused(refusals)) => {
@@ -132,6 +133,19 @@ async fn attempt_unguarded(
     let error =
         format!("MongoDB refuses documents of this batch, after {REFUSALS_MAX} attempts without the refused ones");
     Ok(Attempt::Refused { reason: Reason::Unstorable, error })
+}
+
+/// Queues the look-ups of the milestones that stories and tasks of this batch are in now, and may leave: afterwards
+/// nothing says which these were.
+async fn look_up_left(pipeline: &Pipeline, lookups: &Lookups) -> Result<(), Outage> {
+    for (requester, kind, ids) in lookups.leaving() {
+        let milestones = pipeline.store.milestones_of(requester.prj.as_str(), kind, ids).await;
+        let milestones = milestones.map_err(|error| Outage(format!("MongoDB: {error}")))?;
+        let left = lookups.of_left(requester, kind, milestones);
+        let queued = enrich::queue::queue(&pipeline.publisher, &pipeline.topology, left).await;
+        queued.map_err(|error| Outage(format!("NATS: look-ups cannot be queued: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Takes out the events whose collection is blocked; they are retried later. What is left is stored.

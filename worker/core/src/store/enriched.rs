@@ -5,6 +5,8 @@
 //! sprint *when they come*: the filter asks for that, `_ld.figures` remembers whose they are, and the state
 //! that takes a story out of all sprints takes them away (`statement`).
 
+use std::collections::BTreeSet;
+
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::Store;
@@ -27,6 +29,24 @@ impl Store {
         let filter = doc! { "sha": { "$in": shas }, ENRICHED: { "$exists": false } };
         let found = command::find(&self.db, &Kind::Commit.collection(prj), filter, doc! { "_id": 0, "sha": 1 }).await?;
         Ok(found.iter().filter_map(|commit| Some(commit.get_str("sha").ok()?.to_owned())).collect())
+    }
+
+    /// The milestones in which these stories or tasks are stored.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn milestones_of(&self, prj: &str, kind: Kind, ids: &BTreeSet<i64>) -> Result<BTreeSet<i64>, StoreError> {
+        let Some(key) = kind.key_fields().first() else { return Ok(BTreeSet::new()) };
+        let ids: Vec<i64> = ids.iter().copied().collect();
+        let filter = doc! { *key: { "$in": ids }, "milestone_id": { "$ne": Bson::Null } };
+        let fields = doc! { "_id": 0, "milestone_id": 1 };
+        let found = command::find(&self.db, &kind.collection(prj), filter, fields).await?;
+        let milestone = |document: &Document| match document.get("milestone_id") {
+            Some(Bson::Int32(id)) => Some(i64::from(*id)),
+            Some(Bson::Int64(id)) => Some(*id),
+            _ => None,
+        };
+        Ok(found.iter().filter_map(milestone).collect())
     }
 
     /// Writes what GitHub knows of commits, on those that nobody has looked up yet.

@@ -159,9 +159,9 @@ impl Store {
             fields.get_str("assigned_by").ok().map(str::to_owned)
         };
         let named = found.iter().filter_map(|document| Some((document.get("_id")?, by(document)?)));
-        let statements = named.filter(|(_, by)| forgotten(by)).map(|(id, by)| {
-            raw(&doc! { "q": { "_id": id.clone(), BY: by }, "u": { "$set": { BY: ANONYMOUS } } })
-        });
+        let statements = named
+            .filter(|(_, by)| forgotten(by))
+            .map(|(id, by)| raw(&doc! { "q": { "_id": id.clone(), BY: by }, "u": { "$set": { BY: ANONYMOUS } } }));
         let statements = statements.collect::<Result<Vec<_>, _>>()?;
         command::none_failed(command::update(&self.db, memory::DELETIONS, &statements).await?)
     }

@@ -39,9 +39,9 @@ impl GithubApi {
         let mut answer = self.ask(Method::GET, path).await?;
         // What was renamed answers with its new address. The client goes to no other server.
         for _ in 0..REDIRECTS {
-            let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
+            let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
             let Some(location) = location.filter(|_| answer.status.is_redirection()) else { break };
-            answer = self.ask(Method::GET, &location.to_owned()).await?;
+            answer = self.ask(Method::GET, &location).await?;
         }
         answer.json(GITHUB, path)
     }

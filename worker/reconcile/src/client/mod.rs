@@ -36,7 +36,14 @@ const ANNOUNCED_WAIT: Duration = Duration::from_secs(3);
 pub enum Halt {
     /// Asked to stop, by a signal or by the loss of the lease.
     Stopped,
-    /// It cannot go on.
+    /// A provider, MongoDB or NATS does not answer, or the token is not taken: nothing else can go on either.
+    Down {
+        /// What happened, to what.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// It cannot go on; others can.
     Failed {
         /// What happened, to what.
         what: String,
@@ -51,6 +58,11 @@ impl Halt {
         Self::Failed { what: what.to_string(), advice }
     }
 
+    /// What happened, to what, and what to do, where nothing else can go on either.
+    pub fn down(what: impl fmt::Display, advice: &'static str) -> Self {
+        Self::Down { what: what.to_string(), advice }
+    }
+
     /// The answer of a provider is of no shape that its API documents.
     pub fn unreadable(provider: &str, path: &str, what: impl fmt::Display) -> Self {
         let what = format_args!("{provider}'s answer to {path} cannot be read: {what}");
@@ -59,12 +71,12 @@ impl Halt {
 
     /// MongoDB does not answer.
     pub fn mongo(cause: impl fmt::Display) -> Self {
-        Self::failed(format_args!("MongoDB cannot be read: {cause}"), "Check MONGO_URI, and that mongod is up")
+        Self::down(format_args!("MongoDB cannot be read: {cause}"), "Check MONGO_URI, and that mongod is up")
     }
 
     /// NATS does not answer.
     pub fn nats(cause: impl fmt::Display) -> Self {
-        Self::failed(format_args!("NATS cannot be asked: {cause}"), "Check NATS_URL, and that nats-server is up")
+        Self::down(format_args!("NATS cannot be asked: {cause}"), "Check NATS_URL, and that nats-server is up")
     }
 }
 
@@ -72,7 +84,7 @@ impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("it was stopped"),
-            Self::Failed { what, advice } => write!(f, "{what}. {advice}"),
+            Self::Down { what, advice } | Self::Failed { what, advice } => write!(f, "{what}. {advice}"),
         }
     }
 }
@@ -134,14 +146,14 @@ impl Asking {
                     failures += 1;
                     if failures >= FAILURES {
                         let what = format_args!("{provider} fails {failures} times in a row, at last: {error}");
-                        return Err(Halt::failed(what, "Run the same command again later"));
+                        return Err(Halt::down(what, "Run the same command again later"));
                     }
                     (self.notice)(&format!("{provider} fails ({error}); trying again"));
                     // The client knows how long: its next answer says it.
                     Duration::ZERO
                 }
                 Err(ProviderError::Refused(error) | ProviderError::Unreadable(error)) => {
-                    return Err(Halt::failed(error, "Check the token or account"));
+                    return Err(Halt::down(error, "Check the token or account"));
                 }
             };
             self.wait(provider, wait).await?;

@@ -44,7 +44,7 @@ impl Gaps {
         let mut gaps: Self = parts.remembered(KEY).await?.unwrap_or_default();
         let before = gaps.clone();
         let stream = parts.jetstream.get_stream_no_info(parts.topology.stream(StreamName::Beats)).await;
-        let stream = stream.map_err(|error| Halt::nats(error))?;
+        let stream = stream.map_err(Halt::nats)?;
         for _ in 0..AT_A_TIME {
             let all = parts.topology.all_of(StreamName::Beats);
             match stream.direct_get_next_for_subject(all, Some(gaps.sequence + 1)).await {

@@ -6,6 +6,7 @@
 pub mod failed;
 pub mod gaps;
 pub mod lease;
+pub mod metrics;
 pub mod schedule;
 
 use std::collections::HashMap;
@@ -98,7 +99,8 @@ impl Keeper {
     pub async fn run(mut self, soft: CancellationToken) -> Result<(), Infallible> {
         if self.when == When::Off {
             tracing::info!("RECONCILE=off: documents are compared with GitHub and Taiga only by `worker reconcile`");
-            return Ok(soft.cancelled().await);
+            soft.cancelled().await;
+            return Ok(());
         }
         while soft.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
             let parts = &self.reconciler.parts;
@@ -180,7 +182,7 @@ impl Keeper {
                 teams = teams.len(),
                 "webhooks may have been lost: documents are compared with GitHub and Taiga"
             );
-            metrics::counter!("ldconnect_reconcile_gaps_total").increment(1);
+            ::metrics::counter!("ldconnect_reconcile_gaps_total").increment(1);
         }
         let all_places: Vec<(Project, Source)> =
             teams.iter().flat_map(|prj| SOURCES.map(|source| (prj.clone(), source))).collect();
@@ -285,12 +287,12 @@ impl Keeper {
         for (outcome, count) in [("checked", checked), ("repaired", repaired), ("removed", removed)] {
             let labels =
                 [("source", source.as_str().to_owned()), ("prj", prj.to_string()), ("outcome", outcome.to_owned())];
-            metrics::counter!("ldconnect_reconcile_documents_total", &labels).increment(count as u64);
+            ::metrics::counter!("ldconnect_reconcile_documents_total", &labels).increment(count as u64);
         }
-        metrics::gauge!("ldconnect_reconcile_unconfirmed", &labels).set(unconfirmed as f64);
-        metrics::gauge!("ldconnect_reconcile_findings", &labels).set(report.findings.len() as f64);
+        ::metrics::gauge!("ldconnect_reconcile_unconfirmed", &labels).set(unconfirmed as f64);
+        ::metrics::gauge!("ldconnect_reconcile_findings", &labels).set(report.findings.len() as f64);
         let at = now_ms();
-        metrics::gauge!("ldconnect_reconcile_last_timestamp_seconds", &labels).set(at as f64 / 1_000.0);
+        ::metrics::gauge!("ldconnect_reconcile_last_timestamp_seconds", &labels).set(at as f64 / 1_000.0);
         let calls = report.calls;
         if repaired + removed > 0 {
             tracing::info!(
@@ -311,15 +313,11 @@ impl Keeper {
                 "documents show what the provider shows"
             );
         }
-        for finding in &report.findings {
-            tracing::warn!(
-                prj = prj.as_str(),
-                source = source.as_str(),
-                finding = finding.finding,
-                "reconciliation needs a person"
-            );
+        let before = self.done(source, prj).await?.unwrap_or_default().findings;
+        let findings: Vec<String> = report.findings.iter().map(|finding| finding.finding.clone()).collect();
+        for finding in findings.iter().filter(|finding| !before.contains(finding)) {
+            tracing::warn!(prj = prj.as_str(), source = source.as_str(), finding, "reconciliation needs a person");
         }
-        let findings = report.findings.iter().map(|finding| finding.finding.clone()).collect();
         let done = Done { at, checked, repaired, removed, unconfirmed, findings, calls };
         self.reconciler.parts.remember(&format!("done.{source}.{prj}"), &done).await
     }
@@ -339,7 +337,7 @@ impl Keeper {
     /// One team's trouble is not another's: it is left alone for a while.
     fn rest(&mut self, source: Source, prj: &Project, error: &Halt) {
         self.resting.insert(format!("{source}.{prj}"), Instant::now() + RETRY);
-        metrics::counter!("ldconnect_reconcile_failures_total", "source" => source.as_str()).increment(1);
+        self::metrics::failed(source);
         if let Some(more) = self.failures.open() {
             tracing::warn!(prj = prj.as_str(), source = source.as_str(), %error, more, "a team cannot be reconciled now; it is tried again in a minute");
         }

@@ -20,9 +20,6 @@ use crate::report::{Finding, Report};
 use crate::stored::{self, Stored};
 use crate::wish::{GithubKind, Wish};
 
-/// After how many repositories in a row that cannot be read GitHub counts as down.
-const FAILING: usize = 2;
-
 /// What a list of pull requests does not say.
 const PULL_NOT_LISTED: [&str; 1] = ["merged_by"];
 
@@ -44,16 +41,11 @@ pub async fn reconcile(
             let found = found.iter().map(Repository::of).map(|one| (one.full_name.clone(), one));
             let found: BTreeMap<String, Repository> = found.collect();
             report.extend(former_names(parts, api, wish, &found).await?);
-            let mut failing = 0;
             for one in found.values() {
                 match repository(parts, api, wish, one).await {
-                    Ok(found) => {
-                        failing = 0;
-                        report.extend(found);
-                    }
+                    Ok(found) => report.extend(found),
                     // One repository's trouble is not another's.
-                    Err(error @ Halt::Failed { .. }) if failing < FAILING => {
-                        failing += 1;
+                    Err(error @ Halt::Failed { .. }) => {
                         let finding = format!("{}: {error}", one.full_name);
                         report.findings.push(Finding { prj: wish.prj.clone(), source: Source::Github, finding });
                     }
@@ -87,6 +79,13 @@ async fn repository(parts: &Parts, api: &GithubApi, wish: &Wish, repository: &Re
     }
     if wants(GithubKind::PullRequests) || wants(GithubKind::Commits) {
         let pulls = repository.pulls(api).await?;
+        if !pulls.whole {
+            // Issues can be switched off, pull requests cannot.
+            let (name, label) = (&repository.full_name, &api.token.credential.label);
+            pass.feed.finding(format!(
+                "GitHub shows no pull requests of {name} to the token of {label}; check what the token may read"
+            ));
+        }
         if wants(GithubKind::PullRequests) {
             pass.pulls(&pulls).await?;
         }

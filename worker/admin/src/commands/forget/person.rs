@@ -40,6 +40,9 @@ impl ForgetCommand {
         }
         let names = comparable(login);
         self.anonymise_work(&names).await?;
+        if *yes {
+            self.forget_pages().await?;
+        }
         if *erase_messages {
             self.erase_messages(&names).await?;
         }
@@ -47,6 +50,14 @@ impl ForgetCommand {
             notice("nothing was changed; add --yes to do it");
         }
         Ok(())
+    }
+
+    /// Pages of the providers' lists are read anew, and what they say of the person then passes the rules.
+    async fn forget_pages(&self) -> Result<(), CommandError> {
+        let stream = self.connection.stream(StreamName::Reconcile).await?;
+        let pages = self.connection.topology.reconcile_subject("page.>");
+        let purged = stream.purge().filter(pages).await;
+        purged.map(drop).map_err(|error| CommandError::nats("LD_RECONCILE cannot be purged", error))
     }
 
     /// Notifications and look-ups that wait: they are still to be done, without the name.

@@ -60,6 +60,10 @@ impl ForgetCommand {
             (StreamName::Events, topology.event_filter(None, Some(prj), None)),
             (StreamName::Enrich, topology.enrich_filter(prj)),
             (StreamName::Dead, topology.dead_filter(None, Some(prj))),
+            (StreamName::Reconcile, topology.reconcile_subject(&format!("done.*.{prj}"))),
+            (StreamName::Reconcile, topology.reconcile_subject(&format!("owed.{prj}"))),
+            // Kept pages do not say whose they are; those of other projects are read anew.
+            (StreamName::Reconcile, topology.reconcile_subject("page.>")),
         ] {
             if name == StreamName::Dead && prj.as_str() == UNKNOWN {
                 // Its dead letters are among those without a project, which are looked at one by one.
@@ -76,7 +80,10 @@ impl ForgetCommand {
                 let counts = subjects.map_ok(|(_, count)| count as u64).try_collect::<Vec<_>>().await;
                 counts.map_err(|error| unread(error.to_string()))?.iter().sum()
             };
-            all.push((full, messages));
+            match all.iter_mut().find(|(stream, _)| *stream == full) {
+                Some((_, count)) => *count += messages,
+                None => all.push((full, messages)),
+            }
         }
         // Only the payload of these names the project.
         for (name, filter) in [

@@ -14,7 +14,7 @@ use crate::clients::{GITHUB, GithubClient};
 use crate::terminal::{CommandError, Progress, Tally, notice};
 
 /// The events that make documents; a hook sends no others.
-const EVENTS: [&str; 3] = ["issues", "pull_request", "push"];
+const EVENTS: [&str; 4] = ["issues", "pull_request", "push", "repository"];
 
 impl HookProvider for GithubClient {
     const NAME: &'static str = GITHUB;
