@@ -11,7 +11,7 @@ use crate::config::Settings;
 
 /// Receives the webhooks of GitHub, Taiga and Google Sheets and queues them in JetStream.
 #[derive(Debug, Parser)]
-#[command(name = "ingress", version, args_conflicts_with_subcommands = true)]
+#[command(name = "ingress", version = shared::version::version(), args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; `run` when none is given.
     #[command(subcommand)]

@@ -121,7 +121,7 @@ impl Clients {
             .map_err(CommandError::usage)?;
         Ok((
             github,
-            worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent())
+            worker_providers::taiga::TaigaClient::new(self.args.taiga_api(), self.args.taiga_auth(), Reporter::silent())
                 .map_err(CommandError::usage)?,
         ))
     }
@@ -164,7 +164,7 @@ impl Clients {
     }
 
     fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
-        let taiga = worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent())
+        let taiga = worker_providers::taiga::TaigaClient::new(self.args.taiga_api(), self.args.taiga_auth(), Reporter::silent())
             .map_err(CommandError::usage)?;
         Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
     }

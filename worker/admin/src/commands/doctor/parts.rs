@@ -15,7 +15,7 @@ use super::{REQUEST_TIMEOUT, ago};
 use crate::streams::{Connection, count};
 use crate::terminal::CommandError;
 use worker_core::config::Config;
-use worker_core::store::{Store, sentence};
+use worker_core::store::sentence;
 use worker_event::effect::Kind;
 
 /// From which share of its ceiling on the event stream counts as nearly full: the worker makes room from there.
@@ -86,12 +86,10 @@ fn stream_is_well(checks: &mut Checks, topology: &Topology, name: StreamName, st
 /// Whether MongoDB takes writes, is recent enough, and has the unique indexes.
 pub async fn mongodb(checks: &mut Checks, settings: &Config, prj: Option<&Project>) {
     const NAME: &str = "MongoDB";
-    let address = shared::redact::without_login(settings.mongo.mongo_uri.expose());
-    let to_do = "start mongod, or fix MONGO_URI and the rights of its user";
-    let store = match Store::connect(settings.mongo.mongo_uri.expose(), &settings.mongo.mongo_db).await {
-        Ok(store) => store,
-        // The driver's text may repeat a part of the address.
-        Err(_) => return checks.bad(NAME, "MONGO_URI cannot be used", "see `worker config check`"),
+    let to_do = "start mongod, or fix MONGO_URI (or MONGO_HOST and its like) and the rights of its user";
+    let (address, store) = match (settings.mongo.uri(), settings.mongo.open().await) {
+        (Ok(uri), Ok(store)) => (shared::redact::without_login(uri.expose()), store),
+        (Err(error), _) | (_, Err(error)) => return checks.bad(NAME, error, "see `worker config check`"),
     };
     match tokio::time::timeout(REQUEST_TIMEOUT * 2, store.probe("doctor")).await {
         Ok(Ok(())) => {}
