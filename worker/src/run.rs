@@ -10,12 +10,12 @@ use clap::Args;
 use shared::admin::{self, Readiness};
 use shared::credentials;
 use shared::lifecycle::Lifecycle;
-use shared::redact::{without_login, without_passwords};
 use shared::publish::Publisher;
-use shared::{systemd, telemetry};
+use shared::redact::{without_login, without_passwords};
 use shared::topology::{StreamName, Topology};
 use shared::trace::Exporter;
 use shared::version::version;
+use shared::{systemd, telemetry};
 use tokio::sync::watch as channel;
 
 use worker_core::config::Config;

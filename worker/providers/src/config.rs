@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn taigas_address_may_be_given_with_or_without_its_version() {
-        for given in ["https://t.example", "https://t.example/", "https://t.example/api/v1", "https://t.example/api/v1/auth"] {
+        for given in
+            ["https://t.example", "https://t.example/", "https://t.example/api/v1", "https://t.example/api/v1/auth"]
+        {
             assert_eq!(taiga_url(given).unwrap(), "https://t.example/api/v1", "{given}");
         }
         assert_eq!(taiga_url("http://t.example:9/sub").unwrap(), "http://t.example:9/sub/api/v1");

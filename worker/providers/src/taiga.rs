@@ -198,8 +198,7 @@ impl TaigaClient {
     async fn stats(&self, account: &Account, milestone: i64) -> Result<ProviderReply, ProviderError> {
         let Some(token) = self.session(account).await? else { return Err(self.refused(account).await) };
         let url = format!("{}/milestones/{milestone}/stats", self.base);
-        let reply =
-            self.api.call(&account.credential, "milestone", authorised(self.api.http.get(url), &token)).await?;
+        let reply = self.api.call(&account.credential, "milestone", authorised(self.api.http.get(url), &token)).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(account, &token).await;
         }
@@ -274,7 +273,10 @@ impl TaigaClient {
     async fn forget(&self, account: &Account, token: &Authorisation) {
         let entry = self.session_entry(account);
         let mut cached = entry.lock().await;
-        if cached.as_ref().is_some_and(|session| token.as_ref().is_some_and(|token| session.token.expose() == token.expose())) {
+        if cached
+            .as_ref()
+            .is_some_and(|session| token.as_ref().is_some_and(|token| session.token.expose() == token.expose()))
+        {
             *cached = None;
         }
     }

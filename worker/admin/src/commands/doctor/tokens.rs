@@ -131,10 +131,14 @@ async fn ask_taiga(checks: &mut Checks, settings: &EnrichArgs, account: &Account
             format_args!("{whose} is refused ({})", answer.status().as_u16()),
             format_args!(
                 "fix {}",
-                place(&account.credential.label, "taiga_user and taiga_password", match account.login {
-                    Login::Token(_) => "TAIGA_TOKEN",
-                    _ => "TAIGA_USERNAME and TAIGA_PASSWORD",
-                })
+                place(
+                    &account.credential.label,
+                    "taiga_user and taiga_password",
+                    match account.login {
+                        Login::Token(_) => "TAIGA_TOKEN",
+                        _ => "TAIGA_USERNAME and TAIGA_PASSWORD",
+                    }
+                )
             ),
         ),
         Ok(answer) => {
