@@ -31,7 +31,10 @@ pub async fn run(
     soft: CancellationToken,
 ) -> Result<(), Infallible> {
     let ServiceManager { socket, watchdog } = ServiceManager::of_process();
-    let Some(Ok(socket)) = socket.map(|path| Socket::open(&path)) else { return Ok(soft.cancelled().await) };
+    let Some(Ok(socket)) = socket.map(|path| Socket::open(&path)) else {
+        soft.cancelled().await;
+        return Ok(());
+    };
     let mut ticks = tokio::time::interval(watchdog.map_or(TICK, |limit| TICK.min(limit / 3)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_started = false;

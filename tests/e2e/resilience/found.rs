@@ -129,7 +129,8 @@ async fn a_mirror_is_refused_with_what_to_do() {
 
 #[tokio::test]
 async fn a_consumer_that_passes_over_events_is_made_anew_from_the_beginning() {
-    let cases: [(&str, fn(&mut pull::Config)); 3] = [
+    type Change = fn(&mut pull::Config);
+    let cases: [(&str, Change); 3] = [
         ("a filter", |config| config.filter_subject = "*.ld.events.taiga.>".into()),
         ("max_deliver", |config| config.max_deliver = 1),
         ("a deliver policy", |config| config.deliver_policy = async_nats::jetstream::consumer::DeliverPolicy::New),

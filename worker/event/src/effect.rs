@@ -139,6 +139,7 @@ pub struct StoryOf {
 
 /// One thing that an event made true.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most effects are states; a box would cost an allocation for each")]
 pub enum Effect {
     /// An entity's own state.
     State(State),

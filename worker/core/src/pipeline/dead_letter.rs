@@ -74,7 +74,7 @@ pub async fn publish(
     let mut headers = HeaderMap::new();
     // A part of a payload is kept uncompressed.
     let is_kept = |name: &str| !name.starts_with("Nats-") && (beginning.is_none() || name != header::ENCODING);
-    let kept = originals.iter().filter(|(name, _)| is_kept(&name.to_string()));
+    let kept = originals.iter().filter(|(name, _)| is_kept(name.as_ref()));
     for (name, value) in kept.flat_map(|(name, values)| values.iter().map(move |value| (name, value))).take(HEADERS_MAX)
     {
         headers.append(name.clone(), cut(value.as_str(), VALUE_MAX));

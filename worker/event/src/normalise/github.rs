@@ -206,7 +206,12 @@ fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject
     let event: PullRequests = json::read(&envelope.payload)?;
     let action = event.action.text().unwrap_or_default();
     // That one is deleted, only the API can tell: with its repository.
-    if !matches!(action, "closed" | "reopened") && !(action == "deleted" && envelope.read_at.is_some()) {
+    let is_known = match action {
+        "closed" | "reopened" => true,
+        "deleted" => envelope.read_at.is_some(),
+        _ => false,
+    };
+    if !is_known {
         return Ok(Normalised::default());
     }
     let context = Context::of(event.repository.unwrap_or_default(), event.organization, event.sender);

@@ -59,7 +59,8 @@ impl std::fmt::Debug for Texts {
 macro_rules! texts {
     ($($key:ident($($argument:ident),*))*) => {
         impl Texts {
-            $(pub(in super::super) fn $key<'a>(&self $(, $argument: impl Into<FluentValue<'a>>)*) -> String {
+            $(#[allow(clippy::extra_unused_lifetimes, clippy::allow_attributes, reason = "of a text without arguments")]
+            pub(in super::super) fn $key<'a>(&self $(, $argument: impl Into<FluentValue<'a>>)*) -> String {
                 #[allow(unused_mut, clippy::allow_attributes, reason = "a text without arguments changes none")]
                 let mut arguments = FluentArgs::<'a>::new();
                 $(arguments.set(stringify!($argument), $argument);)*
