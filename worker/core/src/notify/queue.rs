@@ -25,7 +25,7 @@ const UNCHECKED_MAX: usize = 16;
 /// With more projects than this, what is known of them is dropped and learned again.
 const PROJECTS_MAX: usize = 10_000;
 
-/// Queues notifications, at most [`WAITING_MAX`] and one for each event type of a project, with several workers a few more.
+/// Queues notifications, at most `WAITING_MAX` and one for each event type of a project, with several workers a few more.
 #[derive(Debug)]
 pub struct NotificationQueue {
     publisher: Publisher,

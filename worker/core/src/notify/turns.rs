@@ -1,7 +1,7 @@
 //! Which project may be notified now.
 //!
 //! LD Eval recomputes a project's metrics while it answers, so one project can hang or fail while the others do not. Each
-//! project has one request in flight at a time, and healthy projects share [`SLOTS`]. A request that takes longer than
+//! project has one request in flight at a time, and healthy projects share `SLOTS`. A request that takes longer than
 //! [`SLOW`] gives its slot back and goes on without, and its project is troubled: until a notification of it is
 //! accepted, its requests use slots of their own, after growing delays. So a project that hangs costs the others at
 //! most [`SLOW`], once. While nothing is accepted at all, the delays grow with every failure, whichever project's.

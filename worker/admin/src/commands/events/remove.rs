@@ -151,7 +151,7 @@ async fn choose(options: &Options, connection: &Connection, interrupt: &Interrup
             // `….<source>.<prj>.<event>`
             let words = topology.words(StreamName::Events, &event.subject);
             if let [source, prj, _] = words.as_slice()
-                && let (Ok(source), Ok(prj)) = (source.parse::<Source>(), Project::new(*prj))
+                && let (Ok(source), Ok(prj)) = (source.parse::<Source>(), Project::new(prj))
             {
                 let of = chosen.by_owner.entry((prj, source)).or_default();
                 of.first_sequence = first_sequence;
