@@ -1,5 +1,7 @@
 //! What is asked for, checked before anything is done.
 
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::ids::{Project, QualityModel};
@@ -11,6 +13,8 @@ use super::address::Hosts;
 use crate::place::GithubPlace;
 use crate::reading::taiga::Item;
 use crate::wish::{Depth, GithubKind, Wish};
+
+static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// The body of a recovery of one team. No `Debug`: it may hold tokens.
 #[derive(Deserialize)]
@@ -126,9 +130,9 @@ fn secret(value: &Option<String>) -> Option<Secret> {
 fn date(value: &Option<String>, field: &str, is_end: bool) -> Result<Option<i64>, String> {
     let Some(text) = given(value) else { return Ok(None) };
     let of_day = || {
-        let day: jiff::civil::Date = text.parse().ok()?;
+        let day: Date = text.parse().ok()?;
         let day = if is_end { day.tomorrow().ok()? } else { day };
-        Some(day.in_tz("Europe/Madrid").ok()?.timestamp().as_millisecond())
+        Some(MADRID.to_timestamp(day.to_datetime(Time::midnight())).ok()?.as_millisecond())
     };
     let found = parse_instant(text).or_else(of_day);
     found.map(Some).ok_or_else(|| format!("{field}: write a date, such as 2026-11-23, or 2026-11-23T17:00:00Z"))
