@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use shared::admin::{self, AdminServer};
+use shared::admin::{self, AdminServer, Readiness};
 use shared::credentials::{self, CredentialsError, DefaultKeys, MissingSecret};
 use shared::facts::FactPublisher;
 use shared::lifecycle::{Health, Lifecycle};
 use shared::nats::ConnectError;
 use shared::publish::Publisher;
 use shared::source::Source;
+use shared::systemd;
 use shared::topology::Topology;
+use tokio::sync::watch;
 
 use crate::beat::Heartbeat;
 use crate::client::Clients;
@@ -58,6 +60,7 @@ pub struct App {
     /// The facts' own, so that none is in a batch with events.
     fact_publisher: Publisher,
     tls: Option<Certificate>,
+    ready: watch::Receiver<Readiness>,
 }
 
 impl App {
@@ -85,12 +88,12 @@ impl App {
         let memory = Memory::new(settings.max_body_memory_mib);
         let webhooks = Arc::new(Webhooks::new(gate, topology, access, courses, clients.clone(), memory));
         let facts = webhooks.facts();
-        let admin = admin::bind(settings.admin_addr, health, ready, metrics, crate::openapi::router()).await?;
+        let admin = admin::bind(settings.admin_addr, health, ready.clone(), metrics, crate::openapi::router()).await?;
         let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
         let server = Server::new(listener, router(webhooks), max_connections, clients)
             .with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
-        Ok(Self { server, admin, readiness, heartbeat, watcher, facts, fact_publisher, tls })
+        Ok(Self { server, admin, readiness, heartbeat, watcher, facts, fact_publisher, tls, ready })
     }
 
     /// The bound address of the webhooks.
@@ -106,6 +109,7 @@ impl App {
         let (soft, hard) = (life.soft(), life.hard());
         life.spawn("webhooks", self.server.run(soft.clone(), hard));
         life.spawn("admin", self.admin.run(soft.clone()));
+        life.spawn("systemd", systemd::run(self.ready, life.health(), soft.clone()));
         life.spawn("readiness", infallible(self.readiness.run(soft.clone())));
         life.spawn("heartbeat", infallible(self.heartbeat.run(soft.clone())));
         if let Some(tls) = self.tls {

@@ -10,11 +10,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli: Cli = shared::config::parse();
-    match cli.command {
+    let code = match cli.command {
         None => run::run(&cli.settings),
         Some(Command::Run(settings)) => run::run(&settings),
         Some(Command::Healthcheck(options)) => healthcheck::run(&options),
         Some(Command::Config(config_check::Config::Check(options))) => config_check::run(options),
         Some(Command::Completions(options)) => completions::run(&options, Cli::command()),
-    }
+    };
+    shared::telemetry::flush_logs();
+    code
 }

@@ -1,13 +1,12 @@
 //! Publishes into JetStream, within the deadline.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shared::beat::Missed;
 use shared::publish::{Outgoing, PublishError, Published, Publisher};
 use shared::throttle::Throttle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::limits::BACKPRESSURE_TIMEOUT;
@@ -39,23 +38,42 @@ pub enum NotStored {
     Unavailable,
 }
 
+/// Whether the events stream keeps what it acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventsStream {
+    /// Not yet looked at. A stream that was there before may have any settings.
+    #[default]
+    Unchecked,
+    /// As it must be, or as it was when NATS answered last.
+    Fit,
+    /// It has a setting with which acknowledged events are lost, and that NATS cannot change.
+    Unfit,
+}
+
 /// What publishing and the readiness check report to each other.
 #[derive(Debug, Default)]
 pub struct Signals {
     /// Wakes the readiness check, which creates missing streams.
     pub stream_missing: Notify,
-    last_stored: AtomicI64,
-    last_failed: AtomicI64,
     missed: Mutex<Option<Missed>>,
+    /// Written by the readiness check. Nothing is published before the stream is fit.
+    pub events_stream: watch::Sender<EventsStream>,
+    outcomes: Mutex<Outcomes>,
+}
+
+/// When the newest message was stored, and when one was not. Monotonic: a clock that is set back changes nothing.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outcomes {
+    stored: Option<Instant>,
+    failed: Option<Instant>,
 }
 
 impl Signals {
     /// Whether a real message has failed within the given time and none was stored since.
     #[must_use]
     pub fn failing_since(&self, age: Duration) -> bool {
-        let failed = self.last_failed.load(Ordering::Relaxed);
-        let recent = shared::time::now_ms() - failed < i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        recent && failed > self.last_stored.load(Ordering::Relaxed)
+        let Outcomes { stored, failed } = *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| failed.elapsed() < age && stored.is_none_or(|stored| stored < failed))
     }
 
     /// A webhook was answered 503: it may be lost.
@@ -79,11 +97,29 @@ impl Signals {
     }
 
     fn stored(&self) {
-        self.last_stored.store(shared::time::now_ms(), Ordering::Relaxed);
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).stored = Some(Instant::now());
     }
 
     fn failed(&self) {
-        self.last_failed.store(shared::time::now_ms(), Ordering::Relaxed);
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).failed = Some(Instant::now());
+    }
+
+    /// Of a stream that is fit.
+    #[cfg(test)]
+    pub(crate) fn fit() -> Self {
+        let signals = Self::default();
+        signals.events_stream.send_replace(EventsStream::Fit);
+        signals
+    }
+
+    /// Waits until it is known whether the events stream is fit. `false` when it is not.
+    async fn events_stream_is_fit(&self) -> bool {
+        if *self.events_stream.borrow() == EventsStream::Fit {
+            return true;
+        }
+        let mut changes = self.events_stream.subscribe();
+        let known = changes.wait_for(|stream| *stream != EventsStream::Unchecked).await;
+        known.is_ok_and(|stream| *stream == EventsStream::Fit)
     }
 }
 
@@ -117,7 +153,13 @@ impl<P: Publish> Gate<P> {
         let Ok(Ok(_slot)) = timeout_at(slot_deadline, self.slots.acquire()).await else {
             return Err(NotStored::Overloaded);
         };
-        let result = timeout_at(deadline, self.publish(message)).await.unwrap_or(Err(PublishError::Timeout));
+        let tried = async {
+            match self.signals.events_stream_is_fit().await {
+                true => self.publish(message).await.map_err(|error| error.to_string()),
+                false => Err("the events stream would lose them".to_owned()),
+            }
+        };
+        let result = timeout_at(deadline, tried).await.unwrap_or_else(|_| Err(PublishError::Timeout.to_string()));
         match result {
             Ok(published) => {
                 self.signals.stored();
@@ -154,7 +196,7 @@ impl<P: Publish> Gate<P> {
 mod tests {
     use super::*;
     use crate::limits::PUBLISH_DEADLINE;
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Fails `times` with an error, then stores; `u32::MAX` never answers.
     struct Flaky(AtomicU32, PublishError);
@@ -189,7 +231,35 @@ mod tests {
     }
 
     fn gate(times: u32, error: PublishError) -> Gate<Flaky> {
-        Gate::new(Flaky(times.into(), error), 1, Arc::default())
+        Gate::new(Flaky(times.into(), error), 1, Arc::new(Signals::fit()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_published_before_the_stream_is_known_to_keep_it() {
+        let signals = Arc::<Signals>::default();
+        let gate = Gate::new(Flaky(0.into(), PublishError::NoStream), 1, signals.clone());
+        let start = Instant::now();
+        assert_eq!(gate.pass(message(), start + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
+        assert_eq!(start.elapsed(), PUBLISH_DEADLINE, "the first look at the stream is waited for");
+        signals.events_stream.send_replace(EventsStream::Unfit);
+        assert_eq!(gate.pass(message(), Instant::now() + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
+        assert_eq!(start.elapsed(), PUBLISH_DEADLINE, "an unfit stream is not waited for");
+        signals.events_stream.send_replace(EventsStream::Fit);
+        assert_eq!(gate.pass(message(), Instant::now() + PUBLISH_DEADLINE).await, Ok(Published::Stored));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_counts_for_a_while_and_until_something_is_stored() {
+        let signals = Signals::fit();
+        assert!(!signals.failing_since(Duration::MAX));
+        signals.failed();
+        assert!(signals.failing_since(Duration::from_secs(10)));
+        sleep(Duration::from_secs(10)).await;
+        assert!(!signals.failing_since(Duration::from_secs(10)));
+        signals.failed();
+        sleep(Duration::from_millis(1)).await;
+        signals.stored();
+        assert!(!signals.failing_since(Duration::from_secs(10)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
 //! Readiness: a message is really published at intervals, because "connected" stays true through a full disk. Missing
-//! streams are created on the way.
+//! streams are created on the way, and settings that break a promise are repaired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use shared::credentials::Handle;
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::retry::{Delays, Policy};
 use shared::throttle::Throttle;
-use shared::topology::{EnsureError, StreamName, Topology};
+use shared::topology::{EnsureError, StreamName, Topology, Unfit};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::PUBLISH_DEADLINE;
-use crate::publish::Signals;
+use crate::publish::{EventsStream, Signals};
 
 /// How often a message is published.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -58,10 +58,14 @@ pub struct ReadinessCheck {
     outages: Throttle,
 }
 
-/// Whether the streams are known to exist.
+/// Whether the streams are known to be as they must be.
 #[derive(Debug)]
 struct Streams {
-    exist: bool,
+    are_ensured: bool,
+    /// Since the start. What an operator narrows later stays so.
+    are_widened: bool,
+    /// Why not, as of the last attempt.
+    problem: Option<NotReady>,
     retry: Delays,
     not_before: Instant,
 }
@@ -74,12 +78,16 @@ struct Fill {
 }
 
 /// Why no webhook can be stored now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 enum NotReady {
     #[error("the streams are missing and will be created soon")]
     NoStreams,
     #[error("{0}; is JetStream on, and is this user allowed to?")]
     Ensure(EnsureError),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Unfit(Vec<Unfit>),
+    #[error("{0}")]
+    NotConnected(String),
     #[error("NATS does not answer: is NATS_URL right and the server up?")]
     NoAnswer,
     #[error("a probe was not acknowledged within {} s: NATS is down, frozen or overloaded", CHECK_TIMEOUT.as_secs())]
@@ -116,7 +124,13 @@ impl ReadinessCheck {
             readiness,
             last_success: None,
             healthy_since: None,
-            streams: Streams { exist: false, retry: ENSURE_RETRY.delays(), not_before: Instant::now() },
+            streams: Streams {
+                are_ensured: false,
+                are_widened: false,
+                problem: None,
+                retry: ENSURE_RETRY.delays(),
+                not_before: Instant::now(),
+            },
             outages: Throttle::new(LOG_INTERVAL),
         };
         (check, receiver)
@@ -129,7 +143,7 @@ impl ReadinessCheck {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(CHECK_INTERVAL) => {}
-                () = signals.stream_missing.notified() => self.streams.exist = false,
+                () = signals.stream_missing.notified() => self.streams.are_ensured = false,
             }
         }
     }
@@ -150,7 +164,10 @@ impl ReadinessCheck {
             }
             Err(problem) => {
                 self.healthy_since = None;
-                if let Some(more) = self.outages.open() {
+                // The connection itself says why it is not there.
+                if shared::nats::trouble().is_none()
+                    && let Some(more) = self.outages.open()
+                {
                     tracing::warn!(%problem, more, "JetStream does not take webhooks");
                 }
             }
@@ -158,26 +175,64 @@ impl ReadinessCheck {
         self.report(result);
     }
 
-    /// Creates the streams when they are not known to exist.
+    /// Creates and repairs the streams when they are not known to be as they must be.
     async fn ensure(&mut self) -> Result<(), NotReady> {
-        if self.streams.exist {
+        if self.streams.are_ensured {
             return Ok(());
         }
         if Instant::now() < self.streams.not_before {
-            return Err(NotReady::NoStreams);
+            return Err(self.streams.problem.clone().unwrap_or(NotReady::NoStreams));
         }
-        match timeout(CHECK_TIMEOUT, self.topology.ensure(&self.jetstream)).await {
+        if let Some(trouble) = shared::nats::trouble() {
+            return Err(NotReady::NotConnected(trouble));
+        }
+        if *self.signals.events_stream.borrow() == EventsStream::Unchecked {
+            self.check_events_stream().await;
+        }
+        let ensured = async {
+            match self.streams.are_widened {
+                false => self.topology.ensure(&self.jetstream).await,
+                true => self.topology.repair(&self.jetstream).await,
+            }
+        };
+        let problem = match timeout(CHECK_TIMEOUT, ensured).await {
             Ok(Ok(())) => {
-                self.streams.exist = true;
+                self.signals.events_stream.send_replace(EventsStream::Fit);
+                self.streams.are_ensured = true;
+                self.streams.are_widened = true;
+                self.streams.problem = None;
                 self.streams.retry.reset();
-                Ok(())
+                return Ok(());
             }
-            failed => {
-                self.streams.not_before = Instant::now() + self.streams.retry.next_delay();
-                Err(failed
-                    .map_or(NotReady::NoAnswer, |result| result.err().map_or(NotReady::NoAnswer, NotReady::Ensure)))
+            Ok(Err(error)) => {
+                // What is wrong with another stream must not stop webhooks.
+                let state = match (&error, error.concerns(&self.topology.stream(StreamName::Events))) {
+                    (_, false) => Some(EventsStream::Fit),
+                    (EnsureError::Unfit(_), true) => Some(EventsStream::Unfit),
+                    (EnsureError::Failed { .. }, true) => None,
+                };
+                state.map(|state| self.signals.events_stream.send_replace(state));
+                match error {
+                    EnsureError::Unfit(unfit) => NotReady::Unfit(unfit),
+                    error @ EnsureError::Failed { .. } => NotReady::Ensure(error),
+                }
             }
-        }
+            Err(_) => NotReady::NoAnswer,
+        };
+        self.streams.problem = Some(problem.clone());
+        self.streams.not_before = Instant::now() + self.streams.retry.next_delay();
+        Err(problem)
+    }
+
+    /// Webhooks wait for this alone, and not for the other streams.
+    async fn check_events_stream(&self) {
+        let checked = timeout(CHECK_TIMEOUT, self.topology.ensure_only(&self.jetstream, StreamName::Events)).await;
+        let state = match checked {
+            Ok(Ok(())) => EventsStream::Fit,
+            Ok(Err(EnsureError::Unfit(_))) => EventsStream::Unfit,
+            Ok(Err(EnsureError::Failed { .. })) | Err(_) => return,
+        };
+        self.signals.events_stream.send_replace(state);
     }
 
     /// Publishes a message, and reads how full the events stream is.
@@ -191,17 +246,25 @@ impl ReadinessCheck {
         let tried =
             async { futures::future::join(self.publisher.publish(message), self.jetstream.get_stream(&name)).await };
         let Ok((published, stream)) = timeout(CHECK_TIMEOUT, tried).await else {
-            return Err(NotReady::NotAcknowledged);
+            return Err(shared::nats::trouble().map_or(NotReady::NotAcknowledged, NotReady::NotConnected));
         };
         let stream = stream.map_err(|error| {
-            self.streams.exist = false;
+            self.streams.are_ensured = false;
             NotReady::Unreadable { name: name.clone(), error: error.to_string() }
         })?;
         published.map_err(|error| {
-            self.streams.exist = false;
+            self.streams.are_ensured = false;
             NotReady::Publish(error)
         })?;
         let info = stream.cached_info();
+        // Somebody has changed it, or deleted it and created another.
+        if let Err(unfit) = self.topology.check(StreamName::Events, info) {
+            self.streams.are_ensured = false;
+            if !unfit.is_empty() {
+                self.signals.events_stream.send_replace(EventsStream::Unfit);
+                return Err(NotReady::Unfit(unfit));
+            }
+        }
         Ok(Fill { bytes: info.state.bytes, ceiling: info.config.max_bytes })
     }
 
@@ -226,7 +289,7 @@ impl ReadinessCheck {
                 }
             }
             // A single slow answer is not an outage; a missing stream is.
-            Err(problem) if fresh && self.streams.exist => {
+            Err(problem) if fresh && self.streams.are_ensured => {
                 drop(readiness.facts.insert("last_problem".into(), json!(problem.to_string())))
             }
             Err(problem) => readiness.problems.push(problem.to_string()),

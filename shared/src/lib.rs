@@ -15,6 +15,7 @@ pub mod redact;
 pub mod throttle;
 pub mod retry;
 pub mod source;
+pub mod version;
 
 // A process.
 pub mod config;
@@ -23,6 +24,7 @@ pub mod telemetry;
 pub mod trace;
 pub mod lifecycle;
 pub mod admin;
+pub mod systemd;
 pub mod healthcheck;
 
 // The queue.

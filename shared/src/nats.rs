@@ -1,7 +1,7 @@
 //! The connection to NATS: made at once or later, renewed without end, throttled in its log lines.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
@@ -38,9 +38,7 @@ pub enum ConnectError {
     #[error("cannot set up the NATS client: {0}")]
     Setup(#[from] async_nats::ConnectError),
     /// A server answers, and refuses the login.
-    #[error(
-        "NATS does not let us in ({0}): check user and password in NATS_URL (or NATS_CREDS), as nats-server has them"
-    )]
+    #[error("NATS refuses the login ({0}): compare user and password in NATS_URL (or NATS_CREDS) with nats-server's")]
     Refused(String),
     /// No server answers.
     #[error("NATS does not answer ({0}): check NATS_URL, and that nats-server is up")]
@@ -85,8 +83,8 @@ async fn options(args: &NatsArgs, name: &str) -> Result<(Vec<ServerAddr>, Connec
         .request_timeout(Some(Duration::from_secs(5)))
         .reconnect_delay_callback(|attempt| RECONNECT.delay_for(u32::try_from(attempt).unwrap_or(u32::MAX)))
         .event_callback({
-            let failing = Arc::new(Throttle::new(LOG_INTERVAL));
-            move |event| log_event(failing.clone(), event)
+            let lines = Arc::new(Lines::new());
+            move |event| log_event(lines.clone(), event)
         });
     options = match login {
         Some(Login::Password { user, password }) => options.user_and_password(user, password),
@@ -193,27 +191,71 @@ pub fn jetstream(client: Client) -> Context {
     jetstream::ContextBuilder::new().timeout(Duration::from_secs(5)).build(client)
 }
 
-async fn log_event(failing: Arc<Throttle>, event: Event) {
+/// Why this process has no connection to NATS, or `None` while it has one. A process has one connection.
+#[must_use]
+pub fn trouble() -> Option<String> {
+    TROUBLE.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+static TROUBLE: Mutex<Option<String>> = Mutex::new(None);
+
+/// One line per interval and kind, however often the connection comes and goes.
+#[derive(Debug)]
+struct Lines {
+    connected: Throttle,
+    lost: Throttle,
+    failed: Throttle,
+    other: Throttle,
+}
+
+impl Lines {
+    fn new() -> Self {
+        let each = || Throttle::new(LOG_INTERVAL);
+        Self { connected: each(), lost: each(), failed: each(), other: each() }
+    }
+}
+
+async fn log_event(lines: Arc<Lines>, event: Event) {
+    let trouble = |text: Option<String>| *TROUBLE.lock().unwrap_or_else(PoisonError::into_inner) = text;
     match event {
         Event::Connected => {
-            failing.reset();
-            tracing::info!("connected to NATS");
-        }
-        Event::Disconnected => tracing::warn!("lost the connection to NATS; reconnecting"),
-        Event::SlowConsumer(_) => {
-            tracing::warn!("NATS: this process reads more slowly than messages come")
-        }
-        Event::ServerError(error) => tracing::warn!(%error, "NATS: the server reported an error"),
-        // Every failed attempt to connect is one of these.
-        Event::ClientError(error) => match failing.open() {
-            Some(held_back) => {
-                tracing::warn!(%error, held_back, "cannot connect to NATS, trying again; check NATS_URL and nats-server");
+            trouble(None);
+            if let Some(held_back) = lines.connected.open() {
+                tracing::info!(held_back, "connected to NATS");
             }
-            None => tracing::debug!(%error, "NATS: client error"),
-        },
-        Event::LameDuckMode | Event::Draining | Event::Closed => {
-            tracing::info!(%event, "NATS: connection event")
         }
+        Event::Disconnected => {
+            if let Some(held_back) = lines.lost.open() {
+                tracing::warn!(held_back, "lost the connection to NATS; reconnecting");
+            }
+        }
+        // Every failed attempt to connect is one of these.
+        Event::ClientError(error) => {
+            let problem = problem(&error.to_string());
+            if let Some(held_back) = lines.failed.open() {
+                tracing::warn!(held_back, "{problem}; trying again");
+            }
+            trouble(Some(problem));
+        }
+        Event::SlowConsumer(_) | Event::ServerError(_) => {
+            if let Some(held_back) = lines.other.open() {
+                tracing::warn!(%event, held_back, "NATS: connection event");
+            }
+        }
+        Event::LameDuckMode | Event::Draining | Event::Closed => {
+            if let Some(held_back) = lines.other.open() {
+                tracing::info!(%event, held_back, "NATS: connection event");
+            }
+        }
+    }
+}
+
+/// Why an attempt to connect failed, and what to do.
+fn problem(error: &str) -> String {
+    let is_login = error.to_lowercase().contains("auth");
+    match is_login {
+        true => ConnectError::Refused(error.to_owned()).to_string(),
+        false => ConnectError::Away(error.to_owned()).to_string(),
     }
 }
 
@@ -243,6 +285,12 @@ mod tests {
         assert_eq!(read("nats://u:p@a,nats://u:p@b:4223"), Ok((two, login("u", "p"))));
         assert_eq!(read("nats://t0ken@a").map(|(_, login)| login), Ok(login("", "t0ken")));
         assert_eq!(read("nats://u:p@ss@a").map(|(_, login)| login), Ok(login("u", "p@ss")));
+    }
+
+    #[test]
+    fn a_refused_login_is_told_from_a_server_that_is_away() {
+        assert!(problem("authorization violation: nats: authorization violation").contains("NATS_CREDS"));
+        assert!(problem("IO error: Connection refused (os error 111)").contains("that nats-server is up"));
     }
 
     #[test]

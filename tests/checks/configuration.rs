@@ -23,8 +23,11 @@ set or unset, and every problem; nothing needs to run for that.
 [.env.example](../.env.example) holds the same settings to be copied; what a course has of its own stands in the
 credentials file, see [credentials.md](credentials.md).
 
-`GITHUB_SIGNATURE_KEY` and `TAIGA_SIGNATURE_KEY`, the Python service's names, are read where `GITHUB_SECRET` and
-`TAIGA_SECRET` are absent.
+Names of the Python service are read where ours are absent: `GITHUB_SIGNATURE_KEY` and `TAIGA_SIGNATURE_KEY` for `GITHUB_SECRET` and
+`TAIGA_SECRET`, `MONGO_PASS` for `MONGO_PASSWORD`, `WEBHOOK_URL_GITHUB` and `WEBHOOK_URL_TAIGA` for `PUBLIC_URL`.
+
+Requests to GitHub and Taiga go through the proxy that `HTTPS_PROXY` names, except to hosts in `NO_PROXY`. These two are read from the
+environment of the process alone.
 ";
 
 /// One setting, of one binary or of both.

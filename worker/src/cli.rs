@@ -16,7 +16,7 @@ use crate::run;
 ///
 /// Without a command it is `worker run`, whose --help lists the settings.
 #[derive(Debug, Parser)]
-#[command(version, name = "worker", after_help = exit::HELP)]
+#[command(version = shared::version::version(), name = "worker", after_help = exit::HELP)]
 pub struct Command {
     #[command(subcommand)]
     command: Sub,
@@ -52,7 +52,7 @@ enum Sub {
     Healthcheck(healthcheck::Options),
     /// Check the settings.
     #[command(subcommand)]
-    Config(config_check::Config),
+    Config(config_check::ConfigCommand),
     /// Print a script that completes this command line; `--help` says where it goes.
     Completions(completions::Options),
 }

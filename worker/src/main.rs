@@ -11,5 +11,7 @@ use worker::cli::Command;
 async fn main() -> ExitCode {
     // mongodb and reqwest share one TLS provider, which must be named before the first connection of either.
     drop(rustls::crypto::ring::default_provider().install_default());
-    config::parse_or::<Command>("run").run().await
+    let code = config::parse_or::<Command>("run").run().await;
+    shared::telemetry::flush_logs();
+    code
 }

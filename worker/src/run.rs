@@ -11,9 +11,11 @@ use shared::admin::{self, Readiness};
 use shared::credentials;
 use shared::lifecycle::Lifecycle;
 use shared::publish::Publisher;
-use shared::telemetry;
+use shared::redact::{without_login, without_passwords};
 use shared::topology::{StreamName, Topology};
 use shared::trace::Exporter;
+use shared::version::version;
+use shared::{systemd, telemetry};
 use tokio::sync::watch as channel;
 
 use worker_core::config::Config;
@@ -22,6 +24,7 @@ use worker_core::notify::Sender;
 use worker_core::pipeline::Pipeline;
 use worker_core::pipeline::consumer::{Consumer, Slots};
 use worker_core::pipeline::events::Events;
+use worker_core::pipeline::new_projects::{self, NewProjects};
 use worker_core::pipeline::settle::Stop;
 use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
@@ -34,6 +37,7 @@ use worker_reconcile::config::ReconcileArgs;
 use worker_reconcile::keeper::Keeper;
 use worker_reconcile::parts::Parts;
 use worker_reconcile::reconciler::Reconciler;
+use worker_reconcile::recovery::{self, Hosts, Recovery};
 
 /// The settings of the process.
 #[derive(Debug, Args)]
@@ -60,6 +64,7 @@ pub async fn run(options: Options) -> ExitCode {
 }
 
 async fn work(options: Options) -> ExitCode {
+    say_what_it_is(&options);
     match start(options).await {
         Ok((life, client)) => {
             let code = life.run().await;
@@ -72,6 +77,26 @@ async fn work(options: Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The first line: which build, and what it works with.
+fn say_what_it_is(Options { config, reconcile }: &Options) {
+    let is_set = |secret: bool| if secret { "set" } else { "unset" };
+    let enrich = &config.enrich;
+    tracing::info!(
+        version = version(),
+        nats = %without_passwords(&config.nats.nats_url),
+        mongo = %config.mongo.uri().map_or_else(|error| error.to_string(), |uri| without_login(uri.expose())),
+        database = config.mongo.mongo_db,
+        ld_eval = %format_args!("{}:{}", config.eval.eval_host, config.eval.eval_port),
+        github = enrich.github_api_url,
+        github_token = is_set(enrich.github_token.is_some()),
+        taiga = enrich.taiga_api(),
+        taiga_account = is_set(enrich.taiga_password.is_some() || enrich.taiga_token.is_some()),
+        credentials_file = %config.credentials.credentials_file.display(),
+        reconcile = %reconcile.reconcile,
+        "the worker starts"
+    );
 }
 
 /// What this worker is called at NATS and in `ld_probe`. In a container the process id alone is always 1.
@@ -98,7 +123,6 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let jetstream = shared::nats::jetstream(client.clone());
     let topology = Topology::new(config.nats.nats_prefix.as_deref(), config.streams);
     let collector = StatusCollector::new(jetstream.clone(), topology.clone(), courses.clone(), problems);
-    let admin = admin::bind(config.work.admin_addr, life.health(), ready, metrics, serve::routes(collector)).await?;
     let reporter = Reporter::new(topology.clone());
     let store = config.mongo.open().await?;
     let publisher = Publisher::new(client.clone());
@@ -109,13 +133,27 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
         courses: courses.clone(),
         tokens: tokens.clone(),
         github: Arc::new(GithubClient::new(&config.enrich.github_api_url, reporter.clone())?),
-        taiga: Arc::new(TaigaClient::new(&config.enrich.taiga_api_url, reporter.clone())?),
+        taiga: Arc::new(TaigaClient::new(config.enrich.taiga_api(), config.enrich.taiga_auth(), reporter.clone())?),
         public_url: reconcile.public_url,
     };
+    let mut routes = serve::routes(collector);
+    if reconcile.recovery_api {
+        if reconcile.recovery_token.is_none() && !config.work.admin_addr.ip().is_loopback() {
+            tracing::warn!(
+                address = %config.work.admin_addr,
+                "RECOVERY_API is on without RECOVERY_TOKEN: whoever reaches ADMIN_ADDR may start recoveries; let only the administration tool reach it, or set RECOVERY_TOKEN"
+            );
+        }
+        let hosts = Hosts::new(&config.enrich.github_api_url, config.enrich.taiga_api());
+        let recovery = Recovery::new(reconciler.clone(), hosts, reconcile.recovery_token, life.soft());
+        routes = routes.merge(recovery::routes(Arc::new(recovery)));
+    }
+    let admin = admin::bind(config.work.admin_addr, life.health(), ready.clone(), metrics, routes).await?;
     let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
     let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
     pipeline.tokens = tokens;
     pipeline.settings = config.documents.settings();
+    pipeline.new_projects = Some(NewProjects::new(config.work.new_projects_per_hour, courses.clone()));
     let pipeline = Arc::new(pipeline);
     let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, reporter.clone())?);
     let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?);
@@ -125,6 +163,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     let events = Consumer { pipeline: Arc::clone(&pipeline), stream: StreamName::Events, slots, stop: stop.clone() };
     life.spawn("events", events.run(Arc::new(Events(Arc::clone(&pipeline)))));
     life.spawn("notifications", sender.run(stop.clone()));
+    life.spawn("new projects", new_projects::redrive(Arc::clone(&pipeline), life.soft()));
     life.spawn("look-ups", enricher.run(stop));
     life.spawn("keeper", keeper.run(life.soft()));
     life.spawn("credentials", infallible(watcher.run(life.soft())));
@@ -132,6 +171,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     life.spawn("reporter", infallible(reporter.run(Publisher::new(client.clone()), life.soft())));
     life.spawn("readiness", readiness::watch(pipeline, courses, readiness_sender, problem_sender, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
+    life.spawn("systemd", systemd::run(ready, life.health(), life.soft()));
     Ok((life, client))
 }
 

@@ -11,7 +11,7 @@ use crate::config::Settings;
 
 /// Receives the webhooks of GitHub, Taiga and Google Sheets and queues them in JetStream.
 #[derive(Debug, Parser)]
-#[command(name = "ingress", version, args_conflicts_with_subcommands = true)]
+#[command(name = "ingress", version = shared::version::version(), args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; `run` when none is given.
     #[command(subcommand)]
@@ -24,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Receives webhooks until SIGTERM or SIGINT.
-    Run(Settings),
+    Run(Box<Settings>),
     /// Asks a running ingress whether it is alive; exit code 0 or 1.
     Healthcheck(healthcheck::Options),
     /// Checks the settings.

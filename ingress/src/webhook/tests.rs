@@ -83,7 +83,7 @@ impl Bench {
     fn of(act: Act, args: SignatureArgs, unsigned_sheets: UnsignedSheets, courses: &str, memory: Memory) -> Self {
         let limits = Cli::try_parse_from(["ingress"]).unwrap().settings.streams;
         let double = Arc::new(Double { act, seen: Mutex::default(), asked: AtomicUsize::new(0) });
-        let gate = Gate::new(double.clone(), 8, Arc::<Signals>::default());
+        let gate = Gate::new(double.clone(), 8, Arc::new(Signals::fit()));
         let courses = Handle::fixed(credentials::parse("c.json".as_ref(), courses.as_bytes()).unwrap());
         let clients = Arc::new(Clients::new(TrustedProxies::default(), 100));
         let access = Access { defaults: DefaultKeys::new(&args).unwrap(), unsigned_sheets };

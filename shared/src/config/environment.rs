@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::dotenv::{self, DotenvError};
 use super::origin::Origin;
@@ -59,25 +60,37 @@ impl Environment {
 
     /// The same, and where it says so.
     pub(super) fn find(&self, name: &str) -> Result<Option<(String, Origin)>, EnvironmentError> {
-        for name in std::iter::once(name).chain(older_names(name).iter().copied()) {
-            let file_name = format!("{name}_FILE");
-            let dotenv = |name: &str| self.dotenv.get(name).map(String::as_str);
-            for (value, file, origins) in [
-                (
-                    self.of_process(name)?,
-                    self.of_process(&file_name)?,
-                    (Origin::Variable, Origin::File as fn(PathBuf) -> Origin),
-                ),
-                (dotenv(name), dotenv(&file_name), (Origin::Dotenv, Origin::DotenvFile as fn(PathBuf) -> Origin)),
-            ] {
-                if let Some(value) = value.filter(|value| !value.is_empty()) {
-                    return Ok(Some((value.to_owned(), origins.0)));
-                }
-                if let Some(path) = file.filter(|path| !path.is_empty())
-                    && let Some(value) = content(name, path.into())?
-                {
-                    return Ok(Some((value, origins.1(path.into()))));
-                }
+        for found in std::iter::once(name).chain(older_names(name).iter().copied()) {
+            if let Some((value, origin)) = self.find_as(found)? {
+                let is_older = found != name;
+                return Ok(Some((
+                    value,
+                    if is_older { Origin::Older(found.to_owned(), origin.into()) } else { origin },
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What it says under this name alone.
+    fn find_as(&self, name: &str) -> Result<Option<(String, Origin)>, EnvironmentError> {
+        let file_name = format!("{name}_FILE");
+        let dotenv = |name: &str| self.dotenv.get(name).map(String::as_str);
+        for (value, file, origins) in [
+            (
+                self.of_process(name)?,
+                self.of_process(&file_name)?,
+                (Origin::Variable, Origin::File as fn(PathBuf) -> Origin),
+            ),
+            (dotenv(name), dotenv(&file_name), (Origin::Dotenv, Origin::DotenvFile as fn(PathBuf) -> Origin)),
+        ] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                return Ok(Some((value.to_owned(), origins.0)));
+            }
+            if let Some(path) = file.filter(|path| !path.is_empty())
+                && let Some(value) = content(name, path.into())?
+            {
+                return Ok(Some((value, origins.1(path.into()))));
             }
         }
         Ok(None)
@@ -89,10 +102,16 @@ impl Environment {
     }
 }
 
+/// Older names of variables that are no secrets of a source. The Learning Dashboard's `.env` sets them.
+const OLDER_NAMES: [(&str, &[&str]); 2] =
+    [("MONGO_PASSWORD", &["MONGO_PASS"]), ("PUBLIC_URL", &["WEBHOOK_URL_GITHUB", "WEBHOOK_URL_TAIGA"])];
+
 /// Older names of a variable, still read.
 fn older_names(name: &str) -> &'static [&'static str] {
     let mut secrets = Source::ALL.into_iter().map(|source| &source.description().secret);
-    secrets.find(|secret| secret.variable == name).map_or(&[], |secret| secret.older_variables)
+    let mut others = OLDER_NAMES.into_iter();
+    let secret = secrets.find(|secret| secret.variable == name).map(|secret| secret.older_variables);
+    secret.or_else(|| others.find(|(newer, _)| *newer == name).map(|(_, older)| older)).unwrap_or(&[])
 }
 
 /// The text of the file that `NAME_FILE` names, unless it is empty.
@@ -104,11 +123,46 @@ fn content(name: &str, path: PathBuf) -> Result<Option<String>, EnvironmentError
     }
 }
 
+/// What the service manager that started this process wants to be told, and where. These are no settings of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceManager {
+    /// `NOTIFY_SOCKET`.
+    pub socket: Option<OsString>,
+    /// `WATCHDOG_USEC`, where it is meant for this process: how often it must give a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// Reads the process's variables.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |name: &str| std::env::var_os(name)?.into_string().ok();
+        let meant = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+        let watchdog = text("WATCHDOG_USEC").filter(|_| meant).and_then(|micros| micros.parse().ok());
+        let watchdog = watchdog.filter(|micros| *micros > 0).map(Duration::from_micros);
+        Self { socket: std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()), watchdog }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
     use super::*;
+
+    #[test]
+    fn an_older_name_is_read_where_the_newer_one_is_unset_or_empty_and_is_named() {
+        let older = ("WEBHOOK_URL_TAIGA", "https://b.example/webhook/taiga");
+        for (process, value, origin) in [
+            (vec![older, ("PUBLIC_URL", ""), ("WEBHOOK_URL_GITHUB", "")], older.1, "environment, as WEBHOOK_URL_TAIGA"),
+            (vec![older, ("PUBLIC_URL", "https://a.example")], "https://a.example", "environment"),
+        ] {
+            let found = Environment::of(&process, &[]).find("PUBLIC_URL").unwrap().unwrap();
+            assert_eq!((found.0.as_str(), found.1.to_string().as_str()), (value, origin));
+        }
+        let dotenv = Environment::of(&[], &[("MONGO_PASS", "p$w")]).find("MONGO_PASSWORD").unwrap().unwrap();
+        assert_eq!((dotenv.0.as_str(), dotenv.1.to_string().as_str()), ("p$w", ".env, as MONGO_PASS"));
+    }
 
     #[test]
     fn a_variable_of_ours_that_is_not_utf_8_is_named_and_another_is_of_no_interest() {

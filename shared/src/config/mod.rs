@@ -19,7 +19,7 @@ mod unchecked;
 
 pub use command_line::{parse, parse_or};
 pub use dotenv::DotenvError;
-pub use environment::EnvironmentError;
+pub use environment::{EnvironmentError, ServiceManager};
 pub use logs::{LogArgs, LogFormat, LogLevel};
 pub use nats::{NatsArgs, StreamArgs};
 pub use origin::Origin;

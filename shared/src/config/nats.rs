@@ -73,18 +73,43 @@ pub struct StreamArgs {
     /// How many bytes of events are kept, such as 10GiB; 0 sets no limit.
     #[arg(long, env = "LD_EVENTS_MAX_BYTES", default_value = "10GiB")]
     pub ld_events_max_bytes: ByteSize,
+    /// How many bytes of dead letters are kept, such as 1GiB; beyond that the oldest go. 0 sets no limit.
+    #[arg(long, env = "LD_DEAD_MAX_BYTES", default_value = "1GiB")]
+    pub ld_dead_max_bytes: ByteSize,
     /// Copies of each message in a NATS cluster: 1, 3 or 5.
     #[arg(long, env = "LD_REPLICAS", default_value_t = 1, value_parser = replicas)]
     pub ld_replicas: usize,
 }
 
+/// No limits, one copy.
+impl Default for StreamArgs {
+    fn default() -> Self {
+        Self {
+            ld_events_max_age: Duration::ZERO,
+            ld_events_max_bytes: ByteSize(0),
+            ld_dead_max_bytes: ByteSize(0),
+            ld_replicas: 1,
+        }
+    }
+}
+
 impl StreamArgs {
-    /// The limit as JetStream writes it: -1 for none.
+    /// The limit of events as JetStream writes it: -1 for none.
     #[must_use]
     pub fn events_max_bytes(&self) -> i64 {
-        match i64::try_from(self.ld_events_max_bytes.as_u64()) {
-            Ok(0) | Err(_) => -1,
-            Ok(bytes) => bytes,
-        }
+        limit(self.ld_events_max_bytes)
+    }
+
+    /// The limit of dead letters as JetStream writes it: -1 for none.
+    #[must_use]
+    pub fn dead_max_bytes(&self) -> i64 {
+        limit(self.ld_dead_max_bytes)
+    }
+}
+
+fn limit(bytes: ByteSize) -> i64 {
+    match i64::try_from(bytes.as_u64()) {
+        Ok(0) | Err(_) => -1,
+        Ok(bytes) => bytes,
     }
 }

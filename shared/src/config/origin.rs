@@ -16,6 +16,8 @@ pub enum Origin {
     Dotenv,
     /// The file that `NAME_FILE` in `.env` names.
     DotenvFile(PathBuf),
+    /// One of these under an older name of the variable.
+    Older(String, Box<Self>),
     /// The program.
     Default,
     /// It has no value.
@@ -30,6 +32,7 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Dotenv => f.write_str(".env"),
             Self::DotenvFile(path) => write!(f, "file {}, by .env", path.display()),
+            Self::Older(name, origin) => write!(f, "{origin}, as {name}"),
             Self::Default => f.write_str("default"),
             Self::Unset => f.write_str("unset"),
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod creds;
+pub(crate) mod learning_dashboard;
 pub(crate) mod packaging;
 pub(crate) mod privileges;
 pub(crate) mod secrets;

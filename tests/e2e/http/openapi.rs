@@ -23,7 +23,7 @@ fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
 }
 
 /// Whether a value has a schema's shape; knows the words that the description uses, and insists on knowing all.
-fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
+pub(crate) fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
     let schema = resolve(description, schema).as_object().unwrap();
     let empty = Map::new();
     schema.iter().all(|(word, says)| match word.as_str() {
@@ -31,10 +31,13 @@ fn fits(description: &Value, schema: &Value, value: &Value) -> bool {
         "type" => match says.as_str().unwrap() {
             "object" => value.is_object(),
             "string" => value.is_string(),
+            "array" => value.is_array(),
+            "integer" => value.is_i64() || value.is_u64(),
             other => panic!("the type {other} is not known here"),
         },
         "const" => value == says,
         "oneOf" => says.as_array().unwrap().iter().filter(|one| fits(description, one, value)).count() == 1,
+        "items" => value.as_array().is_none_or(|all| all.iter().all(|one| fits(description, says, one))),
         "required" => says.as_array().unwrap().iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
         "properties" => says
             .as_object()

@@ -3,4 +3,5 @@
 pub(crate) mod collector;
 pub(crate) mod metrics;
 pub(crate) mod status;
+pub(crate) mod systemd;
 pub(crate) mod traces;

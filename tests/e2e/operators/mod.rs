@@ -8,6 +8,7 @@ pub(crate) mod forgetting;
 pub(crate) mod hooks;
 pub(crate) mod migrate;
 pub(crate) mod reconcile;
+pub(crate) mod recovery;
 pub(crate) mod redeliver;
 pub(crate) mod replaying;
 pub(crate) mod walkthroughs;

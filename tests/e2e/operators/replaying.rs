@@ -1,7 +1,5 @@
 //! `worker replay`: interrupted and killed in the middle, and beside live traffic. How fast it is says `cargo perf drain`.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use async_nats::jetstream::consumer::Info;
 use bson::doc;
@@ -23,9 +21,7 @@ use crate::{LONG, SOON};
 
 /// Puts pushes of one commit each (numbers as in `observe::push`) into the stream, as ingress would.
 pub(crate) async fn fill(stack: &Stack, numbers: std::ops::Range<u64>) {
-    let limits =
-        StreamArgs { ld_events_max_age: Duration::ZERO, ld_events_max_bytes: Default::default(), ld_replicas: 1 };
-    let topology = Topology::new(Some(&stack.prefix), limits);
+    let topology = Topology::new(Some(&stack.prefix), StreamArgs::default());
     let project = Project::new("Team").unwrap();
     let outgoing = numbers.map(|n| {
         let envelope = Envelope {

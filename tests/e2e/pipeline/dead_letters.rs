@@ -1,7 +1,5 @@
 //! What cannot be processed is kept with everything needed to look at it, and holds up nothing.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
@@ -182,9 +180,7 @@ async fn poison_at_a_sequence_where_a_lost_stream_had_some_becomes_a_dead_letter
 
 /// The workers' consumer, made as the first worker would make it.
 async fn consumer(stack: &Stack) -> PullConsumer {
-    let limits =
-        StreamArgs { ld_events_max_age: Duration::ZERO, ld_events_max_bytes: Default::default(), ld_replicas: 1 };
-    let topology = Topology::new(Some(&stack.prefix), limits);
+    let topology = Topology::new(Some(&stack.prefix), StreamArgs::default());
     topology.consumer(&stack.jetstream().await.unwrap(), StreamName::Events).await.unwrap()
 }
 

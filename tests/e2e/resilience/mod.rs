@@ -1,8 +1,10 @@
 //! Nothing acknowledged is lost: outages, kills, full disks, moved addresses, rolling restarts.
 
 pub(crate) mod blocked;
+pub(crate) mod found;
 pub(crate) mod healing;
 pub(crate) mod ledger;
+pub(crate) mod logs;
 pub(crate) mod moving;
 pub(crate) mod outages;
 pub(crate) mod readiness;

@@ -14,5 +14,6 @@ pub mod sender;
 pub mod raw;
 pub mod time;
 pub mod providers;
+pub mod ld_eval;
 
 pub use eval_stand_in as eval;

@@ -94,7 +94,7 @@ impl Site {
         let limits = StreamArgs {
             ld_events_max_age: Duration::from_secs(30 * 86_400),
             ld_events_max_bytes: "10GiB".parse().map_err(anyhow::Error::msg)?,
-            ld_replicas: 1,
+            ..StreamArgs::default()
         };
         let topology = Topology::new(Some(&name), limits);
         let client = async_nats::connect(nats.url()).await?;

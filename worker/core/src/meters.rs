@@ -45,6 +45,10 @@ pub fn describe() {
         "Dead letters that were neither redriven nor purged; every worker says the same"
     );
     count!("ldconnect_dead_letters_total", "Dead letters written, by reason");
+    count!(
+        "ldconnect_dead_letters_dropped_total",
+        "Dead letters that went because their stream was full, as this worker saw it; every worker says the same"
+    );
     count!("ldconnect_notify_total", "Notifications sent to LD Eval, by outcome (accepted, later, refused)");
     histogram!("ldconnect_notify_seconds", "How long LD Eval took to answer, or not to");
     gauge!("ldconnect_notify_waiting", "Notifications LD Eval has not accepted yet; every worker says the same");
@@ -90,17 +94,13 @@ fn labels(topology: &Topology, subject: &str) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use shared::config::StreamArgs;
 
     use super::*;
 
     #[test]
     fn labels_never_come_from_a_message() {
-        let limits =
-            StreamArgs { ld_events_max_age: Duration::ZERO, ld_events_max_bytes: Default::default(), ld_replicas: 1 };
-        let topology = Topology::new(None, limits);
+        let topology = Topology::new(None, StreamArgs::default());
         let root = topology.all_of(StreamName::Events);
         let of = |rest: &str| labels(&topology, &root.replace('>', rest));
         assert_eq!(of("taiga.TeamA.epic"), ("taiga", "epic"));

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pipeline::Pipeline;
 use crate::problem::{Part, Problem};
 use crate::store::{Blocked, StoreError};
+use crate::streams::{self, DeadCeiling};
 
 /// The problem in `/readyz` before the first check.
 pub const STARTING: &str = "starting";
@@ -55,12 +56,13 @@ pub async fn watch(
 ) -> Result<(), Infallible> {
     let mut delays = RETRY.delays();
     let mut log = ProblemLog::default();
+    let dead = DeadCeiling::default();
     loop {
         let mut state = Readiness::default();
         // A broken edit is a fact and no problem: the last good file is in force.
         state.facts.insert("credentials_file".into(), json!(courses.problem().as_deref().unwrap_or("ok")));
         // A frozen server must not hold up a stop.
-        let Some(found) = soft.run_until_cancelled(check(&pipeline, &mut state)).await else { return Ok(()) };
+        let Some(found) = soft.run_until_cancelled(check(&pipeline, &dead, &mut state)).await else { return Ok(()) };
         log.report(&found);
         state.problems = found.iter().map(Problem::to_string).collect();
         problems.send_replace(found);
@@ -80,16 +82,17 @@ pub async fn watch(
     }
 }
 
-async fn check(pipeline: &Pipeline, state: &mut Readiness) -> Vec<Problem> {
+async fn check(pipeline: &Pipeline, dead: &DeadCeiling, state: &mut Readiness) -> Vec<Problem> {
     let (nats, mongo) = tokio::join!(
-        tokio::time::timeout(CHECK_TIMEOUT, look_at_streams(pipeline, state)),
+        tokio::time::timeout(CHECK_TIMEOUT, look_at_streams(pipeline, dead, state)),
         tokio::time::timeout(CHECK_TIMEOUT, pipeline.store.probe(&pipeline.who)),
     );
     let timeout = || format!("no answer within {} s", CHECK_TIMEOUT.as_secs());
-    let nats = match nats {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Problem::nats(error)),
-        Err(_) => Some(Problem::nats(timeout())),
+    let nats = match (nats, shared::nats::trouble()) {
+        (Ok(Ok(unfit)), _) => unfit,
+        (_, Some(trouble)) => vec![Problem::nats(trouble)],
+        (Ok(Err(error)), None) => vec![Problem::nats(error)],
+        (Err(_), None) => vec![Problem::nats(timeout())],
     };
     let mongo = match mongo {
         Ok(Ok(())) => None,
@@ -111,9 +114,14 @@ impl ProblemLog {
         let had_problems = !self.0.is_empty();
         self.0.retain(|part, _| found.iter().any(|problem| problem.part == *part));
         for problem in found {
-            // Blocked collections are logged where their events are put off.
+            // Blocked collections are logged where their events are put off, a connection that fails by itself.
+            let is_logged_elsewhere = match problem.part {
+                Part::Collection(_) => true,
+                Part::Nats => shared::nats::trouble().is_some(),
+                _ => false,
+            };
             let is_due = self.0.get(&problem.part).is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL);
-            if is_due && !matches!(problem.part, Part::Collection(_)) {
+            if is_due && !is_logged_elsewhere {
                 self.0.insert(problem.part.clone(), Instant::now());
                 tracing::warn!(%problem, "this worker is not ready");
             }
@@ -124,8 +132,13 @@ impl ProblemLog {
     }
 }
 
-/// Reads streams and consumers, sets gauges, makes room.
-async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(), String> {
+/// Reads streams and consumers, sets gauges, makes room. Returns what is wrong with streams and cannot be repaired.
+async fn look_at_streams(
+    pipeline: &Pipeline,
+    dead: &DeadCeiling,
+    state: &mut Readiness,
+) -> Result<Vec<Problem>, String> {
+    let unfit = streams::repair(pipeline).await?;
     let text = |error: &dyn std::fmt::Display| error.to_string();
     for (stream, gauge) in [
         (StreamName::Dead, "ldconnect_dead_letters_kept"),
@@ -143,6 +156,9 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
             }
         }
         show_size(stream, found.cached_info());
+        if stream == StreamName::Dead {
+            dead.look(found.cached_info());
+        }
         metrics::gauge!(gauge).set(messages as f64);
         let fact = gauge.trim_start_matches("ldconnect_").trim_end_matches("_kept");
         state.facts.insert(fact.to_owned(), messages.into());
@@ -167,7 +183,7 @@ async fn look_at_streams(pipeline: &Pipeline, state: &mut Readiness) -> Result<(
         events.purge().sequence(sequence).await.map_err(|e| text(&e))?;
         tracing::info!(up_to = sequence, "removed the oldest processed events: the event stream is near its ceiling");
     }
-    Ok(())
+    Ok(unfit)
 }
 
 /// The label is the stream's name without the prefix of the installation.

@@ -15,6 +15,8 @@ pub enum Reason {
     Panic,
     /// Every worker that took it died.
     RedeliveredTooOften,
+    /// Its project is new, and more new projects appeared within the hour than may.
+    TooManyProjects,
     /// LD Eval answered a notification with a 4xx.
     EvalRefused,
     /// What a provider answered to a look-up, or the look-up itself, makes no sense.
@@ -23,13 +25,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unreadable,
         Self::NoIdentity,
         Self::UnknownEvent,
         Self::Unstorable,
         Self::Panic,
         Self::RedeliveredTooOften,
+        Self::TooManyProjects,
         Self::EvalRefused,
         Self::EnrichUnreadable,
     ];
@@ -44,6 +47,7 @@ impl Reason {
             Self::Unstorable => "unstorable",
             Self::Panic => "panic",
             Self::RedeliveredTooOften => "redelivered_too_often",
+            Self::TooManyProjects => "too_many_projects",
             Self::EvalRefused => "eval_refused",
             Self::EnrichUnreadable => "enrich_unreadable",
         }

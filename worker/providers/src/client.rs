@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use shared::envelope::header::TRACEPARENT;
 use shared::throttle::Throttle;
@@ -54,8 +54,7 @@ impl ProviderClient {
             .connect_timeout(Duration::from_secs(3))
             .timeout(REQUEST_TIMEOUT)
             .user_agent(USER_AGENT)
-            .no_proxy()
-            .redirect(Policy::custom(same_server_only))
+            .redirect(redirects())
             .build()?;
         let (limiter, outages) = (RateLimiter::new(provider, reporter), Throttle::new(Duration::from_secs(60)));
         Ok(Self { provider, http, limiter, outages })
@@ -148,9 +147,12 @@ impl ProviderClient {
 
 /// Follows a redirect within one server, as GitHub sends for a renamed repository. To another server it would carry a
 /// login (a 307 or 308 repeats the body), so the redirect itself is the reply.
-fn same_server_only(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-    if same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+#[must_use]
+pub fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+    })
 }
 
 /// The error is a sentence without the URL.
@@ -181,4 +183,64 @@ fn sentence(error: reqwest::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::github::GithubClient;
+    use crate::taiga::TaigaClient;
+    use crate::tokens::{Account, Login, Token};
+
+    fn credential() -> CredentialId {
+        CredentialId { label: "default".to_owned(), id: "1".to_owned() }
+    }
+
+    /// A server that answers everything with a redirect to `other`, and the address of its API.
+    async fn redirecting(status: u16, other: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/v1", listener.local_addr().unwrap());
+        let other = other.to_owned();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                drop(stream.read(&mut request).await);
+                let answer = format!(
+                    "HTTP/1.1 {status} Redirect\r\nLocation: {other}/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                drop(stream.write_all(answer.as_bytes()).await);
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn no_login_follows_a_redirect_to_another_server() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        for status in [301, 302, 303, 307, 308] {
+            let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            other.set_nonblocking(true).unwrap();
+            let url = redirecting(status, &format!("http://{}", other.local_addr().unwrap())).await;
+            let taiga = TaigaClient::new(&url, &url, Reporter::silent()).unwrap();
+            let password: shared::secret::Secret = "hush".parse().unwrap();
+            let with_password = Login::Password { username: "u".to_owned(), password: password.clone() };
+            for login in [with_password, Login::Token(password.clone())] {
+                let account = Account { credential: credential(), login };
+                let answer =
+                    taiga.request(&account, "test", (reqwest::Method::GET, "/users/me"), |request| request).await;
+                match answer {
+                    Ok(reply) => assert_eq!(reply.status.as_u16(), status),
+                    Err(error) => assert!(format!("{error:?}").contains(&status.to_string()), "{error:?}"),
+                }
+            }
+            let github = GithubClient::new(&url, Reporter::silent()).unwrap();
+            let token = Token { credential: credential(), secret: password };
+            let answer = github.request(&token, "test", (reqwest::Method::POST, "/repos/o/r"), |request| request).await;
+            assert_eq!(answer.unwrap().status.as_u16(), status);
+            assert!(other.accept().is_err(), "{status}: the other server was asked");
+        }
+    }
 }

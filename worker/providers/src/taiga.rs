@@ -20,7 +20,7 @@ use crate::ProviderError;
 use crate::client::{ProviderClient, ProviderReply};
 use crate::limiter::QueueSlot;
 use crate::report::Reporter;
-use crate::tokens::Account;
+use crate::tokens::{Account, Login};
 
 /// Taiga's tokens expire after a day.
 const SESSION_TTL: Duration = Duration::from_secs(23 * 3600);
@@ -34,12 +34,16 @@ const CLOCK_SKEW_MS: i64 = 2_000;
 /// With more entries, expired ones are removed.
 const CACHE_MAX: usize = 1_000;
 
+/// The token of a request; `None` of an account that needs none.
+type Authorisation = Option<Secret>;
+
 type CacheEntry<T> = Arc<tokio::sync::Mutex<Option<T>>>;
 
 #[derive(Debug)]
 pub struct TaigaClient {
     api: ProviderClient,
     base: String,
+    auth: String,
     /// By account. The lock of an entry is held while its value is fetched, so that it is fetched once.
     sessions: Mutex<HashMap<String, CacheEntry<Session>>>,
     /// By account and milestone.
@@ -70,7 +74,7 @@ pub struct Figures {
 
 /// `POST /auth`
 #[derive(Deserialize)]
-struct Login {
+struct LoginReply {
     auth_token: String,
 }
 
@@ -117,15 +121,16 @@ fn sum(numbers: impl Iterator<Item = Number>) -> Bson {
 }
 
 impl TaigaClient {
-    /// `base` ends in `/api/v1`.
+    /// `base` and `auth`, where it logs in, end in `/api/v1`.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(base: &str, reporter: Reporter) -> Result<Self, reqwest::Error> {
-        let base = base.trim_end_matches('/').to_owned();
+    pub fn new(base: &str, auth: &str, reporter: Reporter) -> Result<Self, reqwest::Error> {
+        let [base, auth] = [base, auth].map(|url| url.trim_end_matches('/').to_owned());
         Ok(Self {
             api: ProviderClient::new("taiga", reporter)?,
             base,
+            auth,
             sessions: Mutex::default(),
             figures: Mutex::default(),
         })
@@ -193,8 +198,7 @@ impl TaigaClient {
     async fn stats(&self, account: &Account, milestone: i64) -> Result<ProviderReply, ProviderError> {
         let Some(token) = self.session(account).await? else { return Err(self.refused(account).await) };
         let url = format!("{}/milestones/{milestone}/stats", self.base);
-        let reply =
-            self.api.call(&account.credential, "milestone", self.api.http.get(url).bearer_auth(token.expose())).await?;
+        let reply = self.api.call(&account.credential, "milestone", authorised(self.api.http.get(url), &token)).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
             self.forget(account, &token).await;
         }
@@ -215,7 +219,7 @@ impl TaigaClient {
         for _ in 0..2 {
             let Some(token) = self.session(account).await? else { break };
             let request = self.api.http.request(method.clone(), format!("{}{path}", self.base));
-            let request = change(request.bearer_auth(token.expose()));
+            let request = change(authorised(request, &token));
             let reply = self.api.call(&account.credential, endpoint, request).await?;
             if reply.status != StatusCode::UNAUTHORIZED {
                 return Ok(reply);
@@ -233,26 +237,31 @@ impl TaigaClient {
     }
 
     /// The account's token, cached or from a login; `None` when the login is refused.
-    async fn session(&self, account: &Account) -> Result<Option<Secret>, ProviderError> {
+    async fn session(&self, account: &Account) -> Result<Option<Authorisation>, ProviderError> {
+        let (username, password) = match &account.login {
+            Login::Password { username, password } => (username, password),
+            Login::Token(token) => return Ok(Some(Some(token.clone()))),
+            Login::Anonymous => return Ok(Some(None)),
+        };
         let entry = self.session_entry(account);
         let mut cached = entry.lock().await;
         if let Some(session) = cached.as_ref().filter(|session| session.since.elapsed() < SESSION_TTL) {
-            return Ok(Some(session.token.clone()));
+            return Ok(Some(Some(session.token.clone())));
         }
         let since = Instant::now();
-        let request = self.api.http.post(format!("{}/auth", self.base)).json(&json!({
+        let request = self.api.http.post(format!("{}/auth", self.auth)).json(&json!({
             "type": "normal",
-            "username": account.username,
-            "password": account.password.expose(),
+            "username": username,
+            "password": password.expose(),
         }));
         let reply = self.api.call(&account.credential, "auth", request).await?;
         match reply.status {
             status if status.is_success() => {
                 let unreadable = || ProviderError::Unreadable("Taiga's answer to a login has no auth_token".to_owned());
-                let login = serde_json::from_slice::<Login>(&reply.body).map_err(|_| unreadable())?;
+                let login = serde_json::from_slice::<LoginReply>(&reply.body).map_err(|_| unreadable())?;
                 let token: Secret = login.auth_token.parse().map_err(|_| unreadable())?;
                 *cached = Some(Session { token: token.clone(), since });
-                Ok(Some(token))
+                Ok(Some(Some(token)))
             }
             // Taiga answers 400 or 401 to a wrong password, by version.
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
@@ -261,20 +270,31 @@ impl TaigaClient {
     }
 
     /// Unless the cache holds a newer token by now.
-    async fn forget(&self, account: &Account, token: &Secret) {
+    async fn forget(&self, account: &Account, token: &Authorisation) {
         let entry = self.session_entry(account);
         let mut cached = entry.lock().await;
-        if cached.as_ref().is_some_and(|session| session.token.expose() == token.expose()) {
+        if cached
+            .as_ref()
+            .is_some_and(|session| token.as_ref().is_some_and(|token| session.token.expose() == token.expose()))
+        {
             *cached = None;
         }
     }
 
     async fn refused(&self, account: &Account) -> ProviderError {
-        tracing::warn!(
-            token = %account.credential.label,
-            "Taiga refuses an account; its look-ups wait until it is corrected in the credentials file or in TAIGA_USERNAME and TAIGA_PASSWORD"
-        );
+        tracing::warn!(token = %account.credential.label, "{}", match account.login {
+            Login::Password { .. } => "Taiga refuses an account; its look-ups wait until it is corrected in the credentials file or in TAIGA_USERNAME and TAIGA_PASSWORD",
+            Login::Token(_) => "Taiga refuses TAIGA_TOKEN; look-ups wait until it is replaced, or TAIGA_USERNAME and TAIGA_PASSWORD are set",
+            Login::Anonymous => "Taiga wants an account; look-ups wait until TAIGA_USERNAME and TAIGA_PASSWORD, or TAIGA_TOKEN, are set",
+        });
         self.api.stop(&account.credential, None).await
+    }
+}
+
+fn authorised(request: RequestBuilder, token: &Authorisation) -> RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token.expose()),
+        None => request,
     }
 }
 

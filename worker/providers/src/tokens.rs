@@ -14,6 +14,8 @@ use crate::config::EnrichArgs;
 /// Label of the default token in metrics and logs.
 const DEFAULT: &str = "default";
 
+const ANONYMOUS: &str = "no account";
+
 /// Identifies a token or an account without showing it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CredentialId {
@@ -38,12 +40,38 @@ pub struct Token {
     pub secret: Secret,
 }
 
+impl Token {
+    /// A token, with the label that it has in metrics and logs.
+    #[must_use]
+    pub fn new(label: &str, secret: &Secret) -> Self {
+        Self { credential: CredentialId::new(label, &[secret.expose()]), secret: secret.clone() }
+    }
+}
+
 /// An account at Taiga.
 #[derive(Clone)]
 pub struct Account {
     pub credential: CredentialId,
-    pub username: String,
-    pub password: Secret,
+    pub login: Login,
+}
+
+/// How requests to Taiga are authorised.
+#[derive(Clone)]
+pub enum Login {
+    /// With a token that Taiga gives for these.
+    Password { username: String, password: Secret },
+    /// With this token.
+    Token(Secret),
+    /// Without a token: a tunnel to a Taiga, or public projects.
+    Anonymous,
+}
+
+impl Account {
+    /// One of which there is only a token.
+    #[must_use]
+    pub fn with_token(label: &str, token: &Secret) -> Self {
+        Self { credential: CredentialId::new(label, &[token.expose()]), login: Login::Token(token.clone()) }
+    }
 }
 
 impl fmt::Debug for Account {
@@ -58,6 +86,8 @@ pub struct Tokens {
     courses: Handle,
     github: Option<Token>,
     taiga: Option<Account>,
+    /// Taiga is asked without a token where there is no account at all.
+    anonymous: bool,
 }
 
 impl Tokens {
@@ -68,18 +98,18 @@ impl Tokens {
     pub fn new(courses: Handle, args: &EnrichArgs) -> Result<Self, String> {
         let taiga = match (&args.taiga_username, &args.taiga_password) {
             (Some(username), Some(password)) => Some(account(DEFAULT, username, password)),
-            (None, None) => None,
+            (None, None) => args.taiga_token.as_ref().map(|token| Account::with_token(DEFAULT, token)),
             (None, Some(_)) => return Err("TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both".to_owned()),
             (Some(_), None) => return Err("TAIGA_USERNAME is set but TAIGA_PASSWORD is missing: set both".to_owned()),
         };
-        let github = args.github_token.as_ref().map(|secret| token(DEFAULT, secret));
-        Ok(Self { courses, github, taiga })
+        let github = args.github_token.as_ref().map(|secret| Token::new(DEFAULT, secret));
+        Ok(Self { courses, github, taiga, anonymous: args.taiga_api_url.is_some() })
     }
 
     /// No tokens: nothing is looked up.
     #[must_use]
     pub fn none() -> Self {
-        Self { courses: Handle::fixed(Courses::default()), github: None, taiga: None }
+        Self { courses: Handle::fixed(Courses::default()), github: None, taiga: None, anonymous: false }
     }
 
     /// The token for a project's look-ups at GitHub.
@@ -87,7 +117,7 @@ impl Tokens {
     pub fn github(&self, project: &Project) -> Option<Token> {
         let courses = self.courses.courses();
         let own =
-            courses.course_of(project).and_then(|course| Some(token(&course.name, course.github_token.as_ref()?)));
+            courses.course_of(project).and_then(|course| Some(Token::new(&course.name, course.github_token.as_ref()?)));
         own.or_else(|| self.github.clone())
     }
 
@@ -98,14 +128,17 @@ impl Tokens {
         let own = courses.course_of(project).and_then(|course| {
             Some(account(&course.name, course.taiga_user.as_ref()?, course.taiga_password.as_ref()?))
         });
-        own.or_else(|| self.taiga.clone())
+        let nobody = || self.anonymous && !courses.iter().any(|course| course.taiga_password.is_some());
+        own.or_else(|| self.taiga.clone()).or_else(|| {
+            nobody().then(|| Account { credential: CredentialId::new(ANONYMOUS, &[]), login: Login::Anonymous })
+        })
     }
 
     /// Every GitHub token once.
     #[must_use]
     pub fn all_github(&self) -> Vec<Token> {
         let courses = self.courses.courses();
-        let own = courses.iter().filter_map(|course| Some(token(&course.name, course.github_token.as_ref()?)));
+        let own = courses.iter().filter_map(|course| Some(Token::new(&course.name, course.github_token.as_ref()?)));
         let mut all: Vec<Token> = Vec::new();
         for token in self.github.clone().into_iter().chain(own) {
             if !all.iter().any(|held| held.credential.id == token.credential.id) {
@@ -138,19 +171,15 @@ impl Tokens {
         let course = courses.course_of(project);
         match source {
             Source::Github => self.github.is_some() || course.is_some_and(|course| course.github_token.is_some()),
-            Source::Taiga => self.taiga.is_some() || course.is_some_and(|course| course.taiga_password.is_some()),
+            Source::Taiga => self.taiga(project).is_some(),
             Source::Excel => false,
         }
     }
 }
 
-fn token(label: &str, secret: &Secret) -> Token {
-    Token { credential: CredentialId::new(label, &[secret.expose()]), secret: secret.clone() }
-}
-
 fn account(label: &str, username: &str, password: &Secret) -> Account {
     let credential = CredentialId::new(label, &[username, password.expose()]);
-    Account { credential, username: username.to_owned(), password: password.clone() }
+    Account { credential, login: Login::Password { username: username.to_owned(), password: password.clone() } }
 }
 
 #[cfg(test)]
@@ -183,11 +212,29 @@ mod tests {
         assert_eq!(label(&a), Some(("amep".into(), "own".into())));
         assert_eq!(label(&b), Some(("default".into(), "general".into())));
         assert_eq!(label(&c), Some(("default".into(), "general".into())));
-        assert_eq!(with.taiga(&b).map(|account| account.username).as_deref(), Some("u"));
+        let username = |account: Account| match account.login {
+            Login::Password { username, .. } => Some(username),
+            Login::Token(_) | Login::Anonymous => None,
+        };
+        assert_eq!(with.taiga(&b).and_then(username).as_deref(), Some("u"));
         assert!(with.taiga(&a).is_none());
         let without = tokens(file, &[]).unwrap();
         assert!(without.cover(Source::Github, &a) && !without.cover(Source::Github, &b));
         assert!(without.cover(Source::Taiga, &b) && !without.cover(Source::Taiga, &c));
+    }
+
+    #[test]
+    fn an_account_goes_before_a_token_and_without_both_taiga_is_asked_without_one_where_its_address_is_set() {
+        let a = Project::new("A").unwrap();
+        let url = ["--taiga-api-url", "http://t.example"];
+        let token = [&url[..], &["--taiga-token", "hush"]].concat();
+        let account = [&token[..], &["--taiga-username", "u", "--taiga-password", "p"]].concat();
+        let login = |file: &str, args: &[&str]| tokens(file, args).unwrap().taiga(&a).map(|account| account.login);
+        let elsewhere = r#"{"pes": {"teams": ["B"], "taiga_user": "u", "taiga_password": "p"}}"#;
+        assert!(matches!(login("{}", &account), Some(Login::Password { .. })));
+        assert!(matches!(login("{}", &token), Some(Login::Token(_))));
+        assert!(matches!(login("{}", &url), Some(Login::Anonymous)));
+        assert!(login(elsewhere, &url).is_none() && login("{}", &[]).is_none());
     }
 
     #[test]

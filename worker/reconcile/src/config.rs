@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Url;
+use shared::secret::Secret;
+use shared::source::Source;
 
 /// How the worker reconciles by itself.
 #[derive(Debug, Clone, Args)]
@@ -15,8 +17,15 @@ pub struct ReconcileArgs {
     #[arg(long, env = "RECONCILE", default_value = "nightly")]
     pub reconcile: When,
     /// Where GitHub and Taiga find ingress, such as https://ld.example.edu; a hook that leads there is ours.
-    #[arg(long, env = "PUBLIC_URL", value_parser = base)]
+    #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<Url>,
+    /// Whether the admin address also takes the recoveries of the Learning Dashboard's administration tool
+    /// (/admin/recovery/… and /data-recovery/run): true or false.
+    #[arg(long, env = "RECOVERY_API", default_value = "false", action = clap::ArgAction::Set)]
+    pub recovery_api: bool,
+    /// What a recovery's request must send as Authorization: Bearer; unset, whoever reaches the admin address may ask.
+    #[arg(long, env = "RECOVERY_TOKEN", hide_env_values = true)]
+    pub recovery_token: Option<Secret>,
 }
 
 /// When.
@@ -55,14 +64,40 @@ impl std::fmt::Display for When {
     }
 }
 
-fn base(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    url.ok_or_else(|| "write the address of ingress without /webhook, such as https://ld.example.edu".to_owned())
+/// Reads `PUBLIC_URL`. Its older names hold the address of one source's webhooks, which is read too.
+///
+/// # Errors
+/// When it is no address of ingress; the text shows what would be right.
+pub fn public_url(text: &str) -> Result<Url, InvalidPublicUrl> {
+    let webhooks = Source::ALL.map(|source| format!("/webhook/{source}"));
+    let text = text.trim_end_matches('/');
+    let text = webhooks.iter().find_map(|path| text.strip_suffix(path.as_str())).unwrap_or(text);
+    let url = Url::parse(text).map_err(|_| InvalidPublicUrl)?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    let good = matches!(url.scheme(), "http" | "https") && url.has_host() && plain && !url.path().contains("/webhook");
+    if good { Ok(url) } else { Err(InvalidPublicUrl) }
 }
+
+/// It is no address of ingress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write the address of ingress without /webhook, such as https://ld.example.edu")]
+pub struct InvalidPublicUrl;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_ingress_may_be_given_as_that_of_one_sources_webhooks() {
+        for given in
+            ["https://x.example/ld", "https://x.example/ld/webhook/github", "https://x.example/ld/webhook/taiga/"]
+        {
+            assert_eq!(public_url(given).unwrap().as_str(), "https://x.example/ld", "{given}");
+        }
+        for bad in ["ld.example.edu", "ftp://x", "https://x/webhook", "https://x/webhook/other", "https://x/?a=b"] {
+            assert!(public_url(bad).unwrap_err().to_string().contains("https://ld.example.edu"), "{bad}");
+        }
+    }
 
     #[test]
     fn it_is_nightly_off_or_an_interval() {

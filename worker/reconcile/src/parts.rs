@@ -15,6 +15,7 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use shared::credentials::Handle;
 use shared::envelope::header;
 use shared::ids::{Project, QualityModel};
 use shared::publish::{Outgoing, Publisher};
@@ -95,6 +96,18 @@ impl Parts {
     pub async fn owe_notifications(&self, prj: &Project, model: Option<&QualityModel>) -> Result<(), Halt> {
         let owed = serde_json::json!({ "quality_model": model.map(QualityModel::as_str) });
         self.remember(&owed_key(prj), &owed).await
+    }
+
+    /// The quality model of a project's course, else that of its newest event.
+    ///
+    /// # Errors
+    /// When NATS cannot be read.
+    pub async fn quality_model(&self, courses: &Handle, prj: &Project) -> Result<Option<QualityModel>, Halt> {
+        let courses = courses.courses();
+        match courses.course_of(prj).and_then(|course| course.quality_model.clone()) {
+            Some(model) => Ok(Some(model)),
+            None => self.newest_quality_model(prj).await,
+        }
     }
 
     /// The quality model of a project's newest event.

@@ -10,6 +10,7 @@ use shared::source::Source;
 use worker_providers::Tokens;
 use worker_providers::github::GithubClient;
 use worker_providers::taiga::TaigaClient;
+use worker_providers::tokens::{Login, Token};
 
 use crate::client::{Asking, GithubApi, Halt, TaigaApi};
 use crate::kept::KeptPages;
@@ -46,6 +47,12 @@ impl Reconciler {
         let kept = KeptPages::new(jetstream.clone(), topology.clone(), others.clone());
         let token = self.tokens.github(prj)?;
         Some(GithubApi { github: Arc::clone(&self.github), token, asking: asking.clone(), kept: Some(kept) })
+    }
+
+    /// GitHub with a token that is not of the settings. Its answers are not kept for others.
+    #[must_use]
+    pub fn github_with(&self, token: Token, asking: &Asking) -> Option<GithubApi> {
+        Some(GithubApi { github: Arc::clone(&self.github), token, asking: asking.clone(), kept: None })
     }
 
     /// Taiga with a project's account.
@@ -92,6 +99,10 @@ impl Reconciler {
                 let Some(api) = self.taiga_api(&wish.prj, asking) else { return Ok(self.no_token(wish, source)) };
                 let mut slugs = self.named(source, &wish.prj);
                 if slugs.is_empty() {
+                    // Taiga shows hooks to members only.
+                    if matches!(api.account.login, Login::Anonymous) {
+                        return Ok(report);
+                    }
                     let found = place::hooked_projects(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
                     (slugs, findings) = (found.places, found.findings);
                 }
@@ -138,11 +149,7 @@ impl Reconciler {
     pub async fn with_model(&self, wish: &Wish) -> Result<Wish, Halt> {
         let mut wish = wish.clone();
         if wish.quality_model.is_none() {
-            let courses = self.courses.courses();
-            wish.quality_model = courses.course_of(&wish.prj).and_then(|course| course.quality_model.clone());
-        }
-        if wish.quality_model.is_none() {
-            wish.quality_model = self.parts.newest_quality_model(&wish.prj).await?;
+            wish.quality_model = self.parts.quality_model(&self.courses, &wish.prj).await?;
         }
         Ok(wish)
     }

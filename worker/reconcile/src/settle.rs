@@ -70,6 +70,26 @@ pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, noti
     let mut types = event_types(parts, prj).await?;
     until_processed(parts, stop, notice).await?;
     types.extend(event_types(parts, prj).await?);
+    queue(parts, prj, types, quality_model).await?;
+    parts.paid(prj).await
+}
+
+/// The same for what was written without events: at once.
+///
+/// # Errors
+/// When NATS or MongoDB cannot be asked. Then it is still owed.
+pub async fn notify_at_once(parts: &Parts, prj: &Project) -> Result<(), Halt> {
+    let Some(quality_model) = parts.owed(prj).await? else { return Ok(()) };
+    queue(parts, prj, event_types(parts, prj).await?, quality_model).await?;
+    parts.paid(prj).await
+}
+
+async fn queue(
+    parts: &Parts,
+    prj: &Project,
+    types: BTreeSet<&'static str>,
+    quality_model: Option<String>,
+) -> Result<(), Halt> {
     let due: BTreeSet<Notification> = types
         .into_iter()
         .map(|event_type| Notification {
@@ -84,8 +104,7 @@ pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, noti
     queue.put(due.iter().map(|notification| (notification, &origin)).collect()).await.map_err(|error| {
         let what = format_args!("The documents are written, but LD_NOTIFY does not take notifications: {error}");
         Halt::failed(what, "Run the same command again")
-    })?;
-    parts.paid(prj).await
+    })
 }
 
 async fn event_types(parts: &Parts, prj: &Project) -> Result<BTreeSet<&'static str>, Halt> {

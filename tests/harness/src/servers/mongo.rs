@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bson::{Document, doc};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{install, ports};
 use crate::eventually::{Alive, eventually};
@@ -85,6 +86,19 @@ impl MongoServer {
         Ok(server)
     }
 
+    /// Starts one that asks for passwords, with nothing but this `root` user: MongoDB as its image starts it.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the user cannot be made.
+    pub async fn start_with_root(dir: &Path, root: (&'static str, &'static str)) -> anyhow::Result<Self> {
+        let mut server = Self::launch("mongod", dir, ports::free_port()?, &["--auth"])?;
+        server.ready().await?;
+        let first = doc! { "createUser": root.0, "pwd": root.1, "roles": ["root"] };
+        server.direct().await?.database("admin").run_command(first).await?;
+        server.admin = Some(root);
+        Ok(server)
+    }
+
     fn launch(name: &str, dir: &Path, port: u16, more: &[&str]) -> anyhow::Result<Self> {
         let data = dir.join("data");
         std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
@@ -116,7 +130,14 @@ impl MongoServer {
     /// Its address for this user.
     #[must_use]
     pub fn uri_of(&self, user: Option<(&str, &str)>) -> String {
-        let login = user.map(|(name, password)| format!("{name}:{password}@")).unwrap_or_default();
+        let escaped = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let login = user.map(|(name, password)| match plain(password) {
+            // Readable in a log, and searched for as it is.
+            true => format!("{name}:{password}@"),
+            false => format!("{}:{}@", escaped(name), escaped(password)),
+        });
+        let login = login.unwrap_or_default();
         let source = if user.is_some() { "admin" } else { "" };
         let mut options = vec![format!("authSource={source}"), self.query.clone()];
         options.retain(|option| !option.is_empty() && option != "authSource=");

@@ -15,7 +15,9 @@ const SHORTEST: usize = 8;
 pub fn of(env: &BTreeMap<String, String>) -> Vec<String> {
     let mut secrets = Vec::new();
     for (name, value) in env {
-        let named = ["SECRET", "SECRET_PREVIOUS", "TOKEN", "PASSWORD"].iter().any(|end| name.ends_with(end));
+        let named = ["SECRET", "SECRET_PREVIOUS", "SIGNATURE_KEY", "TOKEN", "PASSWORD", "MONGO_PASS"]
+            .iter()
+            .any(|end| name.ends_with(end));
         match name.as_str() {
             _ if named => secrets.push(value.clone()),
             "NATS_URL" | "MONGO_URI" => secrets.extend(value.split(',').filter_map(password)),

@@ -70,11 +70,12 @@ impl Service {
             ("LOG_FORMAT", "json"),
             // Nobody listens there: a test that asks the real services anything is to fail, not to leak.
             ("GITHUB_API_URL", "http://127.0.0.1:1"),
-            ("TAIGA_API_URL", "http://127.0.0.1:1"),
+            ("TAIGA_AUTH_URL", "http://127.0.0.1:1"),
         ];
         let mut all: Vec<_> = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         for (name, value) in env {
-            all.retain(|(had, _)| *had != name);
+            // Taiga is asked without a token where its address is set: so the default is that of the login alone.
+            all.retain(|(had, _)| *had != name && !(name == "TAIGA_API_URL" && had == "TAIGA_AUTH_URL"));
             all.push((name, value));
         }
         let recipe = Recipe {

@@ -33,6 +33,9 @@ pub struct Options {
     pub own_mongo: bool,
     /// More arguments of mongod, which is this test's own then.
     pub mongo_args: &'static [&'static str],
+    /// A MongoDB of its own with this root user alone, database `mongo`; the settings name it in parts, as the Learning
+    /// Dashboard's deployment does.
+    pub mongo_root: Option<(&'static str, &'static str)>,
     /// A replica set of its own with this many members; `stack.set` then, instead of `stack.mongo`.
     pub mongo_members: usize,
     /// Streams that are there before any process starts. Names and subjects are written without the stack's prefix.
@@ -122,6 +125,10 @@ impl Stack {
             (false, true) => Some(MongoServer::start_with(&dir.join("mongo"), args).await?),
             (false, false) => None,
         };
+        let mongo = match options.mongo_root {
+            Some(root) => Some(MongoServer::start_with_root(&dir.join("mongo"), root).await?),
+            None => mongo,
+        };
         let set = match options.mongo_members {
             0 => None,
             members => Some(ReplicaSet::start_with(&dir.join("set"), members, args).await?),
@@ -135,7 +142,11 @@ impl Stack {
         let mongo_uri = mongo_uri.or_else(|| shared.map(|servers| servers.mongo_uri.clone()));
         let (nats_url, mongo_uri) = (nats_url.unwrap_or_default(), mongo_uri.unwrap_or_default());
         // The shipped permissions are those of an installation without a prefix.
-        let (prefix, database) = if secured { (String::new(), DATABASE.to_owned()) } else { (id.clone(), id) };
+        let (prefix, database) = match secured {
+            true => (String::new(), DATABASE.to_owned()),
+            false if options.mongo_root.is_some() => (id, "mongo".to_owned()),
+            false => (id.clone(), id),
+        };
         make(&nats_url, &prefix, options.streams).await?;
         let eval = Eval::start()?;
         let secrets = Secrets::default();
@@ -153,8 +164,22 @@ impl Stack {
             ("LOG_LEVEL", "DEBUG".to_owned()),
             // Small enough that many streams fit on one server.
             ("LD_EVENTS_MAX_BYTES", (512 * 1024 * 1024).to_string()),
+            // A test may invent as many projects as it likes.
+            ("NEW_PROJECTS_PER_HOUR", "100000".to_owned()),
+            ("LD_DEAD_MAX_BYTES", (64 * 1024 * 1024).to_string()),
         ];
         let mut env: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        if let (Some((user, password)), Some(mongo)) = (options.mongo_root, &mongo) {
+            env.remove("MONGO_URI");
+            let parts = [
+                ("MONGO_HOST", "127.0.0.1"),
+                ("MONGO_PORT", &mongo.port.to_string()),
+                ("MONGO_USER", user),
+                ("MONGO_PASS", password),
+                ("MONGO_AUTHSRC", "admin"),
+            ];
+            env.extend(parts.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         // What a test does not ask for would be asked of the providers in the night.
         env.insert("RECONCILE".to_owned(), "off".to_owned());
         env.extend(options.env);

@@ -121,8 +121,12 @@ impl Clients {
             .map_err(CommandError::usage)?;
         Ok((
             github,
-            worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent())
-                .map_err(CommandError::usage)?,
+            worker_providers::taiga::TaigaClient::new(
+                self.args.taiga_api(),
+                self.args.taiga_auth(),
+                Reporter::silent(),
+            )
+            .map_err(CommandError::usage)?,
         ))
     }
 
@@ -164,8 +168,12 @@ impl Clients {
     }
 
     fn taiga_of(&self, account: Account) -> Result<TaigaClient, CommandError> {
-        let taiga = worker_providers::taiga::TaigaClient::new(&self.args.taiga_api_url, Reporter::silent())
-            .map_err(CommandError::usage)?;
+        let taiga = worker_providers::taiga::TaigaClient::new(
+            self.args.taiga_api(),
+            self.args.taiga_auth(),
+            Reporter::silent(),
+        )
+        .map_err(CommandError::usage)?;
         Ok(TaigaClient { taiga: Arc::new(taiga), account, stop: self.stop.clone() })
     }
 }

@@ -9,15 +9,24 @@ use shared::config_report::Report;
 use shared::credentials::{Courses, Handle};
 
 use crate::terminal::{CommandError, Exit, finish, print_block};
-use worker_core::config::Config as Settings;
-use worker_core::store::UnusableUri;
+use worker_core::config::{Config, MongoArgs};
 use worker_providers::Tokens;
+use worker_reconcile::config::ReconcileArgs;
 
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
-pub enum Config {
+pub enum ConfigCommand {
     /// Print every setting with where its value comes from, and every problem; exit code 0 when there is none, else 1.
     Check(Box<Options>),
+}
+
+/// The settings of `worker run`.
+#[derive(Debug, Args)]
+struct Settings {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    reconcile: ReconcileArgs,
 }
 
 /// What to check.
@@ -31,8 +40,8 @@ pub struct Options {
 }
 
 /// Prints settings (secrets as set or unset), notes and problems.
-pub async fn run(config: Config) -> ExitCode {
-    let Config::Check(options) = config;
+pub async fn run(config: ConfigCommand) -> ExitCode {
+    let ConfigCommand::Check(options) = config;
     finish(async move {
         let report = report(*options).map_err(CommandError::usage)?;
         // As it is: its text is escaped, and both programs print the same.
@@ -43,7 +52,7 @@ pub async fn run(config: Config) -> ExitCode {
 }
 
 /// What is wrong with settings, without the credentials file.
-pub(super) fn problems(settings: &Settings) -> Vec<String> {
+pub(super) fn problems(settings: &Config) -> Vec<String> {
     let mut report = Report::default();
     check_addresses(&mut report, settings);
     report.problems.extend(Tokens::new(Handle::fixed(Courses::default()), &settings.enrich).err());
@@ -52,7 +61,13 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
 
 fn report(options: Options) -> Result<Report, EnvironmentError> {
     let (mut report, settings) = Report::of(options.settings)?;
-    let Some(settings) = settings else { return Ok(report) };
+    let Some(Settings { config: settings, reconcile }) = settings else { return Ok(report) };
+    if reconcile.recovery_api && reconcile.recovery_token.is_none() {
+        report.notes.push(format!(
+            "RECOVERY_API is on without RECOVERY_TOKEN: whoever reaches {} may start recoveries",
+            settings.work.admin_addr
+        ));
+    }
     check_addresses(&mut report, &settings);
     let file = options.file.as_deref();
     let courses = report.check_file(file.unwrap_or(&settings.credentials.credentials_file), file.is_some());
@@ -67,15 +82,15 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
 }
 
 /// Looks whether NATS and MongoDB could be reached with these settings, without asking them.
-fn check_addresses(report: &mut Report, settings: &Settings) {
+fn check_addresses(report: &mut Report, settings: &Config) {
     report.check_nats(&settings.nats);
-    if let Err(error) = UnusableUri::check(settings.mongo.mongo_uri.expose()) {
-        report.problems.push(format!("MONGO_URI: {error}"));
+    if let Err(error) = settings.mongo.check() {
+        report.problems.push(error.to_string());
     }
 }
 
 /// Which look-ups will be made.
-fn describe(report: &mut Report, settings: &Settings, courses: &Courses) {
+fn describe(report: &mut Report, settings: &Config, courses: &Courses) {
     for course in courses.iter() {
         let whose = |own: bool, default: bool| match (own, default) {
             (true, _) => "its own",
@@ -83,21 +98,43 @@ fn describe(report: &mut Report, settings: &Settings, courses: &Courses) {
             (false, false) => "none",
         };
         let github = whose(course.github_token.is_some(), settings.enrich.github_token.is_some());
-        let taiga = whose(course.taiga_password.is_some(), settings.enrich.taiga_password.is_some());
+        let enrich = &settings.enrich;
+        let taiga =
+            whose(course.taiga_password.is_some(), enrich.taiga_password.is_some() || enrich.taiga_token.is_some());
         let (name, teams) = (&course.name, course.teams.len());
         report
             .notes
             .push(format!("course {name:?}: {teams} teams, token for GitHub: {github}, account for Taiga: {taiga}"));
     }
+    describe_mongo(report, &settings.mongo);
     if settings.enrich.github_token.is_none() {
         report.notes.push(
             "GITHUB_TOKEN is unset: commits are looked up only for teams whose course has a github_token".to_owned(),
         );
     }
-    if settings.enrich.taiga_password.is_none() {
-        report.notes.push(
-            "TAIGA_USERNAME is unset: sprints are looked up only for teams whose course has a taiga_user".to_owned(),
-        );
+    if settings.enrich.taiga_password.is_none() && settings.enrich.taiga_token.is_none() {
+        let any = courses.iter().any(|course| course.taiga_password.is_some());
+        let note = match &settings.enrich.taiga_api_url {
+            Some(url) if !any => format!("there is no account for Taiga: {url} is asked without a token"),
+            _ => {
+                "TAIGA_USERNAME is unset: sprints are looked up only for teams whose course has a taiga_user".to_owned()
+            }
+        };
+        report.notes.push(note);
+    }
+}
+
+fn describe_mongo(report: &mut Report, mongo: &MongoArgs) {
+    let Some(host) = &mongo.mongo_host else { return };
+    match mongo.uri() {
+        Ok(_) if mongo.mongo_uri.is_some() => {
+            report.notes.push(format!("MONGO_URI is set, so MONGO_HOST ({host}) and its like are not used"));
+        }
+        Ok(uri) => {
+            let address = shared::redact::without_login(uri.expose());
+            report.notes.push(format!("MongoDB's address is made of MONGO_HOST and its like: {address}"));
+        }
+        Err(_) => {}
     }
 }
 

@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use clap::Args;
 use shared::config::{NatsArgs, StreamArgs};
-use shared::topology::{StreamName, Topology};
+use shared::topology::{EnsureError, StreamName, Topology};
 
 use crate::terminal::CommandError;
 
@@ -47,13 +47,14 @@ impl ConnectArgs {
         let ensured = async {
             for stream in StreamName::ALL {
                 if jetstream.get_stream(topology.stream(stream)).await.is_err() {
-                    return topology.ensure(jetstream).await;
+                    return topology.repair(jetstream).await;
                 }
             }
             Ok(())
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, ensured).await {
-            Ok(Ok(())) => Ok(connection),
+            // What is there can be read and purged, whatever else is wrong with it.
+            Ok(Ok(()) | Err(EnsureError::Unfit(_))) => Ok(connection),
             Ok(Err(error)) => Err(CommandError::nats("The streams are not there", error)),
             Err(_) => Err(CommandError::nats("NATS", no_answer(CONNECT_TIMEOUT))),
         }

@@ -51,7 +51,7 @@ impl Enricher {
         Ok(Self {
             pipeline,
             github: GithubClient::new(&args.github_api_url, reporter.clone())?,
-            taiga: TaigaClient::new(&args.taiga_api_url, reporter)?,
+            taiga: TaigaClient::new(args.taiga_api(), args.taiga_auth(), reporter)?,
             slots: args.enrich_concurrency.get(),
             attempts: Attempts::default(),
             claims: Claims::default(),

@@ -73,7 +73,10 @@ impl Consumer {
                 Err(error) => Err(error),
             };
             let Err(error) = result else { continue };
-            if let Some(held_back) = self.pipeline.pulls.open() {
+            // The connection itself says why it is not there.
+            if shared::nats::trouble().is_none()
+                && let Some(held_back) = self.pipeline.pulls.open()
+            {
                 let stream = self.stream.plain();
                 tracing::warn!(stream, %error, held_back, "cannot pull; checking streams and consumers and trying again");
             }

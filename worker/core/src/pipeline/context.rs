@@ -13,6 +13,7 @@ use worker_event::reason::Reason;
 use worker_providers::Tokens;
 
 use super::blocked::BlockedCollections;
+use super::new_projects::NewProjects;
 use super::size::MemoryBudget;
 use super::suspects::Suspects;
 use crate::notify::queue::NotificationQueue;
@@ -68,6 +69,8 @@ pub struct Pipeline {
     pub forgotten: Known,
     /// What an operator has set about documents.
     pub settings: Settings,
+    /// How many projects may appear; `None` where the bound does not apply.
+    pub new_projects: Option<NewProjects>,
     /// Events per batch at most.
     pub batch: usize,
     pub mode: Mode,
@@ -116,6 +119,7 @@ impl Pipeline {
             tokens: Tokens::none(),
             forgotten: Known::default(),
             settings: Settings::default(),
+            new_projects: None,
             batch,
             mode: Mode::Live,
             left_out: LeftOut::default(),
@@ -126,7 +130,7 @@ impl Pipeline {
         }
     }
 
-    /// Creates missing streams. Calls at the same time check once.
+    /// Creates missing streams, and repairs the others. Calls at the same time check once.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses.
@@ -134,7 +138,15 @@ impl Pipeline {
         let called = Instant::now();
         let mut checked = self.checked.lock().await;
         if checked.is_none_or(|at| at < called) {
-            self.topology.ensure(&self.jetstream).await?;
+            // With a stream that NATS cannot repair, work goes on; readiness says so.
+            let ensured = match *checked {
+                None => self.topology.ensure(&self.jetstream).await,
+                Some(_) => self.topology.repair(&self.jetstream).await,
+            };
+            match ensured {
+                Ok(()) | Err(EnsureError::Unfit(_)) => {}
+                Err(error) => return Err(error),
+            }
             *checked = Some(Instant::now());
         }
         Ok(())

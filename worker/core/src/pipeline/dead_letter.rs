@@ -24,6 +24,7 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
+use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use shared::envelope::{header, header_safe};
 use shared::publish::{Outgoing, PublishError, Publisher};
@@ -114,6 +115,47 @@ pub async fn publish(
     publisher.publish(Outgoing { subject, headers, payload }).await?;
     metrics::counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(1);
     Ok(())
+}
+
+/// A stored dead letter, without its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    pub sequence: u64,
+    /// In nanoseconds since 1970.
+    pub stored_at: i128,
+    pub headers: &'a HeaderMap,
+}
+
+impl<'a> From<&'a StreamMessage> for Identity<'a> {
+    fn from(letter: &'a StreamMessage) -> Self {
+        let stored_at = letter.time.unix_timestamp_nanos();
+        Self { sequence: letter.sequence, stored_at, headers: &letter.headers }
+    }
+}
+
+/// The message as it was before it became this dead letter, with where it comes from. Of an unsigned event `headers` and
+/// `payload` are those of the whole event in `LD_EVENTS`.
+#[must_use]
+pub fn original(letter: Identity<'_>, headers: &HeaderMap, payload: Bytes) -> Outgoing {
+    let text = |name| letter.headers.get(name).map_or("", |value| value.as_str());
+    let mut kept = HeaderMap::new();
+    for (name, values) in headers.iter() {
+        let plain = name.to_string();
+        if !plain.starts_with("Nats-") && !plain.starts_with(PREFIX) {
+            values.iter().for_each(|value| kept.append(name.clone(), value.clone()));
+        }
+    }
+    kept.insert(REDRIVEN_FROM, letter.sequence.to_string().as_str());
+    kept.insert(REDRIVEN_ATTEMPTS, text(ATTEMPTS));
+    if kept.get(header::SOURCE).is_some() {
+        if kept.get(header::ORIGIN_SEQUENCE).is_none() {
+            kept.insert(header::ORIGIN_SEQUENCE, text(SEQUENCE));
+        }
+        // Not the original id: within ten minutes the server would drop the message as a duplicate. This one makes a
+        // repetition harmless. The time tells it from a dead letter of the same number in a stream created anew.
+        kept.insert(header::MSG_ID, format!("redrive:{}:{}", letter.sequence, letter.stored_at).as_str());
+    }
+    Outgoing { subject: text(SUBJECT).to_owned(), headers: kept, payload }
 }
 
 fn cut(text: &str, chars: usize) -> String {

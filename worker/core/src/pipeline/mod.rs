@@ -6,7 +6,8 @@
 //!
 //! Reading order: what all of them share ([`context`]), pulling ([`queue`]), the loop, acknowledging, and then events:
 //! how much of a batch is in memory at a time ([`size`]), what kills a worker ([`suspects`]), what waits for its collection
-//! ([`blocked`]), one attempt at a batch ([`process`]), and what cannot be processed ([`dead_letter`]).
+//! ([`blocked`]), which
+//! projects may appear ([`new_projects`]), one attempt at a batch ([`process`]), and what cannot be processed ([`dead_letter`]).
 
 pub mod context;
 pub mod dead_letter;
@@ -16,7 +17,9 @@ pub mod consumer;
 pub mod size;
 pub mod suspects;
 pub mod blocked;
+pub mod new_projects;
 pub mod process;
 pub mod events;
 
 pub use context::{Mode, Pipeline};
+pub use settle::InFlight;

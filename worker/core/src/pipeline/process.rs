@@ -69,6 +69,13 @@ async fn attempt_unguarded(
     let memory = pipeline.memory.take(bytes).await;
     let mut refused: HashSet<usize> = HashSet::new();
     let mut settlements: BTreeMap<usize, Settlement> = BTreeMap::new();
+    if let Some(bound) = &pipeline.new_projects {
+        let too_many = bound.refused(pipeline, messages, part).await.map_err(|error| Outage(error.to_string()))?;
+        for (index, error) in too_many {
+            refused.insert(index);
+            settlements.insert(index, Settlement::dead(Reason::TooManyProjects, error));
+        }
+    }
     for _ in 0..=REFUSALS_MAX {
         let wanted: Vec<usize> = part.iter().copied().filter(|index| !refused.contains(index)).collect();
         let decode = {

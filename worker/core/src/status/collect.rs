@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use shared::credentials::Handle;
 use shared::ids::Project;
 use shared::time::now_ms;
-use shared::topology::{StreamName, Topology};
+use shared::topology::{EnsureError, StreamName, Topology};
 use tokio::sync::Mutex;
 
 use super::activity::Activity;
@@ -197,7 +197,9 @@ impl StatusCollector {
             return Ok(stream);
         }
         // Create one that was deleted: of the stream of facts, no other task might notice.
-        self.topology.ensure(&self.jetstream).await.map_err(|error| Unreadable::new(&name, error))?;
+        if let Err(error @ EnsureError::Failed { .. }) = self.topology.repair(&self.jetstream).await {
+            return Err(Unreadable::new(&name, error));
+        }
         self.jetstream.get_stream(&name).await.map_err(|error| Unreadable::new(&name, error))
     }
 }

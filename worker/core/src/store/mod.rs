@@ -23,6 +23,7 @@ mod forgotten;
 mod forget;
 mod index;
 mod memory;
+mod new_projects;
 mod remove_events;
 mod rename;
 mod sentence;

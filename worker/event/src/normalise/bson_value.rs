@@ -12,6 +12,9 @@ use crate::effect::Reject;
 /// already hangs some levels below the top of its document and of the statement that writes it.
 const DEEPEST: usize = 90;
 
+/// 2⁶³: doubles from here on stand for integers, and are no fractions.
+const BEYOND_64_BITS: f64 = 9_223_372_036_854_775_808.0;
+
 /// What the error of a deeper value says; [`is_too_deep`] knows it by its beginning, which no error of
 /// serde's or serde_json's has.
 pub(super) const TOO_DEEP: &str = "nested deeper than 90 levels";
@@ -66,6 +69,8 @@ impl JsonValue {
         match self.0 {
             Bson::Null => Err(Reject::MissingKey(path)),
             key @ (Bson::Int32(_) | Bson::Int64(_)) => Ok(key),
+            // An integer beyond 64 bits came as a double.
+            Bson::Double(number) if number.abs() >= BEYOND_64_BITS => Ok(Bson::Double(number)),
             _ => Err(not_a_key(path, "an integer")),
         }
     }
@@ -204,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_key_is_of_the_kind_that_its_source_sends() {
-        for integer in ["7", "-7", "5000000000"] {
+        for integer in ["7", "-7", "5000000000", "100000000000000000000"] {
             assert_eq!(JsonValue(value(integer)).integer_key("data.id"), Ok(value(integer)));
         }
         for text in [r#""x""#, r#""7""#] {
@@ -212,7 +217,7 @@ mod tests {
         }
         assert_eq!(JsonValue(Bson::Null).integer_key("data.id"), Err(Reject::MissingKey("data.id")));
         assert_eq!(JsonValue(Bson::Null).text_key("data.id"), Err(Reject::MissingKey("data.id")));
-        let neither = ["true", "1.5", "5.0", "100000000000000000000", "[]", "{}", "[1]", r#"{"$gt":""}"#];
+        let neither = ["true", "1.5", "5.0", "[]", "{}", "[1]", r#"{"$gt":""}"#];
         let refused = |result: Result<Bson, Reject>, json: &str| {
             assert!(matches!(&result, Err(Reject::Shape(text)) if text.starts_with("data.id: ")), "{json}: {result:?}");
         };

@@ -85,7 +85,8 @@ fn check_storable(effect: Effect, place: &str) {
         let in_fields: Vec<Option<&Bson>> = kind.key_fields().iter().map(|name| fields.get(name)).collect();
         let in_key: Vec<Option<&Bson>> = key.iter().map(Some).collect();
         assert_eq!(in_fields, in_key, "{place}: the key is not what the document says");
-        let is_scalar = |part: &Bson| matches!(part, Bson::String(_) | Bson::Int32(_) | Bson::Int64(_));
+        let is_scalar =
+            |part: &Bson| matches!(part, Bson::String(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_));
         assert!(key.iter().all(is_scalar), "{place}: a key that MongoDB would take for an operator");
         let of_story = matches!(kind, Kind::UserStory | Kind::Task);
         assert_eq!(milestone.is_some(), of_story, "{place}");

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::Stream;
 use futures::future::join_all;
@@ -190,22 +189,7 @@ impl Redrive<'_> {
 
 /// The message as it was before it died, with where it comes from.
 fn original(whole: &Stored, letter: &Stored) -> Outgoing {
-    let mut headers = HeaderMap::new();
-    for (name, values) in whole.headers.iter() {
-        let text = name.to_string();
-        if !text.starts_with("Nats-") && !text.starts_with(dead_letter::PREFIX) {
-            values.iter().for_each(|value| headers.append(name.clone(), value.clone()));
-        }
-    }
-    headers.insert(dead_letter::REDRIVEN_FROM, letter.sequence.to_string().as_str());
-    headers.insert(dead_letter::REDRIVEN_ATTEMPTS, letter.header(dead_letter::ATTEMPTS));
-    if headers.get(header::SOURCE).is_some() {
-        if headers.get(header::ORIGIN_SEQUENCE).is_none() {
-            headers.insert(header::ORIGIN_SEQUENCE, letter.header(dead_letter::SEQUENCE));
-        }
-        // Not the original id: within ten minutes the server would drop the message as a duplicate. This one makes a
-        // repeated command harmless. The time tells it from a dead letter of the same number in a stream created anew.
-        headers.insert(header::MSG_ID, format!("redrive:{}:{}", letter.sequence, letter.stored_at).as_str());
-    }
-    Outgoing { subject: letter.header(dead_letter::SUBJECT).to_owned(), headers, payload: whole.payload.clone() }
+    let identity =
+        dead_letter::Identity { sequence: letter.sequence, stored_at: letter.stored_at, headers: &letter.headers };
+    dead_letter::original(identity, &whole.headers, whole.payload.clone())
 }

@@ -68,15 +68,9 @@ pub async fn run(options: Options) -> ExitCode {
 
 async fn examine(options: Options) -> Result<Exit, CommandError> {
     let Options { settings, signatures, prj, ingress_url, output } = options;
-    let http = reqwest::Client::builder()
-        .timeout(REQUEST_TIMEOUT)
-        .user_agent(concat!("ld-connect/", env!("CARGO_PKG_VERSION")));
-    let http = http.no_proxy().build().map_err(|error| {
-        CommandError::failed(
-            format_args!("no HTTP client can be made: {error}"),
-            "Look at the TLS settings of this machine",
-        )
-    })?;
+    let http = client(reqwest::Client::builder().no_proxy())?;
+    // As the look-ups go out: through a proxy, and with a login to no other server.
+    let outside = client(reqwest::Client::builder().redirect(worker_providers::client::redirects()))?;
     let mut checks = Checks::new(output);
     let prj = prj.as_ref();
 
@@ -92,7 +86,7 @@ async fn examine(options: Options) -> Result<Exit, CommandError> {
     parts::mongodb(&mut checks, &settings, prj).await;
     parts::ld_eval(&mut checks, &settings, &http).await;
     if let Ok(tokens) = Tokens::new(courses.clone(), &settings.enrich) {
-        tokens::check(&mut checks, &settings.enrich, &tokens, &courses.courses(), prj, &http).await;
+        tokens::check(&mut checks, &settings.enrich, &tokens, &courses.courses(), prj, &outside).await;
     }
     if let Some(streams) = &streams {
         teams::check(&mut checks, streams, &courses.courses(), prj).await;
@@ -101,6 +95,16 @@ async fn examine(options: Options) -> Result<Exit, CommandError> {
     }
     delivery::check(&mut checks, &http, &ingress_url, &signatures, &courses.courses(), prj).await;
     Ok(checks.end())
+}
+
+fn client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, CommandError> {
+    let builder = builder.timeout(REQUEST_TIMEOUT).user_agent(concat!("ld-connect/", env!("CARGO_PKG_VERSION")));
+    builder.build().map_err(|error| {
+        CommandError::failed(
+            format_args!("no HTTP client can be made: {error}"),
+            "Look at the TLS settings of this machine",
+        )
+    })
 }
 
 /// The credentials file as the worker would read it; empty when it is broken.

@@ -8,18 +8,21 @@ use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
 use shared::ids::Project;
-use shared::topology::StreamName;
+use shared::topology::{StreamName, Topology};
 
 use super::checks::Checks;
 use super::{REQUEST_TIMEOUT, ago};
 use crate::streams::{Connection, count};
 use crate::terminal::CommandError;
 use worker_core::config::Config;
-use worker_core::store::{Store, sentence};
+use worker_core::store::sentence;
 use worker_event::effect::Kind;
 
 /// From which share of its ceiling on the event stream counts as nearly full: the worker makes room from there.
 const NEARLY_FULL: f64 = 0.95;
+
+/// From which share of its ceiling on the stream of dead letters counts as nearly full.
+const DEAD_NEARLY_FULL: f64 = 0.8;
 
 /// How old work may be that waits.
 const OLDEST_WAITING: Duration = Duration::from_secs(120);
@@ -40,9 +43,8 @@ pub async fn nats(checks: &mut Checks, settings: &Config) -> Option<Connection> 
     };
     checks.ok("NATS", format_args!("{address} answers, version {}", connection.client.server_info().version));
     for name in StreamName::ALL {
-        let full_name = connection.topology.stream(name);
         match connection.stream(name).await {
-            Ok(stream) => stream_is_well(checks, &full_name, name, &stream),
+            Ok(stream) => stream_is_well(checks, &connection.topology, name, &stream),
             Err(error) => checks.bad(
                 "streams",
                 error,
@@ -53,13 +55,28 @@ pub async fn nats(checks: &mut Checks, settings: &Config) -> Option<Connection> 
     Some(connection)
 }
 
-fn stream_is_well(checks: &mut Checks, full_name: &str, name: StreamName, stream: &Stream) {
+fn stream_is_well(checks: &mut Checks, topology: &Topology, name: StreamName, stream: &Stream) {
     let info = stream.cached_info();
+    let full_name = topology.stream(name);
+    match topology.check(name, info) {
+        Ok(()) => {}
+        Err(unfit) if unfit.is_empty() => checks.bad(
+            "streams",
+            format_args!("{full_name} has settings with which messages are lost or refused"),
+            "start ingress or worker, which repair them",
+        ),
+        Err(unfit) => unfit.iter().for_each(|one| {
+            checks.bad("streams", format_args!("{} {}", one.stream, one.what), one.advice());
+        }),
+    }
     let (state, ceiling) = (&info.state, info.config.max_bytes);
     let found = format!("{full_name}: {} messages, {} bytes", state.messages, state.bytes);
     if name == StreamName::Events && ceiling > 0 && state.bytes as f64 > ceiling as f64 * NEARLY_FULL {
         let to_do =
             "start a worker, or raise LD_EVENTS_MAX_BYTES and restart an ingress; at the ceiling webhooks are refused";
+        checks.bad("streams", format_args!("{found} of {ceiling}"), to_do);
+    } else if name == StreamName::Dead && ceiling > 0 && state.bytes as f64 > ceiling as f64 * DEAD_NEARLY_FULL {
+        let to_do = "redrive or purge dead letters, or raise LD_DEAD_MAX_BYTES; at the ceiling the oldest go";
         checks.bad("streams", format_args!("{found} of {ceiling}"), to_do);
     } else {
         checks.ok("streams", found);
@@ -69,12 +86,10 @@ fn stream_is_well(checks: &mut Checks, full_name: &str, name: StreamName, stream
 /// Whether MongoDB takes writes, is recent enough, and has the unique indexes.
 pub async fn mongodb(checks: &mut Checks, settings: &Config, prj: Option<&Project>) {
     const NAME: &str = "MongoDB";
-    let address = shared::redact::without_login(settings.mongo.mongo_uri.expose());
-    let to_do = "start mongod, or fix MONGO_URI and the rights of its user";
-    let store = match Store::connect(settings.mongo.mongo_uri.expose(), &settings.mongo.mongo_db).await {
-        Ok(store) => store,
-        // The driver's text may repeat a part of the address.
-        Err(_) => return checks.bad(NAME, "MONGO_URI cannot be used", "see `worker config check`"),
+    let to_do = "start mongod, or fix MONGO_URI (or MONGO_HOST and its like) and the rights of its user";
+    let (address, store) = match (settings.mongo.uri(), settings.mongo.open().await) {
+        (Ok(uri), Ok(store)) => (shared::redact::without_login(uri.expose()), store),
+        (Err(error), _) | (_, Err(error)) => return checks.bad(NAME, error, "see `worker config check`"),
     };
     match tokio::time::timeout(REQUEST_TIMEOUT * 2, store.probe("doctor")).await {
         Ok(Ok(())) => {}

@@ -11,7 +11,7 @@ use shared::ids::Project;
 use super::checks::Checks;
 use worker_providers::Tokens;
 use worker_providers::config::EnrichArgs;
-use worker_providers::tokens::{Account, Token};
+use worker_providers::tokens::{Account, Login, Token};
 
 /// A project that is in no course: with the default token.
 const NO_COURSE: &str = "-";
@@ -59,7 +59,7 @@ pub async fn check(
         if let Some(account) = tokens.taiga(project)
             && taiga.insert(account.credential.id.clone())
         {
-            ask_taiga(checks, &settings.taiga_api_url, &account, http).await;
+            ask_taiga(checks, settings, &account, http).await;
         }
     }
     if github.is_empty() {
@@ -109,18 +109,36 @@ async fn ask_github(checks: &mut Checks, api: &str, token: &Token, http: &reqwes
     }
 }
 
-async fn ask_taiga(checks: &mut Checks, api: &str, account: &Account, http: &reqwest::Client) {
+async fn ask_taiga(checks: &mut Checks, settings: &EnrichArgs, account: &Account, http: &reqwest::Client) {
     const NAME: &str = "Taiga account";
     let whose = whose(&account.credential.label);
-    let login = json!({ "type": "normal", "username": account.username, "password": account.password.expose() });
-    match http.post(format!("{}/auth", api.trim_end_matches('/'))).json(&login).send().await {
+    let (api, asked) = match &account.login {
+        Login::Password { username, password } => {
+            let login = json!({ "type": "normal", "username": username, "password": password.expose() });
+            (settings.taiga_auth(), http.post(format!("{}/auth", settings.taiga_auth())).json(&login))
+        }
+        Login::Token(token) => {
+            (settings.taiga_api(), http.get(format!("{}/users/me", settings.taiga_api())).bearer_auth(token.expose()))
+        }
+        Login::Anonymous => {
+            return checks.note(NAME, format_args!("there is none: {} is asked without a token", settings.taiga_api()));
+        }
+    };
+    match asked.send().await {
         Ok(answer) if answer.status().is_success() => checks.ok(NAME, format_args!("{whose} logs in")),
         Ok(answer) if matches!(answer.status().as_u16(), 400 | 401) => checks.bad(
             NAME,
             format_args!("{whose} is refused ({})", answer.status().as_u16()),
             format_args!(
                 "fix {}",
-                place(&account.credential.label, "taiga_user and taiga_password", "TAIGA_USERNAME and TAIGA_PASSWORD")
+                place(
+                    &account.credential.label,
+                    "taiga_user and taiga_password",
+                    match account.login {
+                        Login::Token(_) => "TAIGA_TOKEN",
+                        _ => "TAIGA_USERNAME and TAIGA_PASSWORD",
+                    }
+                )
             ),
         ),
         Ok(answer) => {
@@ -129,7 +147,7 @@ async fn ask_taiga(checks: &mut Checks, api: &str, account: &Account, http: &req
         Err(_) => checks.bad(
             NAME,
             format_args!("{api} does not answer"),
-            "fix TAIGA_API_URL, or this machine's way to it (HTTPS_PROXY)",
+            "fix TAIGA_API_URL (or TAIGA_AUTH_URL), or this machine's way to it (HTTPS_PROXY)",
         ),
     }
 }

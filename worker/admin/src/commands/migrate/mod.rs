@@ -6,6 +6,7 @@
 //! each of our documents wins, and of copies those with `_ld` stay. Every step may be repeated.
 
 mod convert;
+mod notices;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::ExitCode;
@@ -16,8 +17,11 @@ use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::options::WriteConcern;
 use serde_json::json;
+use shared::config::CredentialsArgs;
 use shared::ids::Project;
 
+use self::notices::Notices;
+use crate::streams::ConnectArgs;
 use crate::terminal::{
     Column, CommandError, Exit, Output, Progress, Table, Tally, counted, finish, notice, print_json,
 };
@@ -30,6 +34,9 @@ const FAR_PAST: i64 = 1 << 60;
 
 /// What only webhooks know of an entity.
 const ACTION_FIELDS: [&str; 4] = ["action", "sender_info", "action_type", "assigned_by"];
+
+/// What the Python service wrote about itself, not about projects.
+const OWN_RECORDS: [&str; 2] = ["inactivity_intervals", "system_heartbeats"];
 
 /// How many documents go to the store at once.
 const BATCH: usize = 500;
@@ -49,8 +56,13 @@ pub struct Options {
     /// table for people, json for scripts (one object a collection).
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    // Last, because what follows a heading of the help is under it.
     #[command(flatten)]
     mongo: MongoArgs,
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    credentials: CredentialsArgs,
 }
 
 /// Runs the command.
@@ -62,6 +74,7 @@ async fn migrate(options: Options) -> Result<Exit, CommandError> {
     let store = options.mongo.open().await.map_err(CommandError::usage)?;
     let names = store.database().list_collection_names().await.map_err(|error| failed("The collections", &error))?;
     let sources = sources(&names, options.prj.as_ref());
+    leave_alone(&names, options.output);
     if sources.is_empty() {
         notice("there is nothing of the Python service in this database; check MONGO_URI and MONGO_DB");
         return Ok(Exit::Done);
@@ -69,12 +82,20 @@ async fn migrate(options: Options) -> Result<Exit, CommandError> {
     let numbers = ["read", "copies", "written", "newer", "unusable"].map(Column::Right);
     let columns: Vec<_> = std::iter::once(Column::Left("from")).chain(numbers).chain([Column::Left("to")]).collect();
     let (mut table, mut tally) = (Table::new(&columns), Tally::of("document", "documents"));
-    let migration = Migration { store: &store, dry_run: options.dry_run };
-    let mut ended = Ok(());
+    // A dry run notifies nobody, so it needs no NATS.
+    let notices = match options.dry_run {
+        true => None,
+        false => Some(Notices::open(&options, &store).await?),
+    };
+    let migration = Migration { store: &store, notices: notices.as_ref() };
+    let (mut ended, mut shown) = (Ok(()), 0);
     for source in &sources {
         match migration.collection(source).await {
             Ok(count) => {
-                count.print(source, options.output, options.dry_run, &mut table);
+                if !options.dry_run || count.changes(source) {
+                    count.print(source, options.output, options.dry_run, &mut table);
+                    shown += 1;
+                }
                 tally.count_failed(count.unusable as u64);
                 tally.count_done((count.read - count.unusable) as u64);
                 if options.drop_old && count.unusable == 0 && source.name != source.target() {
@@ -88,12 +109,16 @@ async fn migrate(options: Options) -> Result<Exit, CommandError> {
             break;
         }
     }
-    if options.output == Output::Table {
+    if options.output == Output::Table && shown > 0 {
         table.print();
+    }
+    if let Some(notices) = &notices {
+        // Also of the projects that are done when another one fails.
+        notices.send().await?;
     }
     ended?;
     if options.dry_run {
-        notice("nothing was changed");
+        notice(if shown > 0 { "dry run: nothing was changed" } else { "there is nothing to change" });
     }
     if options.dry_run && tally.failed() > 0 {
         notice(format_args!("{} without a natural key would stay", counted(tally.failed(), "document", "documents")));
@@ -124,6 +149,18 @@ impl Source {
     /// Of what it comes to; the line of the report takes its place in the end.
     fn progress(&self, verb: &str, documents: usize) -> Progress {
         Progress::new(format!("{}: {verb}", self.name), "documents", documents as u64)
+    }
+}
+
+/// Names the collections that the Python service kept about itself. Nothing here replaces them.
+fn leave_alone(names: &[String], output: Output) {
+    for name in OWN_RECORDS.into_iter().filter(|own| names.iter().any(|name| name == own)) {
+        match output {
+            Output::Table => {
+                notice(format_args!("{name}: left as it is; the Python service's record of its own downtimes"))
+            }
+            Output::Json => print_json(&json!({ "from": name, "left_alone": true })),
+        }
     }
 }
 
@@ -169,6 +206,11 @@ struct Count {
 }
 
 impl Count {
+    /// Whether anything is written or removed. Copies are removed only where the documents stay in their collection.
+    fn changes(self, source: &Source) -> bool {
+        self.written > 0 || (source.name == source.target() && self.copies > 0)
+    }
+
     fn print(self, source: &Source, output: Output, dry_run: bool, table: &mut Table) {
         let Self { read, copies, written, newer, unusable } = self;
         let (from, to) = (&source.name, source.target());
@@ -190,10 +232,19 @@ struct Moved {
 
 struct Migration<'a> {
     store: &'a Store,
-    dry_run: bool,
+    /// None of a dry run.
+    notices: Option<&'a Notices>,
 }
 
 impl Migration<'_> {
+    /// Whether to change documents of a collection. Then LD Eval is to be notified of its project, come what may.
+    async fn changes(&self, source: &Source) -> Result<bool, CommandError> {
+        match self.notices {
+            Some(notices) => notices.owe(&source.prj).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     async fn collection(&self, source: &Source) -> Result<Count, CommandError> {
         match source.kind {
             Kind::Commit | Kind::PullRequest => self.in_place(source).await,
@@ -230,7 +281,7 @@ impl Migration<'_> {
             };
             if untouched(&kept) && !set.is_empty() {
                 count.written += 1;
-                if !self.dry_run {
+                if self.changes(source).await? {
                     let filter = doc! { "_id": kept.get("_id"), "_ld": { "$exists": false } };
                     collection
                         .update_one(filter, doc! { "$set": set })
@@ -242,13 +293,13 @@ impl Migration<'_> {
             }
             for copy in others.into_iter().filter(untouched) {
                 count.copies += 1;
-                if !self.dry_run {
+                if self.changes(source).await? {
                     let filter = doc! { "_id": copy.get("_id"), "_ld": { "$exists": false } };
                     collection.delete_one(filter).await.map_err(|error| failed(&source.name, &error))?;
                 }
             }
         }
-        if !self.dry_run {
+        if self.notices.is_some() {
             let index = self.store.index(source.kind, &source.prj).await;
             index
                 .map_err(|error| CommandError::mongo(format_args!("{} has no unique index", source.target()), error))?;
@@ -287,7 +338,7 @@ impl Migration<'_> {
             }
         }
         count.written = wanted.len();
-        if !self.dry_run {
+        if !wanted.is_empty() && self.changes(source).await? {
             let refused = self.apply(source, wanted).await?;
             count.written -= refused;
             count.unusable += refused;

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use crate::store::Store;
 use clap::Args;
 use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, StreamArgs, TraceArgs};
-use shared::secret::Secret;
 use worker_event::normalise::Settings;
 use worker_providers::config::EnrichArgs;
+
+mod mongo;
+
+pub use self::mongo::{MongoArgs, MongoSettingsError};
 
 /// The settings of `worker run`.
 #[derive(Debug, Clone, Args)]
@@ -48,29 +50,6 @@ pub struct Config {
     pub traces: TraceArgs,
 }
 
-/// How to reach MongoDB.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "MongoDB")]
-pub struct MongoArgs {
-    /// Where MongoDB is; a database in the path is the one that is used.
-    #[arg(long, env = "MONGO_URI", default_value = "mongodb://localhost:27017", hide_env_values = true)]
-    pub mongo_uri: Secret,
-    /// The database, when MONGO_URI names none.
-    #[arg(long, env = "MONGO_DB", default_value = "event_dashboard", value_parser = database)]
-    pub mongo_db: String,
-}
-
-impl MongoArgs {
-    /// The store in this database. Returns without waiting for the server: the first command does.
-    ///
-    /// # Errors
-    /// When the address cannot be used; the text names the setting.
-    pub async fn open(&self) -> Result<Store, String> {
-        let store = Store::connect(self.mongo_uri.expose(), &self.mongo_db).await;
-        store.map_err(|error| format!("MONGO_URI: {error}"))
-    }
-}
-
 /// What is in documents.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Documents")]
@@ -105,16 +84,6 @@ pub struct EvalArgs {
 #[error("{0}")]
 struct Invalid(&'static str);
 
-/// A name that MongoDB takes for a database.
-fn database(text: &str) -> Result<String, Invalid> {
-    let bad =
-        |c: char| c.is_control() || matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '*' | '<' | '>' | ':' | '|' | '?');
-    match (1..64).contains(&text.len()) && !text.contains(bad) {
-        true => Ok(text.to_owned()),
-        false => Err(Invalid(r#"write a name of at most 63 bytes, without /\. "$*<>:|?, such as event_dashboard"#)),
-    }
-}
-
 /// A host as it stands in a URL: an IPv6 address between brackets.
 fn host(text: &str) -> Result<String, Invalid> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -147,6 +116,10 @@ pub struct WorkArgs {
     /// How many events at a time.
     #[command(flatten)]
     pub batches: BatchArgs,
+    /// How many projects that are neither in the credentials file nor in MongoDB may appear in an hour, all workers
+    /// together.
+    #[arg(long, env = "NEW_PROJECTS_PER_HOUR", default_value_t = 200)]
+    pub new_projects_per_hour: u32,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,
@@ -163,14 +136,6 @@ mod tests {
         assert_eq!(host("ld_eval").unwrap(), "ld_eval");
         for bad in ["", "http://ld_eval", "ld_eval:5001", "ld_eval/", "a b"] {
             assert!(host(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_database_has_a_name_that_mongodb_takes() {
-        assert!(database("event_dashboard").is_ok());
-        for bad in ["", "a.b", "a/b", "a b", "$a", &"a".repeat(64)] {
-            assert!(database(bad).is_err(), "{bad}");
         }
     }
 }

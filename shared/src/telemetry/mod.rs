@@ -2,11 +2,16 @@
 //!
 //! A log line is a sentence plus dotted fields; bodies, tokens and e-mail addresses never appear in one.
 
+mod log_writer;
+
 use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::EnvFilter;
 
+use self::log_writer::LogWriter;
 use crate::config::{LogArgs, LogFormat};
 
 /// Buckets of every `*_seconds` histogram: from a memory access to a provider's timeout.
@@ -16,21 +21,48 @@ const SECONDS: [f64; 16] =
 /// Buckets of every `*_events` histogram.
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 
-/// Starts logging to standard error. Call once, first.
+/// How long the last lines may take to be written when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+static WRITER: LogWriter = LogWriter::new();
+
+/// Starts logging to standard error. Call once, first; and [`flush_logs`] last.
 pub fn init_logs(args: &LogArgs) {
-    // Libraries log at warn: at DEBUG they would drown our lines, and could quote a payload.
+    // Libraries log at warn: at DEBUG they would drown our lines, and could quote a payload. The client of NATS logs
+    // each attempt to connect; `nats` says it once per interval.
     let filter = EnvFilter::try_new(format!(
-        "warn,ingress={level},worker={level},shared={level}",
+        "warn,async_nats=off,ingress={level},worker={level},shared={level}",
         level = args.log_level.as_str()
     ))
     .unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(&WRITER);
     match args.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         // No colours in a file or at a collector.
         LogFormat::Text if !std::io::stderr().is_terminal() => builder.with_target(false).with_ansi(false).init(),
         LogFormat::Text => builder.with_target(false).init(),
     }
+    // The thread must not take the lock of `std::io::stderr`: it would hold it while it is blocked.
+    let told =
+        |dropped| tracing::warn!(dropped, "log lines were dropped: standard error took them too slowly or not at all");
+    let started = std::thread::Builder::new().name("log".into()).spawn(move || match raw_stderr() {
+        Ok(stderr) => WRITER.write_to(stderr, told),
+        Err(_) => WRITER.write_to(std::io::stderr(), told),
+    });
+    // Without a thread nothing is logged, and nothing else fails.
+    drop(started);
+    // The default hook writes to standard error, and waits for it.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "this process has a bug: report it with this line")));
+}
+
+/// Standard error without Rust's lock around it.
+fn raw_stderr() -> std::io::Result<std::fs::File> {
+    std::io::stderr().as_fd().try_clone_to_owned().map(std::fs::File::from)
+}
+
+/// Waits a moment until the last lines are written.
+pub fn flush_logs() {
+    WRITER.flush_within(FLUSH_TIMEOUT);
 }
 
 /// Installs the process's metrics recorder and returns what renders it.

@@ -1,0 +1,284 @@
+//! The names of streams, subjects and consumers.
+
+use async_nats::jetstream::consumer;
+
+use crate::config::StreamArgs;
+use crate::ids::Project;
+use crate::source::Source;
+
+/// What stands in a dead letter's subject for a source or project that its headers do not name.
+pub const UNKNOWN: &str = "unknown";
+
+/// What follows the source in the subject of a refusal whose sender is not known.
+pub const UNVERIFIED: &str = "-unverified";
+
+/// One of our streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamName {
+    /// Webhooks as they came.
+    Events,
+    /// Notifications that LD Eval has not accepted yet.
+    Notify,
+    /// Look-ups that have not been made yet.
+    Enrich,
+    /// What could not be processed.
+    Dead,
+    /// Readiness checks.
+    Probe,
+    /// Facts for the status page.
+    Status,
+    /// That ingress could publish.
+    Beats,
+    /// What reconciliation remembers.
+    Reconcile,
+    /// Which worker does what only one may do.
+    Leases,
+}
+
+impl StreamName {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Events,
+        Self::Notify,
+        Self::Enrich,
+        Self::Dead,
+        Self::Probe,
+        Self::Status,
+        Self::Beats,
+        Self::Reconcile,
+        Self::Leases,
+    ];
+
+    /// Its name without the installation's prefix, for metrics.
+    #[must_use]
+    pub const fn plain(self) -> &'static str {
+        self.parts().0
+    }
+
+    const fn parts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Events => ("LD_EVENTS", "ld.events"),
+            Self::Notify => ("LD_NOTIFY", "ld.notify"),
+            Self::Enrich => ("LD_ENRICH", "ld.enrich"),
+            Self::Dead => ("LD_DEAD", "ld.dead"),
+            Self::Probe => ("LD_PROBE", "ld.probe"),
+            Self::Status => ("LD_STATUS", "ld.status"),
+            Self::Beats => ("LD_BEATS", "ld.beats"),
+            Self::Reconcile => ("LD_RECONCILE", "ld.reconcile"),
+            Self::Leases => ("LD_LEASES", "ld.leases"),
+        }
+    }
+}
+
+/// The names of one installation, and the limits of its streams.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    prefix: Option<String>,
+    pub(super) limits: StreamArgs,
+}
+
+impl Topology {
+    /// The installation that `NATS_PREFIX` names (usually none).
+    #[must_use]
+    pub fn new(prefix: Option<&str>, limits: StreamArgs) -> Self {
+        Self { prefix: prefix.filter(|prefix| !prefix.is_empty()).map(str::to_owned), limits }
+    }
+
+    /// The stream's full name.
+    #[must_use]
+    pub fn stream(&self, stream: StreamName) -> String {
+        let name = stream.parts().0;
+        self.prefix.as_ref().map_or_else(|| name.to_owned(), |prefix| format!("{prefix}_{name}"))
+    }
+
+    fn root(&self, stream: StreamName) -> String {
+        let root = stream.parts().1;
+        self.prefix.as_ref().map_or_else(|| root.to_owned(), |prefix| format!("{prefix}.{root}"))
+    }
+
+    /// The subject of a webhook.
+    #[must_use]
+    pub fn event_subject(&self, source: Source, project: &Project, event: &str) -> String {
+        format!("{}.{source}.{project}.{event}", self.root(StreamName::Events))
+    }
+
+    /// The subjects of all events that match; `None` matches any.
+    #[must_use]
+    pub fn event_filter(&self, source: Option<Source>, project: Option<&Project>, event: Option<&str>) -> String {
+        let source = source.map_or("*", Source::as_str);
+        let project = project.map_or("*", Project::as_str);
+        format!("{}.{source}.{project}.{}", self.root(StreamName::Events), event.unwrap_or("*"))
+    }
+
+    /// The subject of a notification; `key` is a hash of what makes two notifications the same.
+    #[must_use]
+    pub fn notify_subject(&self, project: &Project, key: &str) -> String {
+        format!("{}.{project}.{key}", self.root(StreamName::Notify))
+    }
+
+    /// The subjects of a project's notifications.
+    #[must_use]
+    pub fn notify_filter(&self, project: &Project) -> String {
+        format!("{}.{project}.*", self.root(StreamName::Notify))
+    }
+
+    /// The subject of a look-up; `key` is a hash of what makes two look-ups the same.
+    #[must_use]
+    pub fn enrich_subject(&self, source: Source, project: &Project, key: &str) -> String {
+        format!("{}.{source}.{project}.{key}", self.root(StreamName::Enrich))
+    }
+
+    /// The subjects of a project's look-ups.
+    #[must_use]
+    pub fn enrich_filter(&self, project: &Project) -> String {
+        format!("{}.*.{project}.>", self.root(StreamName::Enrich))
+    }
+
+    /// The subjects of a stream, all of them.
+    #[must_use]
+    pub fn all_of(&self, stream: StreamName) -> String {
+        format!("{}.>", self.root(stream))
+    }
+
+    /// The subject of a dead letter.
+    #[must_use]
+    pub fn dead_subject(&self, reason: &str, source: &str, project: &str) -> String {
+        format!("{}.{reason}.{source}.{project}", self.root(StreamName::Dead))
+    }
+
+    /// The subjects of all dead letters that match; `None` matches any.
+    #[must_use]
+    pub fn dead_filter(&self, reason: Option<&str>, project: Option<&Project>) -> String {
+        let (reason, project) = (reason.unwrap_or("*"), project.map_or("*", Project::as_str));
+        format!("{}.{reason}.*.{project}", self.root(StreamName::Dead))
+    }
+
+    /// The subjects of dead letters without a project: notifications, and messages that ingress did not write.
+    #[must_use]
+    pub fn dead_filter_unknown(&self) -> String {
+        format!("{}.*.*.{UNKNOWN}", self.root(StreamName::Dead))
+    }
+
+    /// The subject on which a process proves that it can publish.
+    #[must_use]
+    pub fn probe_subject(&self, process: &str) -> String {
+        format!("{}.{process}", self.root(StreamName::Probe))
+    }
+
+    /// The fact that a webhook was refused; without a project, of one that is not known here.
+    ///
+    /// Refusals before the signature was found right have a subject of their own: anyone can cause them, and they must
+    /// not replace what the team itself caused. Both begin alike, because `nats-server.conf` lets ingress publish these.
+    #[must_use]
+    pub fn refused_subject(&self, source: Source, project: Option<&Project>, verified: bool) -> String {
+        let root = self.root(StreamName::Status);
+        let suffix = if verified { "" } else { UNVERIFIED };
+        match project {
+            Some(project) => format!("{root}.refused.{source}{suffix}.{project}"),
+            None => format!("{root}.refused.{source}{suffix}"),
+        }
+    }
+
+    /// The facts that webhooks of a project were refused, of any source.
+    #[must_use]
+    pub fn refused_filter(&self, project: &Project) -> String {
+        format!("{}.refused.*.{project}", self.root(StreamName::Status))
+    }
+
+    /// All facts but refusals of known projects.
+    #[must_use]
+    pub fn general_facts(&self) -> Vec<String> {
+        let root = self.root(StreamName::Status);
+        ["told", "untold", "refused.*", "token.*.*"].map(|fact| format!("{root}.{fact}")).into()
+    }
+
+    /// The fact that LD Eval accepted (or did not accept) a notification.
+    #[must_use]
+    pub fn notification_subject(&self, accepted: bool) -> String {
+        format!("{}.{}", self.root(StreamName::Status), if accepted { "told" } else { "untold" })
+    }
+
+    /// The fact how much of a token's rate limit is left; `id` is a hash of the token.
+    #[must_use]
+    pub fn token_subject(&self, provider: &str, id: &str) -> String {
+        format!("{}.token.{provider}.{id}", self.root(StreamName::Status))
+    }
+
+    /// Where ingress says that it can publish.
+    #[must_use]
+    pub fn beat_subject(&self) -> String {
+        format!("{}.ingress", self.root(StreamName::Beats))
+    }
+
+    /// Where ingress says, once it can again, that it could not publish.
+    #[must_use]
+    pub fn missed_subject(&self) -> String {
+        format!("{}.missed", self.root(StreamName::Beats))
+    }
+
+    /// Where reconciliation remembers something; `key` is words with dots between them.
+    #[must_use]
+    pub fn reconcile_subject(&self, key: &str) -> String {
+        format!("{}.{key}", self.root(StreamName::Reconcile))
+    }
+
+    /// Where a worker says that it does what only one may do.
+    #[must_use]
+    pub fn lease_subject(&self, name: &str) -> String {
+        format!("{}.{name}", self.root(StreamName::Leases))
+    }
+
+    /// Where a worker marks an event that it works on alone, by the event's stream sequence.
+    #[must_use]
+    pub fn suspect_subject(&self, sequence: u64) -> String {
+        format!("{}.suspect.event.{sequence}", self.root(StreamName::Status))
+    }
+
+    /// Where a worker marks events that were delivered before and that it works on together.
+    #[must_use]
+    pub fn suspects_subject(&self, id: &str) -> String {
+        format!("{}.suspect.group.{id}", self.root(StreamName::Status))
+    }
+
+    /// The subjects of all such marks.
+    #[must_use]
+    pub fn suspect_filter(&self) -> String {
+        format!("{}.suspect.>", self.root(StreamName::Status))
+    }
+
+    /// Where a consumer is asked for messages. Like every API subject of ours it is the server's own JetStream domain.
+    #[must_use]
+    pub fn pull_subject(&self, consumer: &consumer::Info) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name, consumer.name)
+    }
+
+    /// The tokens of a subject after the installation's prefix and the stream's own part: `["github", "TeamA", "push"]`.
+    #[must_use]
+    pub fn words<'s>(&self, stream: StreamName, subject: &'s str) -> Vec<&'s str> {
+        let rest = subject.strip_prefix(&self.root(stream)).and_then(|rest| rest.strip_prefix('.'));
+        rest.map_or_else(Vec::new, |rest| rest.split('.').collect())
+    }
+
+    /// The name of the durable consumer that workers share.
+    #[must_use]
+    pub const fn durable(&self, stream: StreamName) -> &'static str {
+        match stream {
+            StreamName::Notify => "ld-notifier",
+            StreamName::Enrich => "ld-enricher",
+            _ => "ld-worker",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_separates_installations_on_one_server() {
+        let staging = Topology::new(Some("staging"), StreamArgs::default());
+        let team = Project::new("TeamA").unwrap();
+        assert_eq!(staging.stream(StreamName::Events), "staging_LD_EVENTS");
+        assert_eq!(staging.event_subject(Source::Taiga, &team, "task"), "staging.ld.events.taiga.TeamA.task");
+    }
+}
