@@ -144,6 +144,7 @@ impl From<Halt> for CommandError {
     fn from(halt: Halt) -> Self {
         match halt {
             Halt::Stopped => Self::interrupted(),
+            Halt::Later(_) => Self::failed(halt, "Run the same command again later"),
             Halt::Down { what, advice } | Halt::Failed { what, advice } => Self::failed(what, advice),
         }
     }

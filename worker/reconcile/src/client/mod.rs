@@ -31,6 +31,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A shorter wait is not announced.
 const ANNOUNCED_WAIT: Duration = Duration::from_secs(3);
 
+/// A longer wait is not waited for by what can be done later as well.
+const LONG_WAIT: Duration = Duration::from_secs(20);
+
 /// Why something ends before its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Halt {
@@ -43,6 +46,8 @@ pub enum Halt {
         /// What to do.
         advice: &'static str,
     },
+    /// Our share of a rate limit is used for this long.
+    Later(Duration),
     /// It cannot go on; others can.
     Failed {
         /// What happened, to what.
@@ -84,6 +89,7 @@ impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("it was stopped"),
+            Self::Later(wait) => write!(f, "our share of the rate limit is used for {} s", wait.as_secs()),
             Self::Down { what, advice } | Self::Failed { what, advice } => write!(f, "{what}. {advice}"),
         }
     }
@@ -136,10 +142,11 @@ impl Asking {
                 Ok(reply) => {
                     self.calls.fetch_add(1, Ordering::Relaxed);
                     let answer = Answer::new(reply, sent);
-                    if let Some(wait) = self.over_share(&answer) {
-                        self.wait(provider, wait).await?;
-                    }
-                    return Ok(answer);
+                    // Others wait behind this one, so it does not wait for the reset.
+                    return self.over_share(&answer).map_or(Ok(answer), |wait| Err(Halt::Later(wait)));
+                }
+                Err(ProviderError::Limited(wait)) if self.share == Share::Half && wait > LONG_WAIT => {
+                    return Err(Halt::Later(wait));
                 }
                 Err(ProviderError::Limited(wait)) => wait,
                 Err(ProviderError::Unavailable(error)) => {
@@ -227,4 +234,27 @@ impl Answer {
 /// Milliseconds since 1970 of an HTTP date.
 fn http_date(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::parse(text).ok().map(|at| at.timestamp().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_a_rate_limit_is_left_to_look_ups() {
+        let over = |share: Share, remaining: &str| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("x-ratelimit-limit", "5000"),
+                ("x-ratelimit-remaining", remaining),
+                ("x-ratelimit-reset", "4000000000"),
+            ] {
+                headers.insert(name, value.parse().unwrap());
+            }
+            let answer = Answer::new(ProviderReply { status: StatusCode::OK, headers, body: Vec::new() }, now_ms());
+            Asking::new(CancellationToken::new(), share, |_| {}).over_share(&answer).is_some()
+        };
+        assert!(over(Share::Half, "2499") && !over(Share::Half, "2500"));
+        assert!(!over(Share::Whole, "1"));
+    }
 }

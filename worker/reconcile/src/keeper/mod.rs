@@ -336,10 +336,11 @@ impl Keeper {
 
     /// One team's trouble is not another's: it is left alone for a while.
     fn rest(&mut self, source: Source, prj: &Project, error: &Halt) {
-        self.resting.insert(format!("{source}.{prj}"), Instant::now() + RETRY);
+        let rest = if let Halt::Later(wait) = error { RETRY.max(*wait) } else { RETRY };
+        self.resting.insert(format!("{source}.{prj}"), Instant::now() + rest);
         self::metrics::failed(source);
         if let Some(more) = self.failures.open() {
-            tracing::warn!(prj = prj.as_str(), source = source.as_str(), %error, more, "a team cannot be reconciled now; it is tried again in a minute");
+            tracing::warn!(prj = prj.as_str(), source = source.as_str(), %error, more, "a team cannot be reconciled now; it is tried again later");
         }
     }
 }
