@@ -25,7 +25,7 @@ const STREAMS: Place = Place {
         r#""ld\.(events|notify|enrich|dead|probe|status|legacy)\b"#,
         r#""ld-(worker|notify|enrich)""#,
     ],
-    files: &["shared/src/topology.rs"],
+    files: &["shared/src/topology/names.rs"],
     planted: &[r#"get_stream("LD_EVENTS")"#, r#"publish("ld.dead.github")"#, r#"get_consumer("ld-worker")"#],
 };
 

@@ -16,7 +16,7 @@ pub struct ReconcileArgs {
     /// they also are after a gap, in which webhooks may have been lost.
     #[arg(long, env = "RECONCILE", default_value = "nightly")]
     pub reconcile: When,
-    /// Where GitHub and Taiga find ingress, such as https://ld.example.edu; a hook that leads there is ours.
+    /// Where GitHub and Taiga find ingress, such as `https://ld.example.edu`; a hook that leads there is ours.
     #[arg(long, env = "PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<Url>,
     /// Whether the admin address also takes the recoveries of the Learning Dashboard's administration tool
