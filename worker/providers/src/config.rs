@@ -17,7 +17,7 @@ pub struct EnrichArgs {
     /// GitHub's API; of GitHub Enterprise it ends in /api/v3.
     #[arg(long, env = "GITHUB_API_URL", default_value = "https://api.github.com", value_parser = api_url)]
     pub github_api_url: String,
-    /// Taiga's API; https://api.taiga.io/api/v1 if unset. /api/v1 is added where it is missing. Where it is set and
+    /// Taiga's API; `https://api.taiga.io/api/v1` if unset. /api/v1 is added where it is missing. Where it is set and
     /// there is no account and no token, Taiga is asked without a token.
     #[arg(long, env = "TAIGA_API_URL", value_parser = taiga_url)]
     pub taiga_api_url: Option<String>,

@@ -53,7 +53,7 @@ struct Cooldown {
     failures: u32,
 }
 
-/// One of the [`SLOTS_PER_CREDENTIAL`].
+/// One of the `SLOTS_PER_CREDENTIAL`.
 #[derive(Debug)]
 pub struct QueueSlot(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
 
