@@ -162,7 +162,8 @@ async fn without_a_secret_the_sheets_of_listed_teams_are_accepted_unsigned_and_t
     answers(&stack, "an invented project", &of("Invented"), 403, refused).await;
     nothing_was_published(&stack).await;
     assert_eq!(stack.sender.request(&of("Listed")).await.unwrap().status, 200);
-    let message = stack.stream("LD_EVENTS").await.unwrap().get_raw_message(1).await.unwrap();
+    let events = stack.stream("LD_EVENTS").await.unwrap();
+    let message = events.get_raw_message(events.cached_info().state.last_sequence).await.unwrap();
     assert_eq!(message.headers.get("LD-Unsigned").map(|value| value.as_str()), Some("1"));
 }
 

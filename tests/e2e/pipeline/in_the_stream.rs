@@ -8,9 +8,10 @@ use serde_json::json;
 
 use crate::only_ingress;
 
-/// The message with this sequence.
-async fn message(stack: &Stack, sequence: u64) -> StreamMessage {
-    stack.stream("LD_EVENTS").await.unwrap().get_raw_message(sequence).await.unwrap()
+/// The message that came as the nth, from 1.
+async fn message(stack: &Stack, n: u64) -> StreamMessage {
+    let stream = stack.stream("LD_EVENTS").await.unwrap();
+    stream.get_raw_message(stream.cached_info().state.first_sequence + n - 1).await.unwrap()
 }
 
 fn header<'a>(message: &'a StreamMessage, name: &str) -> Option<&'a str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use async_nats::jetstream::stream::Config;
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use harness::eval::{Notification, Reply};
 use harness::eventually::throughout;
 use harness::sender::github;
@@ -182,22 +182,39 @@ async fn a_worker_killed_between_queueing_and_sending_leaves_the_notification_to
 }
 
 /// Makes `LD_NOTIFY` refuse (or take) messages: it takes none of more than that many bytes.
-async fn limit_notifications(stack: &Stack, bytes: i32) {
-    let mut config: Config = stack.stream("LD_NOTIFY").await.unwrap().cached_info().config.clone();
-    config.max_message_size = bytes;
-    stack.jetstream().await.unwrap().update_stream(config).await.unwrap();
+/// Lets another stream take the notifications' subjects and refuse what is published there. Limits of LD_NOTIFY itself
+/// would be repaired.
+async fn refuse_notifications(stack: &Stack) -> String {
+    let jetstream = stack.jetstream().await.unwrap();
+    let own = stack.stream("LD_NOTIFY").await.unwrap().cached_info().config.clone();
+    let name = format!("{}_FULL", stack.prefix);
+    let full = Config {
+        name: name.clone(),
+        subjects: own.subjects,
+        max_messages: 1,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    // A worker may make LD_NOTIFY again in between.
+    let replaced = async || {
+        jetstream.delete_stream(&own.name).await?;
+        jetstream.create_stream(full.clone()).await?;
+        Ok(())
+    };
+    stack.eventually("another stream takes the subjects", SOON, replaced).await.unwrap();
+    jetstream.publish(format!("{}.ld.notify.x", stack.prefix), "".into()).await.unwrap().await.unwrap();
+    name
 }
 
 #[tokio::test]
 async fn a_worker_killed_between_writing_and_queueing_leaves_the_event_to_the_next() {
     let stack = Stack::start().await.unwrap();
-    limit_notifications(&stack, 1).await;
+    let full = refuse_notifications(&stack).await;
     send(&stack, &push("Team", 1)).await;
     stored(&stack, "Team", 1, SOON).await;
     assert_eq!(stack.consumer().await.unwrap().cached_info().num_ack_pending, 1, "it must not be settled yet");
     stack.worker().process.kill().unwrap();
-    limit_notifications(&stack, -1).await;
-    assert_eq!(stack.messages("LD_NOTIFY").await.unwrap(), 0);
+    stack.jetstream().await.unwrap().delete_stream(&full).await.unwrap();
     stack.worker().start_again().await.unwrap();
     all_notified(&stack).await;
     stack.eval.has_accepted("Team", PUSHED).unwrap();
