@@ -29,13 +29,13 @@ const STATUS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 const DEAD_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How much beats may take: a month of them.
-const BEATS_MAX_BYTES: i64 = 64 * 1024 * 1024;
+const BEATS_MAX_BYTES: i64 = 32 * 1024 * 1024;
 
 /// How long a gap is found in them.
 const BEATS_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How much reconciliation may remember. The oldest goes first, and is read anew.
-const RECONCILE_MAX_BYTES: i64 = 256 * 1024 * 1024;
+const RECONCILE_MAX_BYTES: i64 = 64 * 1024 * 1024;
 
 /// How long it remembers: pages hold what people wrote.
 const RECONCILE_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -59,7 +59,10 @@ impl Topology {
         // Atomic batches need server 2.12; an older one would silently drop the setting.
         let atomic = jetstream.client().is_server_compatible(2, 12, 0);
         let (mut unfit, mut first) = (Vec::new(), None);
-        for stream in StreamName::ALL {
+        // NATS reserves a stream's ceiling. The two large ones come last and get what is left of a small disk.
+        let is_large = |stream: &StreamName| matches!(stream, StreamName::Events | StreamName::Dead);
+        let small = StreamName::ALL.into_iter().filter(|stream| !is_large(stream));
+        for stream in small.chain([StreamName::Events, StreamName::Dead]) {
             match self.ensure_stream(jetstream, stream, self.config(stream, atomic), widens).await {
                 Ok(more) if more.is_empty() => {}
                 Ok(more) => {

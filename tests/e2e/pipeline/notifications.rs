@@ -209,6 +209,10 @@ async fn refuse_notifications(stack: &Stack) -> String {
 #[tokio::test]
 async fn a_worker_killed_between_writing_and_queueing_leaves_the_event_to_the_next() {
     let stack = Stack::start().await.unwrap();
+    // From then on the worker has what it needs to take events.
+    send(&stack, &push("Before", 1)).await;
+    all_notified(&stack).await;
+    stored(&stack, "Before", 1, SOON).await;
     let full = refuse_notifications(&stack).await;
     send(&stack, &push("Team", 1)).await;
     stored(&stack, "Team", 1, SOON).await;

@@ -250,6 +250,6 @@ async fn where_nats_has_no_room_the_streams_are_created_with_what_fits() {
     for _ in ["new", "found again, and still too small a disk to widen"] {
         topology.ensure(&jetstream).await.unwrap();
         assert_eq!(ceiling(StreamName::Events).await, 160 * 1024 * 1024);
-        assert_eq!(ceiling(StreamName::Dead).await, 128 * 1024 * 1024);
+        assert_eq!(ceiling(StreamName::Dead).await, 32 * 1024 * 1024);
     }
 }

@@ -136,7 +136,7 @@ async fn spends_nothing(stack: &Stack, lasting: Duration) {
         let info = consumer.cached_info();
         ensure!(info.num_ack_pending <= HELD, "{} events were taken", info.num_ack_pending);
         ensure!(info.num_redelivered == 0, "{} events were delivered again", info.num_redelivered);
-        ensure!(info.ack_floor.stream_sequence == 0, "{:?} is settled without MongoDB", info.ack_floor);
+        ensure!(info.ack_floor.consumer_sequence == 0, "{:?} is settled without MongoDB", info.ack_floor);
         Ok(())
     };
     let (calm, patient) = tokio::join!(
