@@ -125,7 +125,7 @@ impl Thing {
                 story
             }
             Self::Task(id, story, within) => {
-                let mut task = taiga::task(*id, text, taiga::userstory(*story, "its story"));
+                let mut task = taiga::task(*id, text, in_passing(taiga::userstory(*story, "its story")));
                 task["milestone"] = sprint(within);
                 task
             }
@@ -133,12 +133,21 @@ impl Thing {
             Self::Epic(id) => taiga::epic(*id, text),
             Self::Sprint(Sprint(id, name)) => taiga::milestone(*id, name),
             Self::Link { id, story, epic, name } => {
-                let mut link = taiga::related(taiga::userstory(*story, "?"), taiga::epic(*epic, name));
+                let (story, epic) = (taiga::userstory(*story, "?"), taiga::epic(*epic, name));
+                let mut link = taiga::related(in_passing(story), in_passing(epic));
                 link["id"] = json!(id);
                 link
             }
         }
     }
+}
+
+/// An object that another one names without its state: the ledger knows whose delivery each state is of.
+fn in_passing(mut object: Value) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        object.remove("status");
+    }
+    object
 }
 
 /// A commit says the same in whichever push it is.

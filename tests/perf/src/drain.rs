@@ -68,7 +68,7 @@ impl Servers {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let dir = bed::scratch("drain")?;
         let nats = NatsServer::start(&dir.join("nats")).await?;
-        let mongo = MongoServer::start(&dir.join("mongo")).await?;
+        let mongo = MongoServer::start_with(&dir.join("mongo"), &mongo::FULL_JOURNAL).await?;
         Ok(Self { nats, mongo, dir })
     }
 }

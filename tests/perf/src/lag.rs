@@ -53,7 +53,7 @@ impl Field {
     /// Starts it.
     pub(crate) async fn new(dir: &Path) -> anyhow::Result<Self> {
         let nats = NatsServer::start(&dir.join("nats")).await?;
-        let set = ReplicaSet::start(&dir.join("mongo"), 1).await?;
+        let set = ReplicaSet::start_with(&dir.join("mongo"), 1, &mongo::FULL_JOURNAL).await?;
         let site = Site::new(&nats).await?;
         let eval = Eval::start()?;
         let env = site.env(&set.uri(), &eval);

@@ -44,6 +44,12 @@ pub const WORKER: (&str, &str) = ("ld-connect", "worker-mongo-password");
 /// The database that `deploy/mongo/role.json` is about.
 pub const DATABASE: &str = "event_dashboard";
 
+/// mongod's flag for WiredTiger's settings.
+const ENGINE: &str = "--wiredTigerEngineConfigString";
+
+/// The journal as mongod has it by default, for measurements: tests have a small one.
+pub const FULL_JOURNAL: [&str; 2] = [ENGINE, "log=(file_max=100MB,prealloc=true)"];
+
 impl MongoServer {
     /// Starts one that stands alone, on a free port, with its data in `dir`.
     ///
@@ -107,6 +113,10 @@ impl MongoServer {
         // Many run at once on a developer's machine, and none holds much.
         args.extend(["--wiredTigerCacheSizeGB", "0.25"].map(OsString::from));
         args.extend(["--setParameter", "diagnosticDataCollectionEnabled=false"].map(OsString::from));
+        if !more.contains(&ENGINE) {
+            // Otherwise each makes 300 MB of journal at its start.
+            args.extend([ENGINE, "log=(file_max=8MB,prealloc=false)"].map(OsString::from));
+        }
         args.extend(more.iter().map(OsString::from));
         let recipe = Recipe {
             name: name.to_owned(),

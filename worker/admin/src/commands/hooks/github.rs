@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn everything_that_keeps_a_hook_from_working_is_listed() {
         let right = json!({
-            "id": 1, "active": true, "events": ["push", "pull_request", "issues"],
+            "id": 1, "active": true, "events": ["push", "pull_request", "issues", "repository"],
             "config": { "url": "https://x/webhook/github?prj=A", "content_type": "json", "insecure_ssl": "0", "secret": "********" },
         });
         assert!(wrong(&right).is_empty());
