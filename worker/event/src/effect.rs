@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::reason::Reason;
 
-/// Which collection a document lives in (CONTRACT §3). The collection's full name is
+/// Which collection a document lives in. The collection's full name is
 /// `<source>_<prj>.<suffix>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -244,7 +244,7 @@ impl Effect {
 /// `estimated_finish`.
 pub type MilestoneFields = Document;
 
-/// What LD Eval is told (CONTRACT §4). Also the key under which a newer one replaces an unsent older one.
+/// What LD Eval is told. Also the key under which a newer one replaces an unsent older one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize)]
 pub struct Notification {
     /// `push`, `issues`, `pull_request`, `userstory`, `task`, `issue`, `epic` or `sheets_activity`.

@@ -119,9 +119,8 @@ fn parts(observed: &Observations, now: i64) -> Vec<Finding> {
 
 fn dead_letters(observed: &Observations, courses: &Courses, rows: &mut [Row]) -> Vec<Finding> {
     let signed = signed_projects(&observed.heard);
-    // Only sheets may come unsigned.
     let verified = |source: &str, prj: &str| {
-        source != Source::Excel.as_str()
+        source.parse::<Source>().is_ok_and(|source| !source.description().may_be_unsigned)
             || Project::new(prj).is_ok_and(|prj| courses.course_of(&prj).is_some() || signed.contains(&prj))
     };
     let all = observed.dead.values().sum::<u64>().max(observed.queues.dead);

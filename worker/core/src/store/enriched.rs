@@ -1,4 +1,4 @@
-//! What look-ups add to documents that are there (CONTRACT §4).
+//! What look-ups add to documents that are there.
 //!
 //! None of these makes a document: one that is gone stays gone. A commit's facts never change, so they are
 //! written once and `_ld.enriched` remembers it. A sprint's figures change, and belong to whoever is in the

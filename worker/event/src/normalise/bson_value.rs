@@ -24,7 +24,7 @@ pub(super) fn is_too_deep(error: &serde_json::Error) -> bool {
     error.is_data() && error.to_string().starts_with(TOO_DEEP)
 }
 
-/// One JSON value as BSON (CONTRACT §3, "Rules for every field"); null when it is absent.
+/// One JSON value as BSON (docs/payloads.md); null when it is absent.
 ///
 /// Integers are `Int32` where they fit, else `Int64`, and doubles beyond 64 bits. A NUL in a text or a
 /// name becomes U+FFFD, because a BSON name ends at a NUL. Dots and `$` are kept literally, and of a

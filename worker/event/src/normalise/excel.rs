@@ -1,4 +1,4 @@
-//! Google Sheets: one row of a team's activity log (CONTRACT §3, sheets).
+//! Google Sheets: one row of a team's activity log.
 
 use bson::{Bson, Document, doc};
 use shared::envelope::Envelope;

@@ -110,7 +110,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
     }
 }
 
-/// What a commit's document says until GitHub has been asked (CONTRACT §3, commits, and §4).
+/// What a commit's document says until GitHub has been asked.
 ///
 /// Not part of the commit's state: the store sets it once, when it inserts the document, so that a later
 /// push of the same commit cannot undo an enrichment.

@@ -3,7 +3,7 @@
 //! Everything below this line is a function of the envelope and its place in the stream: no clock, no
 //! client, no log. Reading order: how their JSON is read (`json`, `bson_value`, `time`, `number`,
 //! `text`), then one file per source, which holds that source's shapes and maps them by hand to the
-//! documents of CONTRACT §3.
+//! documents that LD Eval reads.
 //!
 //! Three rules hold for every source. What is absent is null, and a missing object is an object whose
 //! fields are all absent. A value keeps the type it came with; an integer becomes an `Int32` where it
@@ -124,7 +124,7 @@ fn measure(effect: &Effect, payload: usize) -> Result<(), Reject> {
     Ok(())
 }
 
-/// A time as documents show it (CONTRACT §3, Time); null when the text is none.
+/// A time as documents show it; null when the text is none.
 #[must_use]
 pub fn shown_time(text: &str) -> bson::Bson {
     time::Stamp::of(text).into()
@@ -136,7 +136,7 @@ pub fn instant(text: &str) -> Option<i64> {
     time::Stamp::of(text).millis()
 }
 
-/// What a cell of a sheet says as a number (CONTRACT §3, sheets).
+/// What a cell of a sheet says as a number.
 #[must_use]
 pub fn cell_number(cell: &bson::Bson) -> Option<bson::Bson> {
     number::Number::of_cell(cell).map(bson::Bson::from)
@@ -153,7 +153,7 @@ fn bounded(mut login: String) -> String {
     login
 }
 
-/// What LD Eval is told: that something of this type changed, and who did it (CONTRACT §4).
+/// What LD Eval is told: that something of this type changed, and who did it.
 fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
     Notification {
         event_type: event_type.to_owned(),

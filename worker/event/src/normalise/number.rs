@@ -33,7 +33,7 @@ impl Number {
     }
 
     /// The number a spreadsheet's cell is, or reads as: text with one decimal point or comma, with an
-    /// exponent or without (CONTRACT §3, sheets). `1.234,5`, `NaN` and `1e999` are not numbers.
+    /// exponent or without. `1.234,5`, `NaN` and `1e999` are not numbers.
     pub(super) fn of_cell(cell: &Bson) -> Option<Self> {
         match cell {
             Bson::String(text) => Self::of_text(text.trim()),

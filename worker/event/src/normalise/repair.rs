@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Replaces lone surrogate escapes (`\ud800`) by `\ufffd`, and numbers beyond a double by the largest one
-/// (CONTRACT §3). Everything else is copied; what is broken otherwise stays broken.
+/// Replaces lone surrogate escapes (`\ud800`) by `\ufffd`, and numbers beyond a double by the largest
+/// one. Everything else is copied; what is broken otherwise stays broken.
 pub(super) fn repair(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let mut rest = json;

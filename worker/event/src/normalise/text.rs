@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::number::integer;
 
-/// A mention of a task in a commit's message, in English or Catalan (CONTRACT §3, commits).
+/// A mention of a task in a commit's message, in English or Catalan.
 static TASK: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)\b(?:task|tasca)\b(?:\s*#?\s*(\d+))?").expect("a fixed pattern, which the tests compile")
 });
@@ -25,7 +25,7 @@ pub(super) fn task(message: &str) -> (bool, Bson) {
     (true, number)
 }
 
-/// The three ways to begin, to want and to say why (CONTRACT §3, pattern), in lower case. An accent may also be
+/// The three ways to begin, to want and to say why, in lower case. An accent may also be
 /// a character of its own: what is pasted from a Mac often is written so, and looks the same.
 const PATTERNS: [(&str, &str, &[&str]); 3] = [
     ("as", "i want", &["so that", "to"]),

@@ -1,4 +1,4 @@
-//! The time rule of CONTRACT §3: `YYYY-MM-DDTHH:MM:SS.mmm`, Europe/Madrid local time without offset.
+//! Times: `YYYY-MM-DDTHH:MM:SS.mmm`, Europe/Madrid local time without offset.
 
 use std::fmt;
 

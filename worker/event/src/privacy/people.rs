@@ -1,4 +1,4 @@
-//! Which fields of a document hold people (CONTRACT §3), and how one is taken out of them.
+//! Which fields of a document hold people, and how one is taken out of them.
 //!
 //! Free text (commit messages, descriptions, comments, custom attributes) is not searched: what somebody
 //! wrote there has no shape. Natural keys stay, so a repository under a person's own account keeps its name.
