@@ -7,7 +7,7 @@ use shared::hash::sha256_hex;
 use super::bson_value::JsonValue;
 use super::json::{self, object};
 use super::number::Number;
-use super::{notification, state};
+use super::common::{notification, state};
 use crate::effect::{Kind, Normalised, Order, Reject};
 
 object!(Row {

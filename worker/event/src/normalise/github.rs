@@ -10,7 +10,7 @@ use super::json::{self, List, object};
 use super::number::count;
 use super::text;
 use super::time::Stamp;
-use super::{notification, state};
+use super::common::{notification, state};
 use crate::effect::{Effect, Key, Kind, Normalised, Order, Reject, State};
 
 object!(Push {

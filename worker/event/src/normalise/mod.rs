@@ -12,7 +12,8 @@
 
 mod json;
 mod bson_value;
-mod number;
+mod common;
+pub(crate) mod number;
 mod repair;
 mod text;
 mod time;
@@ -26,15 +27,13 @@ mod golden;
 #[cfg(test)]
 mod mutations;
 
-use bson::{Bson, Document};
+use bson::Document;
 use shared::envelope::Envelope;
 use shared::source::Source;
 
+pub use self::common::{BACKFILL, Settings};
 pub use self::github::unenriched;
-use crate::effect::{Effect, Key, Kind, Normalised, Notification, Order, Reject, State};
-
-/// Who LD Eval is told did what a backfill brought: nobody of the team did anything now.
-pub const BACKFILL: &str = "backfill";
+use crate::effect::{Effect, Normalised, Reject};
 
 /// How large a document may become, in bytes of BSON: MongoDB's 16 MiB less room for the store's own fields.
 const LARGEST_DOCUMENT: usize = 15 * 1024 * 1024;
@@ -49,28 +48,6 @@ const LARGEST_VIEW: usize = 256 * 1024;
 
 /// From which payload size on that is measured.
 const MEASURE_VIEWS_FROM: usize = 16 * 1024;
-
-/// What a person can set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Custom attributes whose text becomes the number that it reads as.
-    pub numeric_attributes: Vec<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { numeric_attributes: ["Estimated Effort", "Actual Effort"].map(str::to_owned).to_vec() }
-    }
-}
-
-impl Settings {
-    /// From a comma-separated list of names.
-    #[must_use]
-    pub fn new(numeric_attributes: &str) -> Self {
-        let names = numeric_attributes.split(',').map(str::trim).filter(|name| !name.is_empty());
-        Self { numeric_attributes: names.map(str::to_owned).collect() }
-    }
-}
 
 /// What an event means: documents and notifications.
 ///
@@ -88,16 +65,6 @@ pub fn normalise(envelope: &Envelope, sequence: i64, settings: &Settings) -> Res
         normalised.effects.iter().try_for_each(|effect| measure(effect, envelope.payload.len()))?;
     }
     Ok(normalised)
-}
-
-/// The state of an entity that has neither an action nor anything above it.
-fn state(kind: Kind, key: Key, order: Order, fields: Document) -> Effect {
-    Effect::State(State { kind, key, order, read: None, fields, action: None, milestone: None, story: None })
-}
-
-/// The sum of those that are numbers, with the type that adding makes of theirs.
-pub(crate) fn sum(values: &[Bson]) -> Bson {
-    values.iter().filter_map(number::Number::of).sum::<number::Number>().into()
 }
 
 /// Refuses an effect whose document MongoDB would refuse.
@@ -140,27 +107,6 @@ pub fn instant(text: &str) -> Option<i64> {
 #[must_use]
 pub fn cell_number(cell: &bson::Bson) -> Option<bson::Bson> {
     number::Number::of_cell(cell).map(bson::Bson::from)
-}
-
-/// A login in a webhook can have any length. Logins at GitHub and Taiga have at most 255 characters; a longer one names
-/// nobody there, and would make a notification larger than NATS takes.
-const AUTHOR_LOGIN_MAX: usize = 256;
-
-fn bounded(mut login: String) -> String {
-    if let Some((end, _)) = login.char_indices().nth(AUTHOR_LOGIN_MAX) {
-        login.truncate(end);
-    }
-    login
-}
-
-/// What LD Eval is told: that something of this type changed, and who did it.
-fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
-    Notification {
-        event_type: event_type.to_owned(),
-        prj: envelope.project.to_string(),
-        author_login: if envelope.read_at.is_some() { BACKFILL.to_owned() } else { bounded(author_login) },
-        quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
-    }
 }
 
 #[cfg(test)]

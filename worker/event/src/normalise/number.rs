@@ -12,6 +12,11 @@ pub(super) fn count(value: usize) -> Bson {
     integer(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// The sum of those that are numbers, with the type that adding makes of theirs.
+pub(crate) fn sum(values: &[Bson]) -> Bson {
+    values.iter().filter_map(Number::of).sum::<Number>().into()
+}
+
 /// A number with its type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Number {

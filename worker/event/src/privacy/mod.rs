@@ -12,13 +12,12 @@
 
 pub mod people;
 
+pub use self::people::ANONYMOUS;
+
 use shared::hash::short_sha256;
 use std::collections::{HashMap, HashSet};
 
 use crate::effect::{Effect, Normalised};
-
-/// What a forgotten name becomes: the login that commits without one have by contract.
-pub const ANONYMOUS: &str = "anonymous";
 
 /// Whom to forget, in all projects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,8 +5,10 @@
 
 use bson::{Bson, Document};
 
-use super::ANONYMOUS;
 use crate::effect::Kind;
+
+/// What a forgotten name becomes: the login that commits without one have by contract.
+pub const ANONYMOUS: &str = "anonymous";
 
 /// Takes people out of a document, stored or about to be; tells whether there were any.
 pub fn anonymise(kind: Kind, document: &mut Document, forgotten: &dyn Fn(&str) -> bool) -> bool {
@@ -90,7 +92,7 @@ fn row(document: &mut Document, forgotten: &dyn Fn(&str) -> bool) -> bool {
         .map(|(_, hours)| hours.clone())
         .collect();
     // In its place: fields that a reader knows stay where they were.
-    let mut sum = Some(crate::normalise::sum(&hours));
+    let mut sum = Some(crate::normalise::number::sum(&hours));
     *document = std::mem::take(document)
         .into_iter()
         .filter_map(|(name, value)| {
