@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::repository::product_code;
 
 /// The packages that are checked, by folder. A folder without sources is an error.
-const PACKAGES: [&str; 5] = ["shared", "ingress", "worker", "worker/event", "worker/providers"];
+const PACKAGES: [&str; 6] = ["shared", "ingress", "worker", "worker/event", "worker/providers", "worker/core"];
 
 /// The files of a package, by module (`["credentials", "file"]`), each with its code.
 type Files = BTreeMap<Vec<String>, String>;

@@ -8,9 +8,11 @@ use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, StreamArg
 use worker_event::normalise::Settings;
 use worker_providers::config::EnrichArgs;
 
+mod value;
 mod mongo;
 
 pub use self::mongo::{MongoArgs, MongoSettingsError};
+use self::value::host;
 
 /// The settings of `worker run`.
 #[derive(Debug, Clone, Args)]
@@ -77,24 +79,6 @@ pub struct EvalArgs {
     /// Port of LD Eval.
     #[arg(long, env = "EVAL_PORT", default_value_t = 5001, value_parser = clap::value_parser!(u16).range(1..))]
     pub eval_port: u16,
-}
-
-/// A setting that cannot work; its text shows what would be right.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Invalid(&'static str);
-
-/// A host as it stands in a URL: an IPv6 address between brackets.
-fn host(text: &str) -> Result<String, Invalid> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Ok(format!("[{bare}]"));
-    }
-    let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match !text.is_empty() && text.chars().all(good) {
-        true => Ok(text.to_owned()),
-        false => Err(Invalid("write a host name or an address alone, such as ld_eval, 10.0.0.7 or ::1")),
-    }
 }
 
 /// How many events are worked on at a time.

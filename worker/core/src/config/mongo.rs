@@ -4,7 +4,7 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use shared::secret::Secret;
 
-use super::{Invalid, host};
+use super::value::{Invalid, host};
 use crate::store::{Store, UnusableUri};
 
 const DEFAULT_URI: &str = "mongodb://localhost:27017";

@@ -12,6 +12,12 @@ use super::encode::raw;
 use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, code, of_command, of_statement, remedy};
 use super::sentence::sentence;
 
+/// How often a write that met E11000 is tried again.
+pub(super) const RETRIES: usize = 10;
+
+/// How many commands of one batch are under way at once; together they share MongoDB's journal flushes.
+pub(super) const COMMANDS: usize = 16;
+
 /// How many statements one command carries at most, and how many bytes of them: the server's limits
 /// are 100,000 and 48 MB, but a smaller command blocks others for a shorter time.
 const STATEMENTS: usize = 1_000;

@@ -14,7 +14,8 @@
 //! }
 //! ```
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::raw::cstr;
+use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
 use worker_event::effect::{Key, Kind, Order};
 
 use super::error::StoreError;
@@ -48,6 +49,15 @@ pub(super) const fn action_fields(kind: Kind) -> &'static [&'static str] {
         Kind::UserStory | Kind::Task | Kind::TaigaIssue | Kind::Epic => &["action_type", "assigned_by"],
         Kind::Commit | Kind::Row => &[],
     }
+}
+
+/// A statement of an `update` command that makes a document where none matches.
+pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<RawDocumentBuf, StoreError> {
+    let mut statement = RawDocumentBuf::new();
+    statement.append(cstr!("q"), raw(filter)?);
+    statement.append(cstr!("u"), update.into());
+    statement.append(cstr!("upsert"), true);
+    Ok(statement)
 }
 
 /// A document as bytes, in as much room as they take.

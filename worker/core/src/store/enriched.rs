@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
-use super::Store;
 use super::command;
+use super::connection::Store;
 use super::encode::raw;
 use super::error::StoreError;
 use super::statement::{figures_update, no_figures_update};

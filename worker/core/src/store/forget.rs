@@ -12,9 +12,10 @@ use shared::ids::Project;
 use shared::source::Source;
 
 use super::command::{self, patiently};
+use super::connection::Store;
 use super::encode::{STATE, raw};
 use super::error::StoreError;
-use super::{Store, memory};
+use super::memory;
 use worker_event::effect::Kind;
 use worker_event::privacy::{ANONYMOUS, Rules, hash, people};
 
@@ -130,7 +131,7 @@ impl Store {
             let collection = kind.collection(prj.as_str());
             // A document that was written in between is looked at again. Rules that are in force stop new ones.
             let mut left = 0;
-            for _ in 0..super::RETRIES {
+            for _ in 0..super::command::RETRIES {
                 let changes = self.changes(kind, prj, rules).await?;
                 left = changes.len();
                 if left == 0 {

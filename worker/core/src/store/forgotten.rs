@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use worker_event::privacy::Rules;
 
-use super::{Store, StoreError};
+use super::connection::Store;
+use super::error::StoreError;
 
 /// For how long a worker goes without asking whom to forget. `worker forget` waits longer than that before it
 /// looks at documents.

@@ -9,9 +9,10 @@ use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::error::ErrorKind;
 
+use super::command::COMMANDS;
 use super::command::{patiently, refused};
 use super::error::StoreError;
-use super::{COMMANDS, Obstacles};
+use super::obstacles::Obstacles;
 use worker_event::effect::Kind;
 
 /// After this time an index is asked for again: somebody may have dropped the collection meanwhile. Until

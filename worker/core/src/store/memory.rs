@@ -21,10 +21,9 @@ use mongodb::Database;
 use worker_event::effect::Order;
 
 use super::command;
-use super::encode::{order, raw, read_order, unencodable};
+use super::encode::{order, raw, read_order, unencodable, upsert};
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Parent, Rename};
-use super::statement::upsert;
 
 pub(super) const DELETIONS: &str = "ld_deletions";
 pub(super) const VIEWS: &str = "ld_views";

@@ -10,7 +10,7 @@ use bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use worker_event::effect::Kind;
 
-use super::Store;
+use super::connection::Store;
 use super::error::StoreError;
 
 const COLLECTION: &str = "ld_projects";

@@ -12,8 +12,9 @@ use shared::ids::Project;
 use shared::source::Source;
 
 use super::command::patiently;
+use super::connection::Store;
 use super::error::StoreError;
-use super::{Found, Store};
+use super::forget::Found;
 
 /// Collections of ours that are not about events.
 const NOT_OF_EVENTS: [&str; 2] = ["ld_forgotten", "ld_probe"];

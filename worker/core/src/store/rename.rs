@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use bson::{Bson, Document, doc};
 use worker_event::effect::{Kind, Order};
 
+use super::connection::Store;
 use super::encode::{action_fields, entity_id, packed, read_order};
 use super::error::StoreError;
 use super::fold::{Batch, Rename, State};
-use super::{Obstacles, Store, command, memory};
+use super::obstacles::Obstacles;
+use super::{command, memory};
 
 /// The kinds whose natural key holds the repository's name.
 const KINDS: [Kind; 2] = [Kind::GithubIssue, Kind::PullRequest];

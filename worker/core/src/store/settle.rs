@@ -11,17 +11,18 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use mongodb::Database;
 use worker_event::effect::{Kind, Order};
 
+use super::command::{self, COMMANDS};
 use super::encode::{
     ACTION, IN, STATE, action_fields, entity_id, key_filter, link_id, not_newer, order, raw, read_order,
 };
 use super::error::StoreError;
 use super::fold::{Batch, Deletion, Gone, Link, Parent, State, Target, View};
 use super::memory::{self, Action, Grave, KnownView, Told};
+use super::obstacles::Obstacles;
 use super::statement::{
     Shown, action_gone, action_restored, entity_gone, epic_shown, follow_story, links_gone, milestone_gone,
     milestone_shown, nothing_left, story_gone, story_shown, wholly_gone,
 };
-use super::{COMMANDS, Obstacles, command};
 
 /// The state of a task whose document has none of ours: older than anything told.
 const BEFORE_ALL: Order = Order { t: i64::MIN, s: i64::MIN, r: i64::MIN };

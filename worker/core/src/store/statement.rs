@@ -11,7 +11,7 @@ use worker_event::normalise::unenriched;
 
 use super::encode::{
     ACTION, EPIC_FIELDS, IN, LINKS, MILESTONE, MILESTONE_FIELDS, READ, STATE, STORY, action_fields, key_filter,
-    not_newer, nulls, older, order, raw, unencodable, up_to,
+    not_newer, nulls, older, order, raw, unencodable, up_to, upsert,
 };
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Link, Parent, State};
@@ -28,15 +28,6 @@ const FIGURES: [&str; 6] = [
 ];
 /// Where a story or task remembers whose figures it shows.
 const FIGURES_OF: &str = "_ld.figures";
-
-/// A statement of an `update` command that makes a document where none matches.
-pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<RawDocumentBuf, StoreError> {
-    let mut statement = RawDocumentBuf::new();
-    statement.append(cstr!("q"), raw(filter)?);
-    statement.append(cstr!("u"), update.into());
-    statement.append(cstr!("upsert"), true);
-    Ok(statement)
-}
 
 /// A statement that changes all documents that match.
 fn update(filter: Document, update: impl Into<Bson>) -> Result<RawDocumentBuf, StoreError> {

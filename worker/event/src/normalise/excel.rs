@@ -5,9 +5,9 @@ use shared::envelope::Envelope;
 use shared::hash::sha256_hex;
 
 use super::bson_value::JsonValue;
+use super::common::{notification, state};
 use super::json::{self, object};
 use super::number::Number;
-use super::common::{notification, state};
 use crate::effect::{Kind, Normalised, Order, Reject};
 
 object!(Row {

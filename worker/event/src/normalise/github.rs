@@ -6,11 +6,11 @@ use bson::{Bson, Document, doc};
 use shared::envelope::Envelope;
 
 use super::bson_value::JsonValue;
+use super::common::{notification, state};
 use super::json::{self, List, object};
 use super::number::count;
 use super::text;
 use super::time::Stamp;
-use super::common::{notification, state};
 use crate::effect::{Effect, Key, Kind, Normalised, Order, Reject, State};
 
 object!(Push {

@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use shared::envelope::Envelope;
 
 use super::bson_value::JsonValue;
+use super::common::{Settings, notification};
 use super::json::{self, List, Told, Words, object};
 use super::number::Number;
-use super::time::Stamp;
-use super::common::{Settings, notification};
 use super::text;
+use super::time::Stamp;
 use crate::effect::{Effect, Kind, MilestoneFields, Normalised, Order, Reject, State, StoryOf};
 
 /// How much later than ingress had it a delivery may be as of: a date of 2099 must not win for ever.

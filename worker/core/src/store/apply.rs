@@ -1,0 +1,221 @@
+//! One batch, step by step.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bson::{Document, RawDocumentBuf};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use worker_event::effect::Kind;
+
+use super::command::{self, COMMANDS, RETRIES};
+use super::connection::Store;
+use super::error::StoreError;
+use super::fold::{Batch, Parent, Rename};
+use super::obstacles::{Obstacles, Waiting};
+use super::statement::Shown;
+use super::write::{Write, documents_of, registers};
+use super::{memory, rename, settle};
+
+/// From how many events on batches take turns at writing. Large ones side by side cost each other more than they
+/// gain: the later of two is often written first, and then the earlier one's states are stale. Small ones
+/// wait for MongoDB's journal rather than its CPU, and share that.
+pub const LARGE: usize = 200;
+
+/// What became of a batch while MongoDB was there.
+///
+/// ```text
+/// match store.apply(batch).await {
+///     Ok(Applied::Stored { waiting }) => acknowledge all events but those of `waiting`;
+///                                        hold these back and apply them again after a delay (they count no attempt)
+///     Ok(Applied::Refused(refusals))  => dead-letter these events; apply all others again, at once
+///     Err(StoreError::Outage(_))      => apply the whole batch again, after a delay
+///     Err(StoreError::Unstorable{..}) => apply the events one by one; the one that fails alone is a dead letter
+///     Err(StoreError::Blocked(_))     => never of `apply`: blocked collections are in `waiting`
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Applied {
+    /// All events are stored, durably, but for those that wait.
+    Stored {
+        /// Events of collections that MongoDB does not write to. They may be half stored; apply them again later.
+        waiting: Vec<Waiting>,
+    },
+    /// MongoDB refuses the documents of these events, whoever tries. *Nothing may be assumed of the others*: a refused
+    /// document may have stood for older events of its entity too.
+    Refused(Vec<Refusal>),
+}
+
+/// An event whose document MongoDB refuses: its own fault, whoever tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index of the event in the batch.
+    pub event: usize,
+    /// MongoDB's text.
+    pub error: String,
+}
+
+impl Store {
+    /// Makes all effects of a batch true, durably: majority and journal. See [`Applied`] for what to do next.
+    ///
+    /// # Errors
+    /// When MongoDB is away, or cannot hold a whole command. The batch may be half written; apply it again.
+    pub async fn apply(&self, mut batch: Batch) -> Result<Applied, StoreError> {
+        batch.leave_out_deleted();
+        let _turn = match batch.events() {
+            LARGE.. => Some(self.turn.lock().await),
+            _ => None,
+        };
+        let obstacles = Obstacles::default();
+        let prjs = batch.repositories();
+        if !batch.renames.is_empty() {
+            // First, so that what is told of another repository that takes the old name overwrites nothing.
+            memory::remember_renames(&self.db, &batch).await?;
+            self.move_renamed(&memory::renames(&self.db, &prjs).await?, &obstacles).await?;
+        }
+        let renames = memory::renames(&self.db, &prjs).await?;
+        batch.rename(|prj, name, at| rename::newer_name(&renames, prj, name, at));
+        let refusals = self.write_and_settle(&batch, &obstacles).await?;
+        if !refusals.is_empty() {
+            return Ok(Applied::Refused(refusals));
+        }
+        // Names that the batch tells, or that somebody told since we asked. What was written under the old one is moved
+        // by whoever of the two looks later.
+        let mut now = memory::renames(&self.db, &prjs).await?;
+        if !batch.renames.is_empty() || now.len() > renames.len() {
+            let changed: BTreeSet<Rename> = now.difference(&renames).cloned().chain(batch.renames.clone()).collect();
+            let concerned = |rename: &Rename| changed.iter().any(|one| one.prj == rename.prj);
+            now.retain(concerned);
+            self.move_renamed(&now, &obstacles).await?;
+        }
+        Ok(Applied::Stored { waiting: obstacles.waiting(&batch) })
+    }
+
+    /// Steps 2 to 4.
+    pub(super) async fn write_and_settle(
+        &self,
+        batch: &Batch,
+        obstacles: &Obstacles,
+    ) -> Result<Vec<Refusal>, StoreError> {
+        let shown: HashMap<String, Shown> =
+            batch.states.iter().map(|(id, state)| (id.clone(), Shown::of(batch, state))).collect();
+        self.indexes.ensure(&self.db, batch.collections(), obstacles).await?;
+        let (refusals, ()) =
+            futures::try_join!(self.write_documents(batch, &shown, obstacles), memory::remember(&self.db, batch))?;
+        if refusals.is_empty() {
+            settle::settle(&self.db, batch, &shown, obstacles).await?;
+        }
+        Ok(refusals)
+    }
+
+    /// Inserts and conditional upserts, one command a collection.
+    async fn write_documents(
+        &self,
+        batch: &Batch,
+        shown: &HashMap<String, Shown>,
+        obstacles: &Obstacles,
+    ) -> Result<Vec<Refusal>, StoreError> {
+        let mut groups: HashMap<String, Vec<Write<'_>>> = HashMap::new();
+        for (id, state) in &batch.states {
+            let Some(shown) = shown.get(id) else { continue };
+            groups.entry(state.kind.collection(&state.prj)).or_default().push(Write::State(state, shown));
+        }
+        for link in batch.links.values() {
+            let name = batch.told(&link.prj, &Parent::Epic(link.epic.clone()));
+            groups.entry(Kind::UserStory.collection(&link.prj)).or_default().push(Write::Link(link, name));
+        }
+        groups.retain(|collection, _| !obstacles.is_in_the_way(collection));
+        // Boxed, because the compiler cannot see that a closure over borrowed writes is `Send`.
+        let commands: Vec<_> = groups
+            .into_iter()
+            .map(|(collection, writes)| async { obstacles.note(self.write(collection, writes).await) }.boxed())
+            .collect();
+        let refusals: Vec<Option<Vec<Refusal>>> =
+            futures::stream::iter(commands).buffer_unordered(COMMANDS).try_collect().await?;
+        Ok(refusals.into_iter().flatten().flatten().collect())
+    }
+
+    /// Writes until each is applied, known to be stale, or refused.
+    async fn write(&self, collection: String, mut writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
+        let collection = collection.as_str();
+        let mut refusals = Vec::new();
+        let mut pending = if self.indexes.refuses_duplicates(collection) {
+            let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::inserts_first);
+            if !fresh.is_empty() {
+                let documents = fresh.iter().filter_map(|write| write.document().transpose());
+                let documents = documents.collect::<Result<Vec<RawDocumentBuf>, _>>()?;
+                let failures = command::insert(&self.db, collection, &documents).await?;
+                pending.extend(self.conflicted(collection, &fresh, failures, &mut refusals).await?);
+            }
+            pending
+        } else {
+            // Without the unique index nothing meets E11000: a stale state would be a further document.
+            self.drop_stale(collection, &mut writes).await?;
+            writes
+        };
+        for _ in 0..RETRIES {
+            if pending.is_empty() {
+                return Ok(refusals);
+            }
+            let statements = pending.iter().map(Write::statement).collect::<Result<Vec<RawDocumentBuf>, _>>()?;
+            let failures = command::update(&self.db, collection, &statements).await?;
+            pending = self.conflicted(collection, &pending, failures, &mut refusals).await?;
+        }
+        if pending.is_empty() {
+            return Ok(refusals);
+        }
+        // Races are lost to somebody whose document is found afterwards. Here nothing is ever found.
+        let cause = format!(
+            "{} of its documents meet E11000 {RETRIES} times in a row, but no document has their natural key; another \
+             one has their _id",
+            pending.len()
+        );
+        Err(command::blame(&self.db, collection, 0, cause).await)
+    }
+
+    /// Of writes that failed, what has to be tried again: they met E11000, and not for being stale.
+    async fn conflicted<'a>(
+        &self,
+        collection: &str,
+        writes: &[Write<'a>],
+        failures: Vec<command::Failure>,
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<Vec<Write<'a>>, StoreError> {
+        let mut conflicted = Vec::new();
+        for failure in failures {
+            let Some(write) = writes.get(failure.index) else { continue };
+            if failure.is_conflict(write.key_fields()) {
+                conflicted.push(*write);
+            } else if let Some(error) = failure.fault() {
+                refusals.push(Refusal { event: write.event(), error: error.to_owned() });
+            } else {
+                return Err(failure.into_error(&self.db, collection).await);
+            }
+        }
+        self.drop_stale(collection, &mut conflicted).await?;
+        Ok(conflicted)
+    }
+
+    /// Keeps of these writes what the documents that are there leave to be done. What only the primary has may be
+    /// rolled back, so only what the majority has makes a write stale.
+    async fn drop_stale(&self, collection: &str, writes: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
+        let Some(any) = writes.first().copied() else { return Ok(()) };
+        let (filter, projection) = (documents_of(writes), registers());
+        let found = command::find_durable(&self.db, collection, filter, projection).await?;
+        let mut known: HashMap<String, Vec<Document>> = HashMap::new();
+        for document in found {
+            if let Some(id) = any.id_of(&document) {
+                known.entry(id).or_default().push(document);
+            }
+        }
+        let left = writes.iter().flat_map(|write| match known.get(&write.id()) {
+            // Several only without the unique index; one that is new enough suffices.
+            Some(documents) => {
+                let left = documents.iter().map(|document| write.retry_as(document));
+                left.min_by_key(Vec::len).unwrap_or_default()
+            }
+            None => vec![*write],
+        });
+        *writes = left.collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! What the files of all sources use.
+
+use bson::Document;
+use shared::envelope::Envelope;
+
+use crate::effect::{Effect, Key, Kind, Notification, Order, State};
+
+/// Who LD Eval is told did what a backfill brought: nobody of the team did anything now.
+pub const BACKFILL: &str = "backfill";
+
+/// What a person can set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Custom attributes whose text becomes the number that it reads as.
+    pub numeric_attributes: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { numeric_attributes: ["Estimated Effort", "Actual Effort"].map(str::to_owned).to_vec() }
+    }
+}
+
+impl Settings {
+    /// From a comma-separated list of names.
+    #[must_use]
+    pub fn new(numeric_attributes: &str) -> Self {
+        let names = numeric_attributes.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Self { numeric_attributes: names.map(str::to_owned).collect() }
+    }
+}
+
+/// The state of an entity that has neither an action nor anything above it.
+pub(super) fn state(kind: Kind, key: Key, order: Order, fields: Document) -> Effect {
+    Effect::State(State { kind, key, order, read: None, fields, action: None, milestone: None, story: None })
+}
+
+/// A login in a webhook can have any length. Logins at GitHub and Taiga have at most 255 characters; a longer one names
+/// nobody there, and would make a notification larger than NATS takes.
+const AUTHOR_LOGIN_MAX: usize = 256;
+
+fn bounded(mut login: String) -> String {
+    if let Some((end, _)) = login.char_indices().nth(AUTHOR_LOGIN_MAX) {
+        login.truncate(end);
+    }
+    login
+}
+
+/// What LD Eval is told: that something of this type changed, and who did it.
+pub(super) fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
+    Notification {
+        event_type: event_type.to_owned(),
+        prj: envelope.project.to_string(),
+        author_login: if envelope.read_at.is_some() { BACKFILL.to_owned() } else { bounded(author_login) },
+        quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
+    }
+}
