@@ -8,7 +8,7 @@ use serde_json::Value;
 use worker_providers::github::GithubClient;
 use worker_providers::tokens::Token;
 
-use super::{Answer, Asking, Halt, REQUEST_TIMEOUT};
+use super::asking::{Answer, Asking, Halt, REQUEST_TIMEOUT};
 use crate::kept::{Kept, KeptPages};
 use crate::reading::as_of::Clock;
 

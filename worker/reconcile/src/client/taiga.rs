@@ -8,7 +8,7 @@ use serde_json::Value;
 use worker_providers::taiga::TaigaClient;
 use worker_providers::tokens::Account;
 
-use super::{Answer, Asking, Halt, REQUEST_TIMEOUT};
+use super::asking::{Answer, Asking, Halt, REQUEST_TIMEOUT};
 use crate::reading::as_of::Clock;
 
 const TAIGA: &str = "Taiga";

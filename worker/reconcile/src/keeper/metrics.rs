@@ -3,7 +3,8 @@
 use metrics::{counter, describe_counter, describe_gauge};
 use shared::source::Source;
 
-use super::SOURCES;
+/// What the providers are asked for.
+pub(super) const SOURCES: [Source; 2] = [Source::Github, Source::Taiga];
 
 /// Failures of a provider.
 pub(super) fn failed(source: Source) {

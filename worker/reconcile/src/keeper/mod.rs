@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::gaps::Gaps;
 use self::lease::Lease;
+use self::metrics::SOURCES;
 use crate::client::{Asking, Halt, Share};
 use crate::config::When;
 use crate::place::{self, GithubPlace};
@@ -46,9 +47,6 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// How often failures are logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What the providers are asked for.
-const SOURCES: [Source; 2] = [Source::Github, Source::Taiga];
 
 /// Reconciles by itself.
 #[derive(Debug)]
