@@ -256,6 +256,8 @@ async fn a_dead_letter_is_listed_shown_redriven_and_removed() {
 /// Makes dead letters of all events, as a bad release would leave them. For a stack without a worker.
 pub(crate) async fn dead_letter_everything(stack: &Stack) {
     let jetstream = stack.jetstream().await.unwrap();
+    // Ingress takes webhooks before the other streams are there.
+    stack.eventually("the dead letters' stream is there", SOON, async || stack.stream("LD_DEAD").await).await.unwrap();
     let events = stack.stream("LD_EVENTS").await.unwrap();
     let state = events.cached_info().state.clone();
     for sequence in state.first_sequence..=state.last_sequence {
