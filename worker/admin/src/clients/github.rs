@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use reqwest::header::{HeaderMap, LINK};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{FAILURES, GITHUB, patiently, read, unreadable, with};
 use crate::terminal::CommandError;
 use worker_providers::client::ProviderReply;
-use worker_providers::github;
+use worker_providers::github::{self, link};
 use worker_providers::tokens::Token;
 
 /// GitHub, asked with one token.
@@ -199,16 +198,6 @@ impl Pages<'_> {
     }
 }
 
-/// `Link: <https://…>; rel="next", …`
-fn link(headers: &HeaderMap, rel: &str) -> Option<String> {
-    let links = headers.get(LINK)?.to_str().ok()?;
-    let rel = format!("rel=\"{rel}\"");
-    links.split(',').find_map(|link| {
-        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-        rest.split(';').any(|part| part.trim() == rel).then(|| address.to_owned())
-    })
-}
-
 /// How many items there are at most when this is the address of the last page.
 fn upper_bound(last: &str) -> Option<u64> {
     let url = Url::parse(last).ok()?;
@@ -219,19 +208,6 @@ fn upper_bound(last: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_next_page_is_where_the_link_says() {
-        let next = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LINK, text.parse().unwrap());
-            link(&headers, "next")
-        };
-        let both = r#"<https://x/a?page=2>; rel="next", <https://x/a?page=9>; rel="last""#;
-        assert_eq!(next(both).as_deref(), Some("https://x/a?page=2"));
-        assert_eq!(next(r#"<https://x/a?page=1>; rel="prev", <https://x/a?page=1>; rel="first""#), None);
-        assert_eq!(link(&HeaderMap::new(), "next"), None);
-    }
 
     #[test]
     fn the_last_page_bounds_a_list() {

@@ -5,7 +5,10 @@
 //! [`CommitFacts`].
 
 mod graphql;
+mod link;
 mod rest;
+
+pub use self::link::link;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, LINK, LOCATION};
+use reqwest::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use worker_providers::github::GithubClient;
+use worker_providers::github::{GithubClient, link};
 use worker_providers::tokens::Token;
 
 use super::asking::{Answer, Asking, Halt, REQUEST_TIMEOUT};
@@ -157,33 +157,5 @@ impl Pages<'_> {
             None => Ok(None),
             Some(_) => Err(Halt::unreadable(GITHUB, &path, "it is no list")),
         }
-    }
-}
-
-/// `Link: <https://…>; rel="next", …`
-fn link(headers: &HeaderMap, rel: &str) -> Option<String> {
-    let links = headers.get(LINK)?.to_str().ok()?;
-    let rel = format!("rel=\"{rel}\"");
-    links.split(',').find_map(|link| {
-        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-        rest.split(';').any(|part| part.trim() == rel).then(|| address.to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_page_is_where_the_link_says() {
-        let next = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LINK, text.parse().unwrap());
-            link(&headers, "next")
-        };
-        let both = r#"<https://x/a?page=2>; rel="next", <https://x/a?page=9>; rel="last""#;
-        assert_eq!(next(both).as_deref(), Some("https://x/a?page=2"));
-        assert_eq!(next(r#"<https://x/a?page=1>; rel="prev", <https://x/a?page=1>; rel="first""#), None);
-        assert_eq!(link(&HeaderMap::new(), "next"), None);
     }
 }
