@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,7 @@ class Browser:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
         self.process = subprocess.Popen(
             [program, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
-            preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            preexec_fn=pipes, close_fds=False, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(to_read)
         os.close(from_write)
         self.to, self.back = os.fdopen(to_write, "wb", 0), os.fdopen(from_read, "rb", 0)
@@ -90,6 +91,11 @@ class Browser:
         self.session = self.ask("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+
+    def close(self):
+        """Ends Chromium and its helper processes, which are one process group."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def read(self):
         while b"\0" not in self.buffer:
@@ -199,7 +205,8 @@ def main():
 def look(program, base, page):
     FOLDER.mkdir(parents=True, exist_ok=True)
     complaints = []
-    with tempfile.TemporaryDirectory() as profile:
+    # Chromium's helper processes can still write into the profile while it is removed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)
         for language in ("en", "ca", "es"):
             browser.ask("Network.setExtraHTTPHeaders", headers={"Accept-Language": language})
@@ -215,9 +222,7 @@ def look(program, base, page):
                     complaints += [f"{name}: {text}" for text in found]
                     picture = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
                     (FOLDER / f"{name}.png").write_bytes(base64.b64decode(picture))
-        # Its page goes with it; without an answer to wait for.
-        browser.process.terminate()
-        browser.process.wait()
+        browser.close()
     return complaints
 
 
