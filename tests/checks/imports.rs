@@ -7,8 +7,16 @@ use regex::Regex;
 use crate::repository::product_code;
 
 /// The packages that are checked, by folder. A folder without sources is an error.
-const PACKAGES: [&str; 7] =
-    ["shared", "ingress", "worker", "worker/event", "worker/providers", "worker/core", "worker/reconcile"];
+const PACKAGES: [&str; 8] = [
+    "shared",
+    "ingress",
+    "worker",
+    "worker/event",
+    "worker/providers",
+    "worker/core",
+    "worker/reconcile",
+    "worker/admin",
+];
 
 /// The files of a package, by module (`["credentials", "file"]`), each with its code.
 type Files = BTreeMap<Vec<String>, String>;

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILURES, TAIGA, patiently, read, unreadable, with};
+use super::asking::{FAILURES, TAIGA, patiently, read, unreadable, with};
 use crate::terminal::CommandError;
 use worker_providers::client::ProviderReply;
 use worker_providers::taiga;

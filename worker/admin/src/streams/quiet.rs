@@ -11,7 +11,7 @@ use async_nats::jetstream::stream::Stream;
 use futures::TryStreamExt as _;
 use shared::topology::{ACK_WAIT, StreamName};
 
-use super::Connection;
+use super::connection::Connection;
 use crate::terminal::{CommandError, Interrupt, notice};
 
 /// How long is waited for what is in flight: a worker that died gives it back after the ack wait.

@@ -4,7 +4,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::Stream;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::delete;
+use super::connection::delete;
 use super::scan::{Scan, Stored};
 use crate::terminal::{CommandError, Interrupt, Progress, counted};
 

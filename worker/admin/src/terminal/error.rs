@@ -5,7 +5,8 @@ use std::fmt::Display;
 
 use reqwest::StatusCode;
 
-use super::{Exit, counted, notice};
+use super::exit::Exit;
+use super::print::{counted, notice};
 
 /// Why a command ends before its end, or did only a part.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use shared::lifecycle::StopSignals;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, notice};
+use super::error::CommandError;
+use super::print::notice;
 
 /// How long what is in flight may take after the first signal: less than what orchestrators allow before SIGKILL.
 const GRACE: Duration = Duration::from_secs(8);

@@ -1,33 +1,21 @@
 //! Progress: a bar on a terminal, elsewhere a plain line every two seconds.
 //!
-//! One bar is shown at a time. Whatever else is written goes [`aside`]: above the bar, which stays the last line.
+//! One bar is shown at a time; it stays the last line ([`print`](mod@super::print)).
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::{escape, notice};
+use super::escape;
+use super::print::{hide, notice, show};
 
 /// How often a plain line is written.
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
 const WITH_END: &str = "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {rate} a second, {eta} left";
 const WITHOUT_END: &str = "{prefix} {human_pos} {msg}, {rate} a second";
-
-/// The bar that is on the terminal.
-static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Writes something while no bar is in the way.
-pub fn aside(write: impl FnOnce()) {
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match shown {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
-}
 
 /// Count, rate and, once it is known how many there are, time left of one piece of work, on standard error.
 #[derive(Debug)]
@@ -50,7 +38,7 @@ impl Progress {
         let verb = escape::line(&verb.into()).into_owned().into();
         let progress = Self::on(target, verb, things, total.into());
         if let Some(bar) = &progress.bar {
-            *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+            show(bar.clone());
         }
         progress
     }
@@ -123,7 +111,7 @@ impl Progress {
     fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-            SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
+            hide();
         }
     }
 

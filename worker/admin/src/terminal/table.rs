@@ -5,6 +5,7 @@ use std::fmt::Display;
 use comfy_table::{CellAlignment, Table as Lines, presets};
 
 use super::escape;
+use super::print::write_answer;
 
 /// Where the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Table {
 
     /// Writes it.
     pub fn print(&self) {
-        super::write_answer(&self.0.trim_fmt());
+        write_answer(&self.0.trim_fmt());
     }
 }
 

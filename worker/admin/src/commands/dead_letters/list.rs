@@ -2,11 +2,10 @@
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use shared::envelope::header;
 use worker_core::pipeline::dead_letter;
 
-use super::json_of;
 use crate::streams::Scan;
 use crate::streams::scan::Stored;
 use crate::terminal::{Column, CommandError, Output, Table, print, print_block, print_json};
@@ -99,4 +98,17 @@ pub(super) async fn show(stream: &Stream, id: u64, output: Output) -> Result<(),
 pub(super) fn absent(ids: &str) -> CommandError {
     let advice = "`worker dead-letters list` shows those there are";
     CommandError::not_found(format_args!("there is no dead letter {ids}"), advice)
+}
+
+/// A dead letter as JSON, without its payload.
+pub(super) fn json_of(letter: &Stored) -> Map<String, Value> {
+    let number = |name| letter.header(name).parse::<u64>().ok();
+    let fields = json!({
+        "id": letter.sequence, "at": letter.header(dead_letter::AT), "reason": letter.header(dead_letter::REASON),
+        "prj": letter.header(header::PROJECT), "attempts": number(dead_letter::ATTEMPTS),
+        "source": letter.header(header::SOURCE), "event": letter.header(header::EVENT),
+        "delivery": letter.header(header::DELIVERY), "sequence": number(dead_letter::SEQUENCE),
+        "error": letter.header(dead_letter::ERROR),
+    });
+    fields.as_object().cloned().unwrap_or_default()
 }

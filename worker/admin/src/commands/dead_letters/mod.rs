@@ -1,5 +1,6 @@
 //! `worker dead-letters`: lists what could not be processed, publishes it again, removes it.
 
+mod filter;
 mod list;
 mod purge;
 mod redrive;
@@ -7,18 +8,12 @@ mod redrive;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
-use shared::envelope::header;
-use shared::ids::Project;
-use shared::topology::{StreamName, Topology};
+use shared::topology::StreamName;
 
+use self::filter::{Chosen, Filter};
 use crate::streams::ConnectArgs;
-use crate::streams::scan::Stored;
 use crate::terminal::{Exit, Output, finish};
-use worker_core::pipeline::dead_letter;
-use worker_event::reason::Reason;
 
 /// What to do with dead letters.
 #[derive(Debug, Args)]
@@ -71,40 +66,6 @@ enum Action {
     },
 }
 
-#[derive(Debug, Args)]
-struct Filter {
-    /// Only those with this reason.
-    #[arg(long, value_parser = reasons())]
-    reason: Option<Reason>,
-    /// Only those of this project.
-    #[arg(long)]
-    prj: Option<Project>,
-}
-
-fn reasons() -> impl TypedValueParser<Value = Reason> {
-    PossibleValuesParser::new(Reason::ALL.map(Reason::as_str))
-        .map(|word| Reason::ALL.into_iter().find(|reason| reason.as_str() == word).unwrap_or(Reason::Unreadable))
-}
-
-#[derive(Debug, Args)]
-struct Chosen {
-    #[command(flatten)]
-    filter: Filter,
-    /// These; may be repeated.
-    #[arg(long)]
-    id: Vec<u64>,
-    /// All of them.
-    #[arg(long, required_unless_present_any = ["id", "reason", "prj"])]
-    all: bool,
-}
-
-impl Filter {
-    /// Their subjects: reason and project are in them.
-    fn subject(&self, topology: &Topology) -> String {
-        topology.dead_filter(self.reason.map(Reason::as_str), self.prj.as_ref())
-    }
-}
-
 /// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
@@ -125,17 +86,4 @@ pub async fn run(options: Options) -> ExitCode {
         Ok(Exit::Done)
     })
     .await
-}
-
-/// A dead letter as JSON, without its payload.
-fn json_of(letter: &Stored) -> Map<String, Value> {
-    let number = |name| letter.header(name).parse::<u64>().ok();
-    let fields = json!({
-        "id": letter.sequence, "at": letter.header(dead_letter::AT), "reason": letter.header(dead_letter::REASON),
-        "prj": letter.header(header::PROJECT), "attempts": number(dead_letter::ATTEMPTS),
-        "source": letter.header(header::SOURCE), "event": letter.header(header::EVENT),
-        "delivery": letter.header(header::DELIVERY), "sequence": number(dead_letter::SEQUENCE),
-        "error": letter.header(dead_letter::ERROR),
-    });
-    fields.as_object().cloned().unwrap_or_default()
 }

@@ -16,8 +16,8 @@ use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::topology::StreamName;
 use worker_core::pipeline::dead_letter;
 
-use super::list::absent;
-use super::{Chosen, json_of};
+use super::filter::Chosen;
+use super::list::{absent, json_of};
 use crate::streams::scan::Stored;
 use crate::streams::{Connection, Scan, delete};
 use crate::terminal::{CommandError, Interrupt, Output, Progress, Tally, print, print_json};

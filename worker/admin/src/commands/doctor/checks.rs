@@ -1,10 +1,22 @@
 //! The results of checks, and the exit code.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::terminal::{Exit, Output, print, print_json};
+
+/// How long a server may take to answer one request.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How old a message is, in whole seconds.
+#[must_use]
+pub fn ago(published_nanos: i128) -> Duration {
+    let published = i64::try_from(published_nanos / 1_000_000).unwrap_or(i64::MAX);
+    let ms = shared::time::now_ms().saturating_sub(published).max(0);
+    Duration::from_secs(ms as u64 / 1_000)
+}
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

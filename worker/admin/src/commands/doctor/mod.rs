@@ -12,7 +12,6 @@ pub mod teams;
 pub mod delivery;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use reqwest::Url;
@@ -20,22 +19,12 @@ use shared::config::SignatureArgs;
 use shared::credentials::{self, Courses};
 use shared::ids::Project;
 
-use self::checks::Checks;
+use self::checks::{Checks, REQUEST_TIMEOUT};
 use super::config_check;
 use crate::args::InvalidArg;
 use crate::terminal::{CommandError, Exit, Output, counted, finish};
 use worker_core::config::Config;
 use worker_providers::Tokens;
-
-/// How long a server may take to answer one request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How old a message is, in whole seconds.
-fn ago(published_nanos: i128) -> Duration {
-    let published = i64::try_from(published_nanos / 1_000_000).unwrap_or(i64::MAX);
-    let ms = shared::time::now_ms().saturating_sub(published).max(0);
-    Duration::from_secs(ms as u64 / 1_000)
-}
 
 /// What to look at.
 #[derive(Debug, Args)]

@@ -10,8 +10,7 @@ use mongodb::Database;
 use shared::ids::Project;
 use shared::topology::{StreamName, Topology};
 
-use super::checks::Checks;
-use super::{REQUEST_TIMEOUT, ago};
+use super::checks::{Checks, REQUEST_TIMEOUT, ago};
 use crate::streams::{Connection, count};
 use crate::terminal::CommandError;
 use worker_core::config::Config;

@@ -11,8 +11,7 @@ use shared::ids::Project;
 use shared::source::Source;
 use shared::topology::StreamName;
 
-use super::ago;
-use super::checks::Checks;
+use super::checks::{Checks, ago};
 use crate::streams::Connection;
 use crate::terminal::CommandError;
 

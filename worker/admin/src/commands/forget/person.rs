@@ -11,7 +11,7 @@ use shared::topology::StreamName;
 use worker_core::store::REFRESH;
 use worker_event::privacy::{ANONYMOUS, Rules};
 
-use super::{ForgetCommand, Options, is_of, mongo, payload};
+use super::command::{ForgetCommand, Options, is_of, mongo, payload};
 use crate::streams::count;
 use crate::streams::quiet::in_flight_is_settled;
 use crate::streams::remove::delete_where;

@@ -4,7 +4,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::TryStreamExt as _;
 use shared::topology::{StreamName, UNKNOWN};
 
-use super::{ForgetCommand, is_of, mongo};
+use super::command::{ForgetCommand, is_of, mongo};
 use crate::streams::count;
 use crate::streams::quiet::while_quiet;
 use crate::streams::remove::delete_where;

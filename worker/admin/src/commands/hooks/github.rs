@@ -8,7 +8,9 @@ use shared::config::SignatureArgs;
 use shared::source::Source;
 use worker_providers::client::ProviderReply;
 
-use super::{DesiredHook, Found, GithubPlace, Hook, HookArgs, HookProvider};
+use super::actions;
+use super::args::{DesiredHook, GithubPlace, HookArgs};
+use super::hook::{Found, Hook, HookProvider};
 use crate::args::hook_url::{is_ours, project_of};
 use crate::clients::{GITHUB, GithubClient};
 use crate::terminal::{CommandError, Progress, Tally, notice};
@@ -137,7 +139,7 @@ pub(super) async fn create(
         "name": "web", "active": true, "events": EVENTS,
         "config": { "url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret.expose() },
     });
-    super::create(&github, owner, existing, (url, body), desired, args).await
+    actions::create(&github, owner, existing, (url, body), desired, args).await
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use shared::config::SignatureArgs;
 use shared::source::Source;
 use worker_providers::client::ProviderReply;
 
-use super::{DesiredHook, Found, Hook, HookArgs, HookProvider, TaigaPlace};
+use super::actions;
+use super::args::{DesiredHook, HookArgs, TaigaPlace};
+use super::hook::{Found, Hook, HookProvider};
 use crate::args::hook_url::{is_ours, project_of};
 use crate::clients::{TAIGA, TaigaClient, no_project};
 use crate::terminal::{CommandError, Tally};
@@ -105,5 +107,5 @@ pub(super) async fn create(
         hook
     });
     let body = json!({ "project": id, "name": NAME, "url": url, "key": secret.expose() });
-    super::create(&taiga, format!("projects/{id}"), existing.collect(), (url, body), desired, args).await
+    actions::create(&taiga, format!("projects/{id}"), existing.collect(), (url, body), desired, args).await
 }

@@ -85,7 +85,7 @@ async fn migrate(options: Options) -> Result<Exit, CommandError> {
     // A dry run notifies nobody, so it needs no NATS.
     let notices = match options.dry_run {
         true => None,
-        false => Some(Notices::open(&options, &store).await?),
+        false => Some(Notices::open(&options.credentials, &options.connect, &store).await?),
     };
     let migration = Migration { store: &store, notices: notices.as_ref() };
     let (mut ended, mut shown) = (Ok(()), 0);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use shared::config::CredentialsArgs;
 use shared::credentials::{self, Handle};
 use shared::ids::Project;
 use tokio::sync::Mutex;
@@ -9,7 +10,7 @@ use worker_core::store::Store;
 use worker_reconcile::parts::Parts;
 use worker_reconcile::settle;
 
-use super::Options;
+use crate::streams::ConnectArgs;
 use crate::terminal::CommandError;
 
 /// Which projects LD Eval is to be notified of.
@@ -22,9 +23,13 @@ pub(super) struct Notices {
 
 impl Notices {
     /// Connects to NATS, where notifications wait for LD Eval.
-    pub(super) async fn open(options: &Options, store: &Store) -> Result<Self, CommandError> {
-        let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(CommandError::usage)?;
-        let connection = options.connect.open().await?;
+    pub(super) async fn open(
+        credentials: &CredentialsArgs,
+        connect: &ConnectArgs,
+        store: &Store,
+    ) -> Result<Self, CommandError> {
+        let (courses, _) = credentials::open(&credentials.credentials_file).map_err(CommandError::usage)?;
+        let connection = connect.open().await?;
         let parts = Parts::new(store.clone(), connection.client, connection.jetstream, connection.topology);
         Ok(Self { parts, courses, owed: Mutex::default() })
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use shared::source::Source;
 use shared::time::parse_instant;
 
-use super::{ATTEMPTS, Counts, RedeliverArgs, Report};
+use super::report::{ATTEMPTS, Counts, RedeliverArgs, Report};
 use crate::args::time_args::TimeArg;
 use crate::clients::{GITHUB, GithubClient, name, refused};
 use crate::terminal::{CommandError, Progress, Tally};

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 use shared::source::Source;
 
-use super::{ATTEMPTS, Counts, RedeliverArgs, Report};
+use super::report::{ATTEMPTS, Counts, RedeliverArgs, Report};
 use crate::clients::{TAIGA, TaigaClient, name, refused};
 use crate::terminal::{CommandError, Tally};
 

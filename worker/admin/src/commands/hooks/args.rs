@@ -1,0 +1,119 @@
+//! What the commands on hooks are told: where hooks are, which ones, and how they are to be.
+
+use clap::Args;
+use reqwest::Url;
+use shared::config::SignatureArgs;
+use shared::credentials::DefaultKeys;
+use shared::ids::{Project, QualityModel};
+use shared::secret::Secret;
+use shared::source::Source;
+
+use crate::args::hook_url::{PublicUrlArgs, hook_url, project_of};
+use crate::clients::{ClientArgs, Clients, name};
+use crate::terminal::{CommandError, Output};
+
+/// What all of them have.
+#[derive(Debug, Args)]
+pub(super) struct HookArgs {
+    #[command(flatten)]
+    pub(super) url: PublicUrlArgs,
+    /// table for people, json for scripts.
+    #[arg(long, value_enum, default_value = "table")]
+    pub(super) output: Output,
+    // Last, because what follows a heading of the help is under it.
+    #[command(flatten)]
+    pub(super) clients: ClientArgs,
+}
+
+/// Where hooks are looked for at GitHub.
+#[derive(Debug, Args)]
+pub(super) struct GithubPlace {
+    /// Of this organisation (or person) and its repositories; else wherever a token of ours administers.
+    #[arg(long, value_parser = name)]
+    pub(super) org: Option<String>,
+    /// Only of this repository.
+    #[arg(long, value_parser = name, requires = "org")]
+    pub(super) repo: Option<String>,
+}
+
+/// Where webhooks are looked for at Taiga.
+#[derive(Debug, Args)]
+pub(super) struct TaigaPlace {
+    /// Of this project; else of every project that an account of ours administers.
+    #[arg(long, value_parser = name)]
+    pub(super) slug: Option<String>,
+}
+
+/// How a hook is to be.
+#[derive(Debug, Args)]
+pub(super) struct DesiredHook {
+    /// Whose hook: the prj of its address.
+    #[arg(long)]
+    pub(super) prj: Project,
+    /// The quality model of its address.
+    #[arg(long)]
+    pub(super) quality_model: Option<QualityModel>,
+    /// Also set the secret of a hook that looks right: GitHub does not show which one it has.
+    #[arg(long)]
+    pub(super) set_secret: bool,
+    /// Print what would be done and do nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Which hooks to remove.
+#[derive(Debug, Args)]
+pub(super) struct HookFilter {
+    /// Those of this project.
+    #[arg(long, required_unless_present = "all")]
+    pub(super) prj: Option<Project>,
+    /// All of ours, of every project.
+    #[arg(long, conflicts_with = "prj")]
+    pub(super) all: bool,
+    /// Print what would be removed and remove nothing; the same as leaving out --yes.
+    #[arg(long, conflicts_with = "yes")]
+    pub(super) dry_run: bool,
+    /// Really do it.
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+impl HookFilter {
+    pub(super) fn takes(&self, address: &str) -> bool {
+        self.prj.as_ref().is_none_or(|prj| project_of(address).as_deref() == Some(prj.as_str()))
+    }
+}
+
+impl HookArgs {
+    pub(super) fn open(&self) -> Result<(Clients, Url), CommandError> {
+        Ok((self.clients.open()?, self.url.required()?))
+    }
+}
+
+impl DesiredHook {
+    /// Address and secret.
+    pub(super) fn of(
+        &self,
+        source: Source,
+        clients: &Clients,
+        base: &Url,
+        secrets: &SignatureArgs,
+    ) -> Result<(String, Secret), CommandError> {
+        let courses = clients.courses.courses();
+        let default = DefaultKeys::new(secrets).map_err(CommandError::usage)?;
+        let key = default.in_force(&courses, source, Some(&self.prj)).into_iter().next().ok_or_else(|| {
+            let name = source.as_str();
+            CommandError::usage(format_args!(
+                "there is no secret for {}: set {}_SECRET, or {name}_secret of its course in the credentials file, as ingress has it",
+                self.prj,
+                name.to_uppercase()
+            ))
+        })?;
+        Ok((hook_url(base, source, &self.prj, self.quality_model.as_ref()), key.secret))
+    }
+
+    /// Whether a hook of ours is the one that is meant: of this project, or of none at all.
+    pub(super) fn means(&self, address: &str) -> bool {
+        project_of(address).is_none_or(|prj| prj == self.prj.as_str())
+    }
+}

@@ -1,0 +1,41 @@
+//! A hook of ours, and the provider that has it.
+
+use reqwest::Method;
+use serde_json::Value;
+use worker_providers::client::ProviderReply;
+
+use crate::terminal::{CommandError, Tally};
+
+/// A hook of ours.
+#[derive(Debug)]
+pub(super) struct Hook {
+    /// Whose it is, such as `repos/upc-pes/marmota`.
+    pub(super) owner: String,
+    /// Its number.
+    pub(super) id: i64,
+    /// Where it leads.
+    pub(super) url: String,
+    /// What is wrong with it; empty when nothing is.
+    pub(super) wrong: Vec<&'static str>,
+}
+
+/// A provider, asked with one token or account.
+pub(super) trait HookProvider {
+    /// Its name in messages.
+    const NAME: &'static str;
+
+    /// Where the owner's hooks are.
+    fn collection(owner: &str) -> String;
+
+    /// Where one hook is.
+    fn path(hook: &Hook) -> String;
+
+    /// Sends a request; of a POST no repetition, which would create a second hook.
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError>;
+}
+
+/// Our hooks, each with the client that shows it, and what could not be read.
+pub(super) struct Found<P> {
+    pub(super) hooks: Vec<(P, Hook)>,
+    pub(super) tally: Tally,
+}
