@@ -2,7 +2,7 @@
 //!
 //! Reading order: the path of an event ([`pipeline`]), how it is made true ([`store`]), how LD Eval is notified
 //! ([`notify`]), what is looked up at the providers ([`enrich`]), how the process watches itself ([`readiness`],
-//! [`streams`], [`problem`], [`meters`]) and what people see ([`status`]).
+//! [`streams`], [`problem`], [`meters`]) and what people see ([`read`], [`deliveries`], [`status`]).
 
 pub mod config;
 pub mod pipeline;
@@ -14,4 +14,6 @@ pub mod meters;
 pub mod problem;
 pub mod streams;
 pub mod readiness;
+pub mod read;
+pub mod deliveries;
 pub mod status;

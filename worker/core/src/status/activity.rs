@@ -15,7 +15,7 @@ use shared::ids::Project;
 use shared::source::Source;
 use shared::topology::{StreamName, Topology};
 
-use super::pass::{Pass, Unreadable};
+use crate::read::{Pass, Unreadable, since};
 
 /// How many hours the picture has.
 pub const HOURS: usize = 24;
@@ -278,11 +278,6 @@ enum Counts {
 fn events(topology: &Topology, from: DeliverPolicy, until: Instant) -> Pass {
     let filters = vec![topology.event_filter(None, None, None)];
     Pass { filters, from, headers_only: true, most: MESSAGES, until: Some(until) }
-}
-
-fn since(ms: i64) -> DeliverPolicy {
-    let start = async_nats::datetime::from_nanos(i128::from(ms) * 1_000_000);
-    start.map_or(DeliverPolicy::All, |start_time| DeliverPolicy::ByStartTime { start_time })
 }
 
 fn sequence(message: &Message) -> Option<u64> {

@@ -17,8 +17,8 @@ use super::activity::Activity;
 use super::findings::Finding;
 use super::model::Status;
 use super::observations::{DeadKey, Observations, Queues};
-use super::pass::{Pass, Unreadable};
 use crate::problem::Problems;
+use crate::read::{Pass, Unreadable};
 use crate::readiness::waiting_since;
 
 /// How long a look is shown again.

@@ -1,13 +1,12 @@
 //! The status page: is all well, and when not, what to do?
 //!
-//! Reading order: what is read when somebody looks ([`pass`], [`activity`], [`observations`], [`collect`]), what it
+//! Reading order: what is read when somebody looks ([`activity`], [`observations`], [`collect`]), what it
 //! means ([`level`], [`teams`], [`term`], [`rhythm`], [`findings`], [`model`], which do not depend on pages), and how it is written
 //! ([`i18n`], [`say`], [`filter`], [`page`], [`serve`]).
 //!
 //! Nothing is read while nobody looks, and a look is kept for two seconds, so a page that a hundred people leave open
 //! costs what one costs.
 
-pub mod pass;
 pub mod activity;
 pub mod observations;
 pub mod level;
