@@ -24,6 +24,7 @@ problems = []
 def need(condition, problem):
     if not condition:
         problems.append(problem)
+    return condition
 
 
 def tool(name, *args):
@@ -177,11 +178,14 @@ with tempfile.TemporaryDirectory() as folder:
         subprocess.run([make], check=True, capture_output=True)
     for compose in (base, cluster):
         for service, what in compose["services"].items():
-            mounted = [mount.split(":")[0] for mount in what.get("volumes", []) if ":/run/secrets:" in mount]
-            place = mounted[0] if mounted else f"./deploy/compose/secrets/{service}"
-            for name in re.findall(r"/run/secrets/(\w+)", str(what)):
-                there = (pathlib.Path(folder) / pathlib.Path(place).relative_to("deploy/compose") / name).exists()
-                need(there, f"{service} reads {place}/{name}, which deploy/compose/make-secrets does not make")
+            # A service that adds to another of the same name (the cluster's) has that one's mounts.
+            mounts = [*base["services"].get(service, {}).get("volumes", []), *what.get("volumes", [])]
+            places = {place: source for source, place in (mount.split(":")[:2] for mount in mounts) if place.startswith("/run/secrets")}
+            for path in re.findall(r"(/run/secrets/[\w/]+)", str({**what, "volumes": []})):
+                at, name = path.rsplit("/", 1)
+                if need(at in places, f"{service} reads {path}, and nothing is mounted at {at}"):
+                    there = (pathlib.Path(folder) / pathlib.Path(places[at]).relative_to("deploy/compose") / name).exists()
+                    need(there, f"{service} reads {path}, which deploy/compose/make-secrets does not make")
 ignored = subprocess.run(["git", "ls-files", "deploy/compose/secrets"], cwd=root, capture_output=True, text=True).stdout.split()
 for file in ignored:
     need(file.endswith(".gitignore"), f"{file} is a secret, and in git")
