@@ -177,6 +177,34 @@ async fn a_recovery_goes_on_when_its_client_hangs_up_and_a_second_one_of_the_tea
 }
 
 #[tokio::test]
+async fn all_teams_are_recovered_once_at_a_time_and_an_outage_of_nats_is_said() {
+    let providers = Providers::start().unwrap();
+    world(&providers);
+    providers.world().behaves(GITHUB_TOKEN, Behaviour::Slow(Duration::from_secs(3)));
+    let options =
+        Options { own_nats: true, ..Options::default() }.env("RECOVERY_API", "true").env("RECOVERY_TOKEN", TOKEN);
+    let course = json!({ "github_token": GITHUB_TOKEN, "github": { "Team": github::REPO } });
+    let stack = enrich::stack(&providers, "recovery-of-all", &[("Team", course)], options).await;
+    let mut tool = Tool::new(&stack).await;
+    let all = json!({ "run_async": true });
+    assert_eq!(tool.ask("/data-recovery/run", &all).await.0, 202);
+    assert_eq!(tool.ask("/data-recovery/run", &all).await, (409, json!({ "status": "busy" })));
+    providers.world().behaves(GITHUB_TOKEN, Behaviour::Normal);
+    let free = async || {
+        let (status, answer) = post(&stack, "/data-recovery/run", TOKEN, "{}").await?;
+        ensure!(status == 200, "{status} {answer}");
+        Ok(())
+    };
+    stack.eventually("all teams may be recovered again", LONG, free).await.unwrap();
+    assert_eq!(stack.documents("github_Team.commits").await.unwrap().len(), 1);
+
+    stack.nats.as_ref().unwrap().process.kill().unwrap();
+    let mut tool = Tool::new(&stack).await;
+    let (status, answer) = tool.ask("/data-recovery/run", &json!({})).await;
+    assert_eq!((status, &answer["status"]), (500, &json!("error")), "{answer}");
+}
+
+#[tokio::test]
 async fn without_the_setting_there_is_no_such_path() {
     let stack = Stack::start().await.unwrap();
     for path in ["/admin/recovery/team", "/data-recovery/run"] {
