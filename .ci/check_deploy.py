@@ -189,7 +189,7 @@ with tempfile.TemporaryDirectory() as folder:
 ignored = subprocess.run(["git", "ls-files", "deploy/compose/secrets"], cwd=root, capture_output=True, text=True).stdout.split()
 for file in ignored:
     need(file.endswith(".gitignore"), f"{file} is a secret, and in git")
-tool("shellcheck", "deploy/compose/make-secrets", ".ci/run", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
+tool("shellcheck", "deploy/compose/make-secrets", "deploy/deb/postinst", "deploy/deb/prerm", "deploy/deb/postrm", ".ci/run", ".ci/packages", ".ci/containers", ".ci/engine/start", ".ci/engine/mongo-entrypoint")
 tool("haproxy", "-c", "-f", "deploy/compose/haproxy.cfg")
 
 # --- Kubernetes ---------------------------------------------------------------------------------------------------
