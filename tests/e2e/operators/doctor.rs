@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use bson::Document;
 use harness::providers::Providers;
-use harness::sender::Delivery;
+use harness::providers::board::Board;
+use harness::providers::hub::Repo;
+use harness::sender::{Delivery, github};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
 use crate::observe::{push, send, stored};
-use crate::operators::commands::{command, settled};
+use crate::operators::commands::{command, done, settled};
 use crate::pipeline::enrich;
 use crate::{LONG, SOON};
 
@@ -151,4 +153,35 @@ async fn nothing_that_is_away_makes_it_wait_long() {
     is_bad(&said, "LD Eval", "does not answer");
     let (_, said) = doctor(&stack, &["--ingress-url", "http://127.0.0.1:1"]).await;
     is_bad(&said, "test delivery", "does not answer");
+}
+
+#[tokio::test]
+async fn what_was_read_through_an_api_is_no_teams_last_event_and_an_account_must_see_a_project() {
+    let providers = Providers::start().unwrap();
+    {
+        let mut world = providers.world();
+        world.tokens = vec!["token-a".into()];
+        world.accounts.insert("teacher".into(), "taiga-password".into());
+        world.repos.insert(
+            github::REPO.to_owned(),
+            Repo { issues: [(7, github::issue(7, "opened", "2026-11-23T17:00:00Z"))].into(), ..Repo::default() },
+        );
+    }
+    let stack = stack(&providers).await;
+    let backfill = ["backfill", "github", "--org", "upc-pes", "--prj", "Team"];
+    done(&stack, &backfill).await;
+    let (_, said) = doctor(&stack, &["--prj", "Team"]).await;
+    is_bad(&said, "team", "Team: no event of a webhook");
+    is_bad(&said, "Taiga account", "sees no project");
+
+    send(&stack, &push("Team", 1)).await;
+    stored(&stack, "Team", 1, SOON).await;
+    let later = github::issue(8, "opened", "2026-11-23T18:00:00Z");
+    providers.world().repos.get_mut(github::REPO).unwrap().issues.insert(8, later);
+    providers.world().boards.insert("marmota".to_owned(), Board::new(31, "Marmota"));
+    done(&stack, &backfill).await;
+    let (_, said) = doctor(&stack, &["--prj", "Team"]).await;
+    let found = |check: &str| of(&said, check)[0]["found"].as_str().unwrap().to_owned();
+    assert!(found("team").starts_with("Team: github push "), "{said:#?}");
+    assert!(found("Taiga account").ends_with("a member of 1 project"), "{said:#?}");
 }

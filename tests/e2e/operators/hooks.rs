@@ -85,10 +85,13 @@ async fn a_hook_of_github_is_created_once_and_fixed_and_works() {
     assert_eq!(state(&["--dry-run"]).await, "would be fixed");
     assert_eq!(state(&[]).await, "fixed");
     assert_eq!(state(&["--quality-model", "AMEP"]).await, "fixed", "another quality model is another address");
-    assert_eq!(state(&["--set-secret", "--quality-model", "AMEP"]).await, "fixed");
+    assert_eq!(state(&["--set-secret"]).await, "fixed");
+    assert_eq!(state(&[]).await, "right", "it keeps its quality model");
     let table = done(&stack, &["hooks", "list", "github", "--org", "upc-pes", "--public-url", &base]).await;
     assert!(table.contains("quality_model=AMEP  right") && table.lines().count() == 2, "{table}");
     assert_eq!(hooks(&providers).len(), 2, "it is still one");
+    assert_eq!(state(&["--no-quality-model"]).await, "fixed");
+    assert_eq!(hooks(&providers)[1].1, url);
 
     let org = ["hooks", "create", "github", "--org", "upc-amep", "--prj", "Other"];
     done(&stack, &[&org[..], &common[..]].concat()).await;
@@ -178,6 +181,95 @@ async fn a_webhook_of_taiga_is_created_once_and_fixed_and_works() {
     providers.world().sent(hook, Delivery::taiga(&story), 0, shared::time::now_ms(), false);
     done(&stack, &["redeliver", "taiga", "--slug", "marmota", "--prj", "Team"]).await;
     stack.eventually("it is stored", SOON, async || stack.document("taiga_Team.userstories").await).await.unwrap();
-    let listed = done(&stack, &["hooks", "list", "taiga", "--public-url", &base]).await;
-    assert!(listed.contains("projects/31#") && listed.contains("right"), "{listed}");
+    let listed = async |more: &[&str]| {
+        let list = ["hooks", "list", "taiga", "--public-url", &base, "--output", "json"];
+        lines(&done(&stack, &[&list[..], more].concat()).await)[0]["state"].clone()
+    };
+    assert_eq!(listed(&[]).await, "right");
+    assert_eq!(listed(&["--taiga-secret", "another"]).await, "wrong: secret", "Taiga shows the key");
+    let key = stack.sender.secrets().taiga.clone();
+    let changed = ["--taiga-secret", "another", "--taiga-secret-previous", &key];
+    assert_eq!(listed(&changed).await, "wrong: old secret");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_beforehand_what_would_be_refused() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "hooks-refused").await;
+    let base = stack.ingress.webhooks();
+    {
+        let mut world = providers.world();
+        world.scopes.extend(["t1", "t2"].map(|token| (token.to_owned(), "read:org, read:repo_hook")));
+        world.hook("repos/upc-pes/eina", github_hook(&endpoint(&base, Source::Github, "Team"), "s"));
+        world.boards.get_mut("marmota").unwrap().is_administered = false;
+    }
+    let github = ["hooks", "create", "github", "--org", "upc-pes", "--repo", "marmota", "--prj", "Team"];
+    let fix = ["hooks", "create", "github", "--org", "upc-pes", "--repo", "eina", "--prj", "Team", "--set-secret"];
+    let delete = ["hooks", "delete", "github", "--org", "upc-pes", "--prj", "Team"];
+    let taiga = ["hooks", "create", "taiga", "--slug", "marmota", "--prj", "Team"];
+    // Hooks are deleted one by one: 3 says that it was done in part.
+    for (args, really, exit, said) in [
+        (&github[..], None, 1, "admin:repo_hook"),
+        (&fix, None, 1, "admin:repo_hook"),
+        (&delete, Some("--yes"), 3, "admin:repo_hook"),
+        (&taiga, None, 1, "does not administer the project"),
+    ] {
+        let run = async |last: &[&str]| {
+            let output = command(&stack, &[args, last, &["--public-url", &base]].concat()).await;
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let before = providers.calls().len();
+        let (code, text) = run(&["--dry-run"]).await;
+        assert!(code == Some(exit) && text.contains(said), "{args:?}: {code:?} {text}");
+        let asked = providers.calls().split_off(before);
+        assert!(asked.iter().all(|call| call.method == "GET" || call.path == "/auth"), "a dry run changes nothing");
+        let (code, text) = run(really.as_slice()).await;
+        assert!(code == Some(exit) && text.contains("403"), "{args:?}: {code:?} {text}");
+    }
+    assert_eq!(hooks(&providers).len(), 1);
+}
+
+#[tokio::test]
+async fn organisations_that_github_does_not_list_are_found_by_their_repositories_and_the_credentials_file() {
+    let providers = Providers::start().unwrap();
+    {
+        let mut world = providers.world();
+        world.tokens = vec!["classic".into(), "github_pat_fine".into()];
+        world.scopes.insert("classic".to_owned(), "repo, admin:org_hook");
+        world.repos.insert("upc-pes/marmota".to_owned(), Repo::default());
+    }
+    let courses = [
+        ("Team", json!({ "github_token": "classic" })),
+        ("Other", json!({ "github_token": "github_pat_fine", "github": { "Other": "upc-empty" } })),
+    ];
+    let stack = enrich::stack(&providers, "hooks-orgs", &courses, Options::default()).await;
+    let base = stack.ingress.webhooks();
+    for (org, project) in [("orgs/upc-pes", "Team"), ("orgs/upc-empty", "Other")] {
+        providers.world().hook(org, github_hook(&endpoint(&base, Source::Github, project), "s"));
+    }
+    let output = command(&stack, &["hooks", "list", "github", "--public-url", &base, "--output", "json"]).await;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    let found: Vec<_> =
+        lines(std::str::from_utf8(&output.stdout).unwrap()).iter().map(|line| line["owner"].clone()).collect();
+    assert!(found.contains(&json!("orgs/upc-pes")) && found.contains(&json!("orgs/upc-empty")), "{found:?}");
+    for course in ["course-of-Team", "course-of-Other"] {
+        assert!(text.contains(&format!("organisations of the token of {course}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_hook_has_the_quality_model_of_its_course() {
+    let providers = Providers::start().unwrap();
+    {
+        let mut world = providers.world();
+        world.tokens = vec!["t".into()];
+        world.repos.insert("upc-pes/marmota".to_owned(), Repo::default());
+    }
+    let course = json!({ "github_token": "t", "quality_model": "AMEP" });
+    let stack = enrich::stack(&providers, "hooks-model", &[("Team", course)], Options::default()).await;
+    let base = stack.ingress.webhooks();
+    done(&stack, &["hooks", "create", "github", "--org", "upc-pes", "--prj", "Team", "--public-url", &base]).await;
+    let url = format!("{}&quality_model=AMEP", endpoint(&base, Source::Github, "Team"));
+    assert_eq!(hooks(&providers), [("orgs/upc-pes".to_owned(), url)]);
 }

@@ -77,6 +77,13 @@ async fn github_is_asked_for_what_never_arrived_and_for_nothing_else() {
         Ok(())
     };
     stack.eventually("what was lost is stored", SOON, stored).await.unwrap();
+    let changes: Vec<_> = providers.calls().into_iter().filter(|call| call.method == "POST").collect();
+    let apart = changes.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at));
+    assert!(
+        apart.clone().all(|time| time.as_millis() >= 900),
+        "GitHub wants a second: {:?}",
+        apart.collect::<Vec<_>>()
+    );
     // Now all of it has arrived.
     assert_eq!(tally(&done(&stack, &args).await), [(1, 1, 0), (251, 251, 0)]);
     assert_eq!(tally(&done(&stack, &[&args[..], &["--since", "90m"]].concat()).await), [(1, 1, 0), (6, 6, 0)]);
@@ -150,4 +157,52 @@ async fn a_delivery_that_github_always_fails_at_stops_no_other() {
     assert_eq!(tally(&String::from_utf8(output.stdout).unwrap()), [(3, 0, 2)]);
     providers.world().refusals.clear();
     assert_eq!(tally(&done(&stack, &args).await), [(3, 2, 1)], "the same command requests the rest");
+}
+
+#[tokio::test]
+async fn what_a_provider_no_longer_remembers_is_said_and_who_closes_it() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "redeliver-forgotten").await;
+    let ingress = stack.ingress.webhooks();
+    let hour = 3_600_000;
+    let story = |n: i64| {
+        let date = format!("2026-11-23T17:00:{n:02}Z");
+        Delivery::taiga(&taiga::event("userstory", "create", &date, taiga::userstory(n, "x")))
+    };
+    let issue = |n: u64| Delivery::github("issues", &github::issue(n, "opened", "2026-11-23T17:00:00Z"));
+    let (old, new) = {
+        let mut world = providers.world();
+        let url = endpoint(&ingress, Source::Taiga, "Team");
+        let hook = world.hook("31", taiga_hook(31, &url, &stack.sender.secrets().taiga));
+        (1..=12).for_each(|n| world.sent(hook, story(n), 0, now_ms(), false));
+        let secret = &stack.sender.secrets().github;
+        let url = endpoint(&ingress, Source::Github, "Team");
+        let old = world.hook("orgs/upc-pes", github_hook(&url, secret));
+        let mut made_today = github_hook(&url, secret);
+        made_today["created_at"] = json!(harness::time::rfc3339(now_ms() - 10 * hour));
+        let new = world.hook("repos/upc-pes/marmota", made_today);
+        for hook in [old, new] {
+            world.sent(hook, issue(1), 503, now_ms() - hour, false);
+        }
+        (old, new)
+    };
+    let ran = async |args: &[&str]| {
+        let output = command(&stack, &[&["redeliver"], args, &["--prj", "Team", "--dry-run"]].concat()).await;
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = ran(&["taiga", "--slug", "marmota"]).await;
+    assert!(said.contains("last ten deliveries") && said.contains("worker reconcile --prj Team"), "{said}");
+    let github = ["github", "--org", "upc-pes"];
+    let forgotten = async |more: &[&str], hook: i64| {
+        let said = ran(&[&github[..], more].concat()).await;
+        said.contains(&format!("#{hook}: earlier deliveries may have failed too")) && said.contains("worker reconcile")
+    };
+    assert!(!forgotten(&["--since", "2h"], old).await, "GitHub remembers that");
+    assert!(!forgotten(&[], old).await, "its outage began an hour ago");
+    assert!(forgotten(&["--since", "5d"], old).await, "GitHub does not remember so much");
+    assert!(!forgotten(&["--since", "5d"], new).await, "it has sent nothing earlier");
+    // The outage is as long as GitHub's memory.
+    providers.world().sent(old, issue(2), 503, now_ms() - 71 * hour, false);
+    assert!(forgotten(&[], old).await);
 }

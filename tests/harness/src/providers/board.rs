@@ -15,6 +15,8 @@ pub struct Board {
     pub id: i64,
     /// What its account may see.
     pub permissions: BTreeSet<&'static str>,
+    /// Whether its account administers it. Others see no webhooks and make none.
+    pub is_administered: bool,
     project: Value,
     /// `data` of webhooks, by kind and number. A story knows its milestone by number, a task its story.
     objects: BTreeMap<(String, i64), Value>,
@@ -66,7 +68,7 @@ impl Board {
         let project = json!({ "id": id, "name": name, "slug": format!("project-{id}") });
         let permissions = ["view_us", "view_tasks", "view_issues", "view_epics", "view_milestones"].into();
         let (objects, milestones, links) = Default::default();
-        Self { id, permissions, project, objects, milestones, links, numbers: 1_000 }
+        Self { id, permissions, is_administered: true, project, objects, milestones, links, numbers: 1_000 }
     }
 
     /// What a webhook says is so from now on.
@@ -291,6 +293,7 @@ impl Board {
             }
         }
         project["my_permissions"] = json!(self.permissions);
+        project["i_am_admin"] = json!(self.is_administered);
         project
     }
 

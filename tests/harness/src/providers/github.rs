@@ -42,6 +42,8 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
     let reset = budget.reset;
     let answer = if limited {
         Answer::new(403, json!({ "message": "API rate limit exceeded for user ID 99.", "status": "403" }))
+    } else if let Some(refusal) = out_of_scope(world, token, request) {
+        refusal
     } else if graphql {
         self::graphql(world, request)
     } else {
@@ -54,6 +56,10 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
         world.budget(token).remaining += 1;
     }
     let remaining = world.budget(token).remaining;
+    let answer = match world.scopes.get(token) {
+        Some(scopes) => answer.with("x-oauth-scopes", scopes),
+        None => answer,
+    };
     answer
         .with("x-ratelimit-limit", HOURLY)
         .with("x-ratelimit-remaining", remaining)
@@ -64,6 +70,20 @@ pub(super) fn answer(world: &mut World, token: &str, request: &Request) -> Answe
             "x-github-request-id",
             format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()),
         )
+}
+
+/// What a classic token without the scope is answered.
+fn out_of_scope(world: &World, token: &str, request: &Request) -> Option<Answer> {
+    let has = |scope: &str| world.scopes[token].split(", ").any(|held| held == scope);
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let allowed = match (request.method.as_str(), path.as_slice()) {
+        _ if !world.scopes.contains_key(token) => true,
+        ("GET", ["user", "orgs"]) => has("read:org"),
+        ("POST" | "PATCH" | "DELETE", ["repos", _, _, "hooks", ..]) => has("admin:repo_hook"),
+        _ => true,
+    };
+    let text = "Resource not accessible by personal access token";
+    (!allowed).then(|| Answer::new(403, json!({ "message": text, "status": "403" })))
 }
 
 /// With the `ETag` of what is answered; to who has that already, that it is so.
@@ -105,6 +125,8 @@ fn rest(world: &mut World, request: &Request) -> Answer {
         match path.as_slice() {
             ["orgs", org, "repos"] if of(org) => return all(&|name| name.starts_with(&format!("{org}/"))),
             ["user", "repos"] => return all(&|_| true),
+            // GitHub lists no organisations to a fine-grained token.
+            ["user", "orgs"] if bearer(&request.headers).starts_with("github_pat_") => return list(Vec::new()),
             ["user", "orgs"] => {
                 let mut orgs: Vec<&str> = world.repos.keys().filter_map(|name| Some(name.split_once('/')?.0)).collect();
                 orgs.dedup();

@@ -41,8 +41,24 @@ pub(super) fn answer(world: &mut World, who: &str, request: &Request) -> Answer 
         },
         (method, ["webhooks" | "webhooklogs", ..]) => {
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            let list = |items: Vec<Value>| list(&items, request, world_pages);
+            let boards = world.boards.values().filter(|board| !board.is_administered);
+            let hidden: Vec<Value> = boards.map(|board| json!(board.id)).collect();
+            if method == "POST" && hidden.contains(&body["project"]) {
+                let text = "You do not have permission to perform this action.";
+                return Answer::new(403, json!({ "_error_message": text }));
+            }
+            let list = |mut items: Vec<Value>| {
+                items.retain(|hook| !hidden.contains(&hook["project"]));
+                list(&items, request, world_pages)
+            };
             hooks::taiga(world, (method, &path), (&request.query, &body), list).unwrap_or_else(not_found)
+        }
+        ("GET", ["projects"]) => {
+            let mut all: Vec<Value> = world.boards.iter().map(with_slug).collect();
+            if world.knows_everything {
+                all.push(json!({ "id": 1, "slug": "invented" }));
+            }
+            list(&all, request, world_pages)
         }
         ("GET", _) if !world.boards.is_empty() => on_a_board(world, &path, request).unwrap_or_else(not_found),
         ("GET", ["milestones"]) => {

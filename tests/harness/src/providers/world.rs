@@ -96,6 +96,8 @@ pub struct World {
     pub boards: BTreeMap<String, super::board::Board>,
     /// Hooks of both.
     pub hooks: Vec<super::hooks::Hook>,
+    /// The scopes of classic tokens, where they matter; other tokens may do everything.
+    pub scopes: HashMap<String, &'static str>,
     /// Whose hooks GitHub does not show: `repos/<owner>/<name>`, `orgs/<name>`.
     pub unseen_hooks: Vec<String>,
     /// The next request whose path holds this is answered so, and no other.

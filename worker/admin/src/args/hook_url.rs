@@ -66,6 +66,13 @@ pub fn project_of(address: &str) -> Option<String> {
     url.query_pairs().find(|(name, _)| name == "prj").map(|(_, value)| value.into_owned()).filter(|prj| !prj.is_empty())
 }
 
+/// The quality model in a hook's address.
+#[must_use]
+pub fn model_of(address: &str) -> Option<QualityModel> {
+    let url = Url::parse(address).ok()?;
+    url.query_pairs().find(|(name, _)| name == "quality_model").and_then(|(_, value)| QualityModel::new(&value).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +109,9 @@ mod tests {
         let project = Project::new("A1").unwrap();
         let made = hook_url(&public_url("https://x.example/ld/").unwrap(), Source::Taiga, &project, None);
         assert_eq!(made, "https://x.example/ld/webhook/taiga?prj=A1");
-        assert_eq!(project_of(&made).as_deref(), Some("A1"));
+        assert_eq!((project_of(&made).as_deref(), model_of(&made)), (Some("A1"), None));
+        let model = QualityModel::new("AMEP").unwrap();
+        assert_eq!(model_of(&format!("{made}&quality_model=AMEP")), Some(model));
         assert_eq!(project_of("https://x.example/webhook/taiga?prj="), None);
         assert!(looks_ours(Source::Taiga, &made) && !looks_ours(Source::Github, &made));
     }

@@ -29,6 +29,18 @@ impl GithubClient {
         read(GITHUB, path, &self.ask(Method::GET, path, None).await?)
     }
 
+    /// Whose token it is, as metrics call it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.token.credential.label
+    }
+
+    /// Whether the token is a fine-grained one: GitHub says less to it, and of it.
+    #[must_use]
+    pub fn is_fine_grained(&self) -> bool {
+        self.token.secret.expose().starts_with("github_pat_")
+    }
+
     /// The list's first page, from which on it is turned over.
     #[must_use]
     pub fn list(&self, path: String) -> Pages<'_> {

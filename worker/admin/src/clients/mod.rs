@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use shared::config::CredentialsArgs;
-use shared::credentials::{self, Handle};
+use shared::credentials::{self, Course, Handle};
 use shared::ids::Project;
+use shared::source::Source;
 use tokio_util::sync::CancellationToken;
 
 pub use self::asking::{GITHUB, TAIGA, refused};
@@ -92,6 +93,20 @@ impl Clients {
     #[must_use]
     pub const fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// Where the teams of a client's token live at GitHub, as the credentials file says it.
+    #[must_use]
+    pub fn places_of(&self, github: &GithubClient) -> Vec<String> {
+        let courses = self.courses.courses();
+        let is_its = |team: &Project| {
+            self.tokens.github(team).is_some_and(|token| token.credential.id == github.token.credential.id)
+        };
+        let of_course = |course: &Course| {
+            let teams = course.teams.iter().filter(|team| is_its(team));
+            teams.flat_map(|team| course.places(Source::Github, team).to_vec()).collect::<Vec<_>>()
+        };
+        courses.iter().flat_map(of_course).collect()
     }
 
     /// Both providers.

@@ -29,6 +29,9 @@ const COMMITS_PER_PART: usize = 10;
 /// After a token was refused GraphQL (or the server has none), only REST is used for this long.
 const REST_ONLY_TTL: Duration = Duration::from_secs(3_600);
 
+/// GitHub asks for a second between requests that change something.
+const CHANGES_APART: Duration = Duration::from_secs(1);
+
 /// From this attempt on, only REST is used: a server that times out on 100 commits may answer for one.
 const REST_FROM_ATTEMPT: u32 = 3;
 
@@ -64,6 +67,9 @@ pub struct GithubClient {
     base: String,
     graphql_url: String,
     rest_only: Mutex<HashMap<String, Instant>>,
+    changes_apart: Duration,
+    /// When each token may change something again.
+    next_change: Mutex<HashMap<String, Instant>>,
 }
 
 /// Looks up the commits of one message part by part.
@@ -89,7 +95,21 @@ impl GithubClient {
             Some(root) => format!("{root}/api/graphql"),
             None => format!("{base}/graphql"),
         };
-        Ok(Self { api: ProviderClient::new("github", reporter)?, base, graphql_url, rest_only: Mutex::default() })
+        Ok(Self {
+            api: ProviderClient::new("github", reporter)?,
+            base,
+            graphql_url,
+            rest_only: Mutex::default(),
+            changes_apart: CHANGES_APART,
+            next_change: Mutex::default(),
+        })
+    }
+
+    /// The same, with another time between two requests of a token that change something.
+    #[must_use]
+    pub const fn with_changes_apart(mut self, time: Duration) -> Self {
+        self.changes_apart = time;
+        self
     }
 
     /// A slot for a look-up.
@@ -115,7 +135,8 @@ impl GithubClient {
         CommitSearch { github: self, token, repo, attempt, left: shas, not_found_in_a_row: 0 }
     }
 
-    /// Any other request, for a command. `target` is a path that begins with a slash, or a URL from a `Link` header;
+    /// Any other request, for a command. One that changes something waits until a second has passed since the token's
+    /// last such request. `target` is a path that begins with a slash, or a URL from a `Link` header;
     /// `change` adds query and body.
     ///
     /// # Errors
@@ -131,6 +152,9 @@ impl GithubClient {
             // The token must not go to another server, whatever a reply says.
             ProviderError::Refused("GitHub's answer points to another server: check GITHUB_API_URL".to_owned())
         })?;
+        if !method.is_safe() {
+            tokio::time::sleep_until(self.next_change_of(token)).await;
+        }
         let request = self
             .api
             .http
@@ -144,6 +168,17 @@ impl GithubClient {
             return Err(ProviderError::Refused(format!("GitHub refuses the token of {label}: replace it")));
         }
         Ok(reply)
+    }
+
+    /// Takes the token's next time at which it may change something.
+    fn next_change_of(&self, token: &Token) -> Instant {
+        let mut all = self.next_change.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        all.retain(|_, next| *next > now);
+        let next = all.entry(token.credential.id.clone()).or_insert(now);
+        let taken = *next;
+        *next += self.changes_apart;
+        taken
     }
 
     /// `None` for a URL of another server.
@@ -205,5 +240,25 @@ impl CommitSearch<'_> {
         }
         let part = self.left.iter().take(COMMITS_PER_PART).cloned().collect();
         rest::ask(github, token, repo, part, &mut self.not_found_in_a_row).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::Token;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_of_a_token_that_change_something_are_a_second_apart() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let github = GithubClient::new("https://api.example", Reporter::silent()).unwrap();
+        let [a, b] = ["a", "b"].map(|secret| Token::new(secret, &secret.parse().unwrap()));
+        let began = Instant::now();
+        let after = |next: Instant| next.duration_since(began).as_millis();
+        assert_eq!([&a, &a, &b, &a].map(|token| after(github.next_change_of(token))), [0, 1_000, 0, 2_000]);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(after(github.next_change_of(&a)), 10_000);
+        let quick = github.with_changes_apart(Duration::ZERO);
+        assert_eq!([&b, &b].map(|token| after(quick.next_change_of(token))), [10_000; 2]);
     }
 }

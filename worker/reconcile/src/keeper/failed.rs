@@ -4,7 +4,6 @@
 //! left to the lists.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
@@ -14,9 +13,6 @@ use shared::time::parse_instant;
 
 use crate::client::{GithubApi, Halt, TaigaApi};
 use crate::place::{GithubPlace, is_for};
-
-/// GitHub asks for a second between requests that change something.
-const APART: Duration = Duration::from_secs(1);
 
 /// A delivery and its redeliveries.
 #[derive(Debug, Default)]
@@ -57,7 +53,6 @@ pub async fn github(
             for (_, attempt) in lost(api, &path, since).await? {
                 let reply = api.ask(Method::POST, &format!("{path}/{attempt}/attempts")).await?;
                 asked += usize::from(reply.status.is_success());
-                api.asking.stop.run_until_cancelled(tokio::time::sleep(APART)).await.ok_or(Halt::Stopped)?;
             }
         }
     }

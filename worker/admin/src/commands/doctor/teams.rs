@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use async_nats::jetstream::message::StreamMessage;
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::TryStreamExt as _;
 use shared::credentials::Courses;
 use shared::envelope::header;
@@ -12,7 +13,7 @@ use shared::source::Source;
 use shared::topology::StreamName;
 
 use super::checks::{Checks, ago};
-use crate::streams::Connection;
+use crate::streams::{Connection, Scan};
 use crate::terminal::CommandError;
 
 /// The last accepted event of each source, and the last refused one, team by team.
@@ -49,7 +50,7 @@ pub async fn check(checks: &mut Checks, streams: &Connection, courses: &Courses,
         if newest.is_empty() {
             checks.bad(
                 "team",
-                format_args!("{team}: no event is in the stream"),
+                format_args!("{team}: no event of a webhook is in the stream"),
                 "look at the hooks' deliveries at GitHub and Taiga: address, secret, events, and what we answered",
             );
         } else {
@@ -72,7 +73,8 @@ async fn all_teams(streams: &Connection, courses: &Courses) -> BTreeSet<Project>
     teams
 }
 
-/// The newest event of a team and source that the stream still holds.
+/// The newest event of a team and source that a sender sent and the stream still holds. What was read through an API
+/// says nothing of hooks.
 ///
 /// Its time, in milliseconds since 1970, and a description.
 async fn last_accepted(
@@ -82,19 +84,36 @@ async fn last_accepted(
 ) -> Result<Option<(i64, String)>, CommandError> {
     let events = streams.stream(StreamName::Events).await?;
     let subject = streams.topology.event_filter(Some(source), Some(team), None);
-    let describe = |message: &StreamMessage| {
-        let event = message.headers.get(header::EVENT).map_or("", |event| event.as_str());
-        let published = message.time.unix_timestamp_nanos();
+    let describe = |headers: &HeaderMap, published: i128| {
+        let event = headers.get(header::EVENT).map_or("", |event| event.as_str());
         let at = i64::try_from(published / 1_000_000).unwrap_or(i64::MAX);
         (at, format!("{event} {} ago", humantime::format_duration(ago(published))))
     };
     match events.get_last_raw_message_by_subject(&subject).await {
-        Ok(message) => Ok(Some(describe(&message))),
+        Ok(last) if is_sent(&last.headers) => {
+            return Ok(Some(describe(&last.headers, last.time.unix_timestamp_nanos())));
+        }
+        Ok(_) => {}
         Err(error) => match error.kind() {
-            async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            _ => Err(CommandError::nats(format_args!("The last event of {source} cannot be read"), error)),
+            async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+            _ => return Err(CommandError::nats(format_args!("The last event of {source} cannot be read"), error)),
         },
     }
+    // The last of all is none: the last that is, is somewhere before it.
+    let mut scan = Scan::open(&events, &subject, DeliverPolicy::All, true).await?;
+    let mut newest = None;
+    loop {
+        let batch = scan.next().await?;
+        if batch.is_empty() {
+            return Ok(newest);
+        }
+        let sent = batch.iter().rev().find(|stored| is_sent(&stored.headers));
+        newest = sent.map(|stored| describe(&stored.headers, stored.stored_at)).or(newest);
+    }
+}
+
+fn is_sent(headers: &HeaderMap) -> bool {
+    headers.get(header::BACKFILL).is_none()
 }
 
 /// What ingress last refused of a team and source.

@@ -4,11 +4,13 @@ use std::collections::HashSet;
 
 use reqwest::StatusCode;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use shared::credentials::Courses;
 use shared::ids::Project;
 
 use super::checks::Checks;
+use crate::terminal::counted;
 use worker_providers::Tokens;
 use worker_providers::config::EnrichArgs;
 use worker_providers::tokens::{Account, Login, Token};
@@ -32,6 +34,13 @@ struct Budget {
     limit: u64,
     remaining: u64,
     reset: i64,
+}
+
+/// `POST /auth`, or `GET /users/me`
+#[derive(Default, Deserialize)]
+struct Me {
+    id: Option<i64>,
+    auth_token: Option<String>,
 }
 
 /// Asks GitHub and Taiga about every token and account once.
@@ -125,7 +134,25 @@ async fn ask_taiga(checks: &mut Checks, settings: &EnrichArgs, account: &Account
         }
     };
     match asked.send().await {
-        Ok(answer) if answer.status().is_success() => checks.ok(NAME, format_args!("{whose} logs in")),
+        Ok(answer) if answer.status().is_success() => {
+            let me: Me = answer.json().await.unwrap_or_default();
+            let token = match &account.login {
+                Login::Token(token) => Some(token.expose()),
+                _ => me.auth_token.as_deref(),
+            };
+            match projects(settings.taiga_api(), me.id, token, http).await {
+                Some(0) => checks.bad(
+                    NAME,
+                    format_args!("{whose} logs in and sees no project"),
+                    "make it a member of each team's project, better an administrator: without, nothing is looked up, reconciled or redelivered",
+                ),
+                Some(count) => checks.ok(
+                    NAME,
+                    format_args!("{whose} logs in and is a member of {}", counted(count as u64, "project", "projects")),
+                ),
+                None => checks.note(NAME, format_args!("{whose} logs in; its projects cannot be listed")),
+            }
+        }
         Ok(answer) if matches!(answer.status().as_u16(), 400 | 401) => checks.bad(
             NAME,
             format_args!("{whose} is refused ({})", answer.status().as_u16()),
@@ -150,6 +177,14 @@ async fn ask_taiga(checks: &mut Checks, settings: &EnrichArgs, account: &Account
             "fix TAIGA_API_URL (or TAIGA_AUTH_URL), or this machine's way to it (HTTPS_PROXY)",
         ),
     }
+}
+
+/// How many projects the account is a member of, if Taiga says it.
+async fn projects(api: &str, me: Option<i64>, token: Option<&str>, http: &reqwest::Client) -> Option<usize> {
+    let request = http.get(format!("{api}/projects?member={}", me?)).bearer_auth(token?);
+    let answer = request.header("x-disable-pagination", "True").send().await.ok()?;
+    let projects: Vec<IgnoredAny> = answer.error_for_status().ok()?.json().await.ok()?;
+    Some(projects.len())
 }
 
 fn whose(label: &str) -> String {

@@ -1,9 +1,11 @@
 //! Listing, creating, fixing and removing, as both providers do it.
 
+use std::collections::BTreeMap;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::args::{DesiredHook, HookArgs, HookFilter};
+use super::args::{DesiredHook, HookArgs, HookFilter, Target};
 use super::hook::{Found, Hook, HookProvider};
 use crate::args::hook_url::project_of;
 use crate::clients::refused;
@@ -59,19 +61,24 @@ pub(super) async fn create<P: HookProvider>(
     provider: &P,
     owner: String,
     existing: Vec<Hook>,
-    (url, body): (String, Value),
+    (target, body): (&Target, impl Fn(&str) -> Value),
     desired: &DesiredHook,
     args: &HookArgs,
 ) -> Result<(), CommandError> {
     let mut answer = Answer::new(args);
     let mut existing = existing.into_iter();
+    let first = existing.next();
+    let url = desired.address(target, first.as_ref().map(|hook| hook.url.as_str()));
+    let body = body(&url);
     let send = async |method: Method, path: String| {
         let reply = provider.send(method, &path, Some(&body)).await?;
         if reply.status.is_success() { Ok(reply) } else { Err(refused(P::NAME, &path, &reply)) }
     };
-    let Some(mut hook) = existing.next() else {
+    let Some(mut hook) = first else {
         let mut hook = Hook { owner, id: 0, url, wrong: Vec::new() };
-        if !desired.dry_run {
+        if desired.dry_run {
+            provider.ask_permission(&hook.owner, &Method::POST).await?;
+        } else {
             let reply = send(Method::POST, P::collection(&hook.owner)).await?;
             let made: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
             hook.id = made.get("id").and_then(Value::as_i64).unwrap_or_default();
@@ -86,7 +93,9 @@ pub(super) async fn create<P: HookProvider>(
     if hook.wrong.is_empty() && !desired.set_secret {
         answer.line(&hook, "right");
     } else {
-        if !desired.dry_run {
+        if desired.dry_run {
+            provider.ask_permission(&hook.owner, &Method::PATCH).await?;
+        } else {
             send(Method::PATCH, P::path(&hook)).await?;
             hook.url = url;
         }
@@ -113,25 +122,45 @@ pub(super) async fn delete<P: HookProvider>(
 ) -> Result<(), CommandError> {
     let Found { mut hooks, mut tally } = found;
     hooks.retain(|(_, hook)| filter.takes(&hook.url));
-    let count = counted(hooks.len() as u64, "hook", "hooks");
+    let (mut refusing, mut removed) = (BTreeMap::new(), 0);
     let mut progress = Progress::new(if filter.yes { "removed" } else { "found" }, "hooks", hooks.len() as u64);
     let mut answer = Answer::new(args);
     let mut ended = Ok(());
     for (provider, hook) in &hooks {
         progress.add(1);
         if !filter.yes {
-            answer.line(hook, "would be removed");
+            let allowed = match refusing.get(&hook.owner) {
+                Some(refuses) => Ok(*refuses),
+                None => {
+                    let asked = provider.ask_permission(&hook.owner, &Method::DELETE).await;
+                    tally.tried(&hook.owner, asked).map(|allowed| allowed.is_none())
+                }
+            };
+            match allowed {
+                Ok(refuses) => {
+                    refusing.insert(&hook.owner, refuses);
+                    removed += u64::from(!refuses);
+                    answer.line(hook, if refuses { "would not be removed" } else { "would be removed" });
+                }
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            }
             continue;
         }
         let path = P::path(hook);
-        let removed = provider.send(Method::DELETE, &path, None).await.and_then(|reply| match reply.status {
+        let done = provider.send(Method::DELETE, &path, None).await.and_then(|reply| match reply.status {
             // Gone already is gone.
             StatusCode::NOT_FOUND => Ok(()),
             status if status.is_success() => Ok(()),
             _ => Err(refused(P::NAME, &path, &reply)),
         });
-        match tally.tried(format_args!("{}#{}", hook.owner, hook.id), removed) {
-            Ok(Some(())) => answer.line(hook, "removed"),
+        match tally.tried(format_args!("{}#{}", hook.owner, hook.id), done) {
+            Ok(Some(())) => {
+                removed += 1;
+                answer.line(hook, "removed");
+            }
             Ok(None) => answer.line(hook, "not removed"),
             Err(error) => {
                 ended = Err(error);
@@ -142,10 +171,10 @@ pub(super) async fn delete<P: HookProvider>(
     progress.end();
     answer.print();
     ended?;
-    if !filter.yes {
-        notice(format_args!("{count} would be removed; add --yes to do it"));
-    } else if tally.failed() == 0 {
-        notice(format_args!("removed {count}"));
-    }
+    let removed = counted(removed, "hook", "hooks");
+    notice(match filter.yes {
+        true => format!("removed {removed}"),
+        false => format!("{removed} would be removed; add --yes to do it"),
+    });
     tally.end("The lines above say which, and why")
 }

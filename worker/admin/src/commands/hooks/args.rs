@@ -8,7 +8,7 @@ use shared::ids::{Project, QualityModel};
 use shared::secret::Secret;
 use shared::source::Source;
 
-use crate::args::hook_url::{PublicUrlArgs, hook_url, project_of};
+use crate::args::hook_url::{PublicUrlArgs, hook_url, model_of, project_of};
 use crate::clients::{ClientArgs, Clients, name};
 use crate::terminal::{CommandError, Output};
 
@@ -50,15 +50,27 @@ pub(super) struct DesiredHook {
     /// Whose hook: the prj of its address.
     #[arg(long)]
     pub(super) prj: Project,
-    /// The quality model of its address.
+    /// The quality model of its address; without it the one that the hook has, or for a new hook its course's.
     #[arg(long)]
     pub(super) quality_model: Option<QualityModel>,
+    /// No quality model in its address.
+    #[arg(long, conflicts_with = "quality_model")]
+    pub(super) no_quality_model: bool,
     /// Also set the secret of a hook that looks right: GitHub does not show which one it has.
     #[arg(long)]
     pub(super) set_secret: bool,
-    /// Print what would be done and do nothing.
+    /// Print what would be done, and whether the token or account may do it. Do nothing.
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// Where the new or the fixed hook leads, and with which secret.
+pub(super) struct Target {
+    pub(super) source: Source,
+    pub(super) base: Url,
+    pub(super) secret: Secret,
+    /// The quality model of the course.
+    pub(super) model: Option<QualityModel>,
 }
 
 /// Which hooks to remove.
@@ -91,14 +103,14 @@ impl HookArgs {
 }
 
 impl DesiredHook {
-    /// Address and secret.
-    pub(super) fn of(
+    /// Where it is to lead, and the secret.
+    pub(super) fn target(
         &self,
         source: Source,
         clients: &Clients,
-        base: &Url,
+        base: Url,
         secrets: &SignatureArgs,
-    ) -> Result<(String, Secret), CommandError> {
+    ) -> Result<Target, CommandError> {
         let courses = clients.courses.courses();
         let default = DefaultKeys::new(secrets).map_err(CommandError::usage)?;
         let key = default.in_force(&courses, source, Some(&self.prj)).into_iter().next().ok_or_else(|| {
@@ -109,7 +121,16 @@ impl DesiredHook {
                 name.to_uppercase()
             ))
         })?;
-        Ok((hook_url(base, source, &self.prj, self.quality_model.as_ref()), key.secret))
+        let model = courses.course_of(&self.prj).and_then(|course| course.quality_model.clone());
+        Ok(Target { source, base, secret: key.secret, model })
+    }
+
+    /// The address: with the quality model that was asked for, else that of the existing hook or, for a new one, the
+    /// course's.
+    pub(super) fn address(&self, target: &Target, existing: Option<&str>) -> String {
+        let kept = || existing.map_or_else(|| target.model.clone(), model_of);
+        let model = if self.no_quality_model { None } else { self.quality_model.clone().or_else(kept) };
+        hook_url(&target.base, target.source, &self.prj, model.as_ref())
     }
 
     /// Whether a hook of ours is the one that is meant: of this project, or of none at all.

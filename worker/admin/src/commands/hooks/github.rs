@@ -12,7 +12,7 @@ use super::actions;
 use super::args::{DesiredHook, GithubPlace, HookArgs};
 use super::hook::{Found, Hook, HookProvider};
 use crate::args::hook_url::{is_ours, project_of};
-use crate::clients::{GITHUB, GithubClient};
+use crate::clients::{Clients, GITHUB, GithubClient};
 use crate::terminal::{CommandError, Progress, Tally, notice};
 
 /// The events that make documents; a hook sends no others.
@@ -36,6 +36,41 @@ impl HookProvider for GithubClient {
             self.ask(method, path, body).await
         }
     }
+
+    async fn ask_permission(&self, owner: &str, method: &Method) -> Result<(), CommandError> {
+        let path = format!("/{owner}");
+        let reply = self.ask(Method::GET, &path, None).await?;
+        let place: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let refused = |why: String, advice: &'static str| {
+            Err(CommandError::not_found(format_args!("GitHub would refuse it for {owner}: {why}"), advice))
+        };
+        if place.pointer("/permissions/admin") == Some(&Value::Bool(false)) {
+            return refused("the token's account does not administer it".to_owned(), "Use the token of one that does");
+        }
+        let needed = needed_scopes(owner, method);
+        match reply.headers.get("x-oauth-scopes").and_then(|scopes| scopes.to_str().ok()) {
+            Some(scopes) if !scopes.split(',').any(|scope| needed.contains(&scope.trim())) => {
+                let needed = needed.join(" or ");
+                refused(format!("the token has the scopes {scopes:?} and needs {needed}"), "Give the token that scope")
+            }
+            None if self.is_fine_grained() => {
+                notice(format_args!(
+                    "{owner}: GitHub does not say beforehand what a fine-grained token may change; it needs \"Webhooks\" (of an organisation \"Organization webhooks\"), read and write"
+                ));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The scopes of a classic token, one of which GitHub wants.
+fn needed_scopes(owner: &str, method: &Method) -> &'static [&'static str] {
+    match (owner.starts_with("orgs/"), method) {
+        (true, _) => &["admin:org_hook"],
+        (false, &Method::DELETE) => &["admin:repo_hook", "repo", "public_repo"],
+        (false, _) => &["admin:repo_hook", "write:repo_hook", "repo", "public_repo"],
+    }
 }
 
 /// Ours, each with the token that shows it.
@@ -46,7 +81,7 @@ pub(super) async fn find(place: &GithubPlace, args: &HookArgs) -> Result<Found<G
     let mut tally = Tally::of("organisation or repository", "organisations and repositories");
     let mut progress = Progress::new("looked at", "organisations and repositories", None);
     for github in clients.all_github()? {
-        let owners = owners(&github, place).await?;
+        let owners = owners(&clients, &github, place).await?;
         progress.expect(progress.done() + owners.len() as u64);
         for owner in owners {
             progress.add(1);
@@ -73,21 +108,43 @@ pub(super) async fn find(place: &GithubPlace, args: &HookArgs) -> Result<Found<G
 }
 
 /// Where to look, such as `orgs/upc-pes` and `repos/upc-pes/marmota`.
-async fn owners(github: &GithubClient, place: &GithubPlace) -> Result<Vec<String>, CommandError> {
-    let repositories = |all: Vec<Value>| {
-        let name = |one: &Value| Some(format!("repos/{}", one.get("full_name")?.as_str()?));
-        all.iter().filter_map(name).collect::<Vec<_>>()
-    };
-    let Some(org) = &place.org else {
-        let orgs = github.all("/user/orgs?per_page=100".to_owned()).await?.unwrap_or_default();
-        let repos = github.all("/user/repos?per_page=100".to_owned()).await?.unwrap_or_default();
-        let orgs = orgs.iter().filter_map(|org| Some(format!("orgs/{}", org.get("login")?.as_str()?)));
-        return Ok(orgs.chain(repositories(repos)).collect());
-    };
+async fn owners(
+    clients: &Clients,
+    github: &GithubClient,
+    place: &GithubPlace,
+) -> Result<BTreeSet<String>, CommandError> {
+    let Some(org) = &place.org else { return all_owners(clients, github).await };
     // What this token does not see, another course's may.
-    let all = repositories(github.visible_repositories(org, place.repo.as_deref()).await?.unwrap_or_default());
+    let repositories = github.visible_repositories(org, place.repo.as_deref()).await?.unwrap_or_default();
     let whole = place.repo.is_none().then(|| format!("orgs/{org}"));
-    Ok(whole.into_iter().chain(all).collect())
+    Ok(whole.into_iter().chain(repositories.iter().filter_map(repository)).collect())
+}
+
+/// Wherever a token reaches: GitHub lists a classic token's organisations only where it has `read:org`, and none to a
+/// fine-grained one. So those of its repositories and of the credentials file are looked at, too.
+async fn all_owners(clients: &Clients, github: &GithubClient) -> Result<BTreeSet<String>, CommandError> {
+    let orgs = github.all_it_may_see("/user/orgs?per_page=100".to_owned()).await?;
+    let repos = github.all("/user/repos?per_page=100".to_owned()).await?.unwrap_or_default();
+    if orgs.is_none() || github.is_fine_grained() {
+        notice(format_args!(
+            "GitHub does not list the organisations of the token of {}: looked at those of its repositories and of the credentials file. Name another with --org, or use a classic token with read:org",
+            github.label()
+        ));
+    }
+    let login = |org: &Value| Some(format!("orgs/{}", org.get("login")?.as_str()?));
+    let owning = repos.iter().filter_map(|repo| repo.get("owner"));
+    let owning = owning.filter(|owner| owner.get("type").and_then(Value::as_str) == Some("Organization"));
+    let mut owners: BTreeSet<String> = orgs.iter().flatten().chain(owning).filter_map(login).collect();
+    owners.extend(repos.iter().filter_map(repository));
+    owners.extend(clients.places_of(github).into_iter().map(|place| match place.contains('/') {
+        true => format!("repos/{place}"),
+        false => format!("orgs/{place}"),
+    }));
+    Ok(owners)
+}
+
+fn repository(one: &Value) -> Option<String> {
+    Some(format!("repos/{}", one.get("full_name")?.as_str()?))
 }
 
 fn ours(base: &Url, owner: &str, hooks: &[Value]) -> Vec<Hook> {
@@ -126,7 +183,6 @@ pub(super) async fn create(
 ) -> Result<(), CommandError> {
     let (clients, base) = args.open()?;
     let github = clients.github(Some(&desired.prj))?;
-    let (url, secret) = desired.of(Source::Github, &clients, &base, secrets)?;
     let owner = repo.map_or_else(|| format!("orgs/{org}"), |repo| format!("repos/{org}/{repo}"));
     let hooks = github.all_it_may_see(format!("/{owner}/hooks?per_page=100")).await?.ok_or_else(|| {
         CommandError::not_found(
@@ -135,11 +191,14 @@ pub(super) async fn create(
         )
     })?;
     let existing = ours(&base, &owner, &hooks).into_iter().filter(|hook| desired.means(&hook.url)).collect();
-    let body = json!({
-        "name": "web", "active": true, "events": EVENTS,
-        "config": { "url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret.expose() },
-    });
-    actions::create(&github, owner, existing, (url, body), desired, args).await
+    let target = desired.target(Source::Github, &clients, base, secrets)?;
+    let body = |url: &str| {
+        json!({
+            "name": "web", "active": true, "events": EVENTS,
+            "config": { "url": url, "content_type": "json", "insecure_ssl": "0", "secret": target.secret.expose() },
+        })
+    };
+    actions::create(&github, owner, existing, (&target, body), desired, args).await
 }
 
 #[cfg(test)]

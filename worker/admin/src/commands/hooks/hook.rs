@@ -32,6 +32,11 @@ pub(super) trait HookProvider {
 
     /// Sends a request; of a POST no repetition, which would create a second hook.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError>;
+
+    /// Asks, changing nothing, whether it may change the owner's hooks; `method` is what would be sent.
+    ///
+    /// An error is the refusal, as far as the provider says it beforehand.
+    async fn ask_permission(&self, owner: &str, method: &Method) -> Result<(), CommandError>;
 }
 
 /// Our hooks, each with the client that shows it, and what could not be read.

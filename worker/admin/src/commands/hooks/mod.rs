@@ -51,7 +51,7 @@ enum List {
         #[command(flatten)]
         args: Box<HookArgs>,
     },
-    /// Webhooks of projects.
+    /// Webhooks of projects. Their keys are compared with the secrets of ingress, where those are set here too.
     #[command(
         after_help = "Example:\n  worker hooks list taiga --public-url https://ld.example.edu --slug mireia-marmota"
     )]
@@ -60,6 +60,8 @@ enum List {
         place: TaigaPlace,
         #[command(flatten)]
         args: Box<HookArgs>,
+        #[command(flatten)]
+        secrets: Box<SignatureArgs>,
     },
 }
 
@@ -134,7 +136,7 @@ pub async fn run(options: Options) -> ExitCode {
                 Ok(found) => list(found, args),
                 Err(error) => Err(error),
             },
-            Action::List(List::Taiga { place, args }) => match taiga::find(place, args).await {
+            Action::List(List::Taiga { place, args, secrets }) => match taiga::find(place, args, Some(secrets)).await {
                 Ok(found) => list(found, args),
                 Err(error) => Err(error),
             },
@@ -148,7 +150,7 @@ pub async fn run(options: Options) -> ExitCode {
                 Ok(found) => delete(found, filter, args).await,
                 Err(error) => Err(error),
             },
-            Action::Delete(Delete::Taiga { place, filter, args }) => match taiga::find(place, args).await {
+            Action::Delete(Delete::Taiga { place, filter, args }) => match taiga::find(place, args, None).await {
                 Ok(found) => delete(found, filter, args).await,
                 Err(error) => Err(error),
             },

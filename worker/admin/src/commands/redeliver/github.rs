@@ -6,7 +6,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 use shared::source::Source;
-use shared::time::parse_instant;
+use shared::time::{now_ms, parse_instant};
 
 use super::report::{ATTEMPTS, Counts, RedeliverArgs, Report};
 use crate::args::time_args::TimeArg;
@@ -33,6 +33,14 @@ pub(super) struct Options {
     #[command(flatten)]
     common: RedeliverArgs,
 }
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// For how long GitHub keeps a hook's deliveries.
+const KEPT_MS: i64 = 3 * DAY_MS;
+
+/// How exactly that is known.
+const MARGIN_MS: i64 = 3_600_000;
 
 /// A delivery and its redeliveries.
 #[derive(Debug, Default)]
@@ -78,11 +86,12 @@ async fn of_owners(
             let Some(id) = hook.get("id").and_then(Value::as_u64) else { continue };
             if options.common.is_ours(Source::Github, url) {
                 let path = format!("{owner}/hooks/{id}/deliveries");
-                let groups = read(github, &path, options.since.ms()).await;
-                let Some(groups) = report.reads.tried(&path, groups)? else { continue };
-                let mut counts = Counts::default();
-                let ended = of_hook(options, github, &path, groups, &mut counts, &mut report.tally).await;
-                report.hook(&format!("{}#{id}", owner.trim_start_matches('/')), &counts);
+                let read = read(github, &path, options.since.ms()).await;
+                let Some(read) = report.reads.tried(&path, read)? else { continue };
+                let mut counts = Counts { older_gone: read.older_gone(&hook, options.since.ms()), ..Counts::default() };
+                let ended = of_hook(options, github, &path, read.groups, &mut counts, &mut report.tally).await;
+                let name = format!("{}#{id}", owner.trim_start_matches('/'));
+                report.hook((&name, url), "GitHub keeps deliveries for three days only", &counts);
                 ended?;
             }
         }
@@ -124,22 +133,45 @@ async fn of_hook(
     Ok(())
 }
 
-/// All deliveries since then, by the id that a delivery shares with its redeliveries.
-async fn read(github: &GithubClient, path: &str, since: i64) -> Result<BTreeMap<String, Group>, CommandError> {
+/// The deliveries of a hook since a time.
+struct Read {
+    /// By the id that a delivery shares with its redeliveries.
+    groups: BTreeMap<String, Group>,
+    /// GitHub still has earlier ones.
+    has_older: bool,
+}
+
+impl Read {
+    /// Whether deliveries may have failed that GitHub does not have any more: it is asked for all that it keeps, and that
+    /// is less than what is wanted, or begins with a failure.
+    fn older_gone(&self, hook: &Value, since: i64) -> bool {
+        let kept_since = now_ms() - KEPT_MS;
+        let created = hook.get("created_at").and_then(|at| parse_instant(at.as_str()?));
+        if self.has_older || since > kept_since + MARGIN_MS || created.is_some_and(|created| created > kept_since) {
+            return false;
+        }
+        let oldest = self.groups.values().min_by_key(|group| group.first);
+        let begins_with_failure = oldest.is_some_and(|group| !group.arrived && group.first < kept_since + DAY_MS);
+        since < kept_since - MARGIN_MS || begins_with_failure
+    }
+}
+
+/// All deliveries since then.
+async fn read(github: &GithubClient, path: &str, since: i64) -> Result<Read, CommandError> {
     let mut groups = BTreeMap::<String, Group>::new();
+    let mut has_older = false;
     let mut pages = github.list(format!("{path}?per_page=100"));
     // Its pages have no numbers, so the total is not known.
     let mut progress = Progress::new(format!("{}: read", path.trim_start_matches('/')), "deliveries", None);
     // Newest first, so a page that ends before `since` is the last.
     while let Some(page) = pages.next().await? {
-        let mut older = false;
         for delivery in &page {
             let text = |name: &str| delivery.get(name).and_then(Value::as_str);
             let number = |name: &str| delivery.get(name).and_then(Value::as_u64);
             let (Some(guid), Some(id)) = (text("guid"), number("id")) else { continue };
             let at = text("delivered_at").and_then(parse_instant).unwrap_or(i64::MAX);
             if at < since {
-                older = true;
+                has_older = true;
                 continue;
             }
             let arrived = number("status_code").is_some_and(|status| (200..300).contains(&status));
@@ -149,10 +181,10 @@ async fn read(github: &GithubClient, path: &str, since: i64) -> Result<BTreeMap<
             group.arrived |= arrived;
         }
         progress.add(page.len() as u64);
-        if older {
+        if has_older {
             break;
         }
     }
     progress.end();
-    Ok(groups)
+    Ok(Read { groups, has_older })
 }

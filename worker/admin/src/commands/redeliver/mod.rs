@@ -2,6 +2,7 @@
 //!
 //! GitHub keeps the deliveries of a hook for three days, Taiga the last ten. A delivery that got a 2xx once is left
 //! alone. Of the others each is requested once, oldest first. A redelivery that had arrived after all is a duplicate.
+//! Where the provider does not remember enough, it says so: reconciliation reads the rest.
 
 mod github;
 mod report;

@@ -5,9 +5,9 @@ use serde_json::json;
 use shared::ids::Project;
 use shared::source::Source;
 
-use crate::args::hook_url::{PublicUrlArgs, is_ours, looks_ours};
+use crate::args::hook_url::{PublicUrlArgs, is_ours, looks_ours, project_of};
 use crate::clients::ClientArgs;
-use crate::terminal::{Column, CommandError, Output, Progress, Table, Tally, print_json};
+use crate::terminal::{Column, CommandError, Output, Progress, Table, Tally, notice, print_json};
 
 /// How often the request for one redelivery is sent, before it counts as failed.
 pub(super) const ATTEMPTS: u32 = 3;
@@ -53,6 +53,8 @@ pub(super) struct Counts {
     pub(super) asked: usize,
     /// The provider did not redeliver these.
     pub(super) failed: usize,
+    /// Earlier ones may have failed too, and the provider does not remember them.
+    pub(super) older_gone: bool,
 }
 
 /// What was done, hook by hook.
@@ -64,6 +66,8 @@ pub(super) struct Report<'a> {
     pub(super) tally: Tally,
     /// Lists of hooks and deliveries that were read.
     pub(super) reads: Tally,
+    /// Of hooks whose provider does not remember enough: what a person should know.
+    forgotten: Vec<String>,
 }
 
 impl<'a> Report<'a> {
@@ -77,17 +81,25 @@ impl<'a> Report<'a> {
             hooks: 0,
             tally: Tally::of("delivery", "deliveries"),
             reads: Tally::of("list", "lists"),
+            forgotten: Vec::new(),
         }
     }
 
-    pub(super) fn hook(&mut self, hook: &str, counts: &Counts) {
-        let Counts { sent, delivered, asked, failed } = counts;
+    /// `keeps` is what the provider remembers, and `url` where the hook leads.
+    pub(super) fn hook(&mut self, (hook, url): (&str, &str), keeps: &str, counts: &Counts) {
+        let Counts { sent, delivered, asked, failed, older_gone } = counts;
         self.hooks += 1;
+        if *older_gone {
+            let prj = project_of(url).map(|prj| format!(" --prj {prj}")).unwrap_or_default();
+            self.forgotten.push(format!(
+                "{hook}: earlier deliveries may have failed too, and {keeps}. Reconciliation reads them through the API: the worker's own, unless RECONCILE=off, or at once `worker reconcile{prj}`"
+            ));
+        }
         match self.args.output {
             Output::Table => self.table.row(&[&hook, sent, delivered, asked, failed]),
             Output::Json => print_json(&json!({
                 "hook": hook, "sent": sent, "delivered": delivered, "asked_again": asked, "failed": failed,
-                "dry_run": self.args.dry_run,
+                "older_gone": older_gone, "dry_run": self.args.dry_run,
             })),
         }
     }
@@ -97,6 +109,7 @@ impl<'a> Report<'a> {
         if self.args.output == Output::Table && self.hooks > 0 {
             self.table.print();
         }
+        self.forgotten.iter().for_each(notice);
         ended?;
         if self.hooks == 0 && self.reads.failed() == 0 {
             return Err(none);

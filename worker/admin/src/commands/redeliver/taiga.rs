@@ -15,6 +15,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   worker redeliver taiga --slug mireia-marmota --dry-run
   worker redeliver taiga --slug mireia-marmota --prj PES11A";
 
+/// How many deliveries of a webhook Taiga keeps.
+const LOGS: usize = 10;
+
 /// Of which project.
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -62,7 +65,7 @@ async fn of_hooks(
             let Some(logs) = report.reads.tried(&name, logs)? else { continue };
             let mut counts = Counts::default();
             let ended = of_hook(options, taiga, &name, &logs, &mut counts, &mut report.tally).await;
-            report.hook(&name, &counts);
+            report.hook((&name, url), "Taiga keeps only the last ten deliveries of a webhook", &counts);
             ended?;
         }
     }
@@ -85,6 +88,8 @@ async fn of_hook(
         group.arrived |= arrived(log);
     }
     counts.sent = groups.len();
+    let oldest = groups.values().min_by_key(|group| group.oldest);
+    counts.older_gone = logs.len() >= LOGS && oldest.is_some_and(|group| !group.arrived);
     let (delivered, mut lost): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.arrived);
     counts.delivered = delivered.len();
     // Oldest first: each resend makes a log, and of more than ten the oldest goes, which was resent by then.
