@@ -31,8 +31,9 @@ use std::io::Read as _;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use crate::ids::{InvalidName, Project, QualityModel};
-use crate::source::Source;
+use vocabulary::ids::InvalidName;
+
+pub use vocabulary::envelope::Envelope;
 
 /// A larger payload travels compressed, in bytes.
 pub const COMPRESS_OVER: usize = 256 * 1024;
@@ -75,31 +76,6 @@ pub mod header {
     pub const LENGTH: &str = "LD-Length";
 }
 
-/// One webhook delivery: what the headers say, and the sender's bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    /// The sender's kind.
-    pub source: Source,
-    /// The project that it belongs to.
-    pub project: Project,
-    /// The kind of event, as in the subject: `push`, `userstory`, …
-    pub event: String,
-    /// Identity of the delivery: the same for a redelivery or a resend.
-    pub delivery: String,
-    /// The quality model of the URL, which LD Eval is notified with.
-    pub quality_model: Option<QualityModel>,
-    /// When ingress had the whole request, in milliseconds since 1970.
-    pub received_at: i64,
-    /// W3C trace context of the request.
-    pub traceparent: Option<String>,
-    /// The first stream sequence, on a message that was sent again.
-    pub origin_sequence: Option<u64>,
-    /// Nobody sent it: it was made of what the provider's API says, and is as of this, in milliseconds since 1970.
-    pub read_at: Option<i64>,
-    /// The JSON exactly as it was signed, never compressed here.
-    pub payload: Bytes,
-}
-
 /// Why a message of the stream is not an envelope.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -128,83 +104,74 @@ pub enum DecodeError {
     Compression(std::io::Error),
 }
 
-impl Envelope {
-    /// The value of `Nats-Msg-Id`: `<source>:<prj>:<identity>`.
-    #[must_use]
-    pub fn msg_id(&self) -> String {
-        format!("{}:{}:{}", self.source, self.project, self.delivery)
+/// Headers and payload as they are published; compresses a large payload.
+#[must_use]
+pub fn encode(envelope: &Envelope) -> (HeaderMap, Bytes) {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::MSG_ID, envelope.msg_id().as_str());
+    headers.insert(header::VERSION, VERSION);
+    headers.insert(header::SOURCE, envelope.source.as_str());
+    headers.insert(header::PROJECT, envelope.project.as_str());
+    headers.insert(header::EVENT, envelope.event.as_str());
+    headers.insert(header::DELIVERY, envelope.delivery.as_str());
+    headers.insert(header::RECEIVED_AT, vocabulary::time::rfc3339(envelope.received_at).as_str());
+    if let Some(model) = &envelope.quality_model {
+        headers.insert(header::QUALITY_MODEL, model.as_str());
     }
-
-    /// Headers and payload as they are published; compresses a large payload.
-    #[must_use]
-    pub fn encode(&self) -> (HeaderMap, Bytes) {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::MSG_ID, self.msg_id().as_str());
-        headers.insert(header::VERSION, VERSION);
-        headers.insert(header::SOURCE, self.source.as_str());
-        headers.insert(header::PROJECT, self.project.as_str());
-        headers.insert(header::EVENT, self.event.as_str());
-        headers.insert(header::DELIVERY, self.delivery.as_str());
-        headers.insert(header::RECEIVED_AT, crate::time::rfc3339(self.received_at).as_str());
-        if let Some(model) = &self.quality_model {
-            headers.insert(header::QUALITY_MODEL, model.as_str());
-        }
-        if let Some(trace) = &self.traceparent {
-            headers.insert(header::TRACEPARENT, trace.as_str());
-        }
-        if let Some(sequence) = self.origin_sequence {
-            headers.insert(header::ORIGIN_SEQUENCE, sequence.to_string().as_str());
-        }
-        if let Some(at) = self.read_at {
-            headers.insert(header::BACKFILL, crate::time::rfc3339(at).as_str());
-        }
-        headers.insert(header::LENGTH, self.payload.len().to_string().as_str());
-        // Level 1: the point is the server's limit and the disk, and the sender is waiting.
-        match (self.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&self.payload, 1)) {
-            Some(Ok(small)) => {
-                headers.insert(header::ENCODING, "zstd");
-                (headers, small.into())
-            }
-            _ => (headers, self.payload.clone()),
-        }
+    if let Some(trace) = &envelope.traceparent {
+        headers.insert(header::TRACEPARENT, trace.as_str());
     }
-
-    /// Reads what [`encode`](Self::encode) wrote.
-    ///
-    /// # Errors
-    /// When the message is not one that ingress wrote; see [`DecodeError`].
-    pub fn decode(headers: &HeaderMap, payload: &Bytes) -> Result<Self, DecodeError> {
-        let optional = |name: &'static str| headers.get(name).map(|value| value.as_str());
-        let required = |name| optional(name).ok_or(DecodeError::Missing(name));
-        let named = |name: &'static str| move |error| DecodeError::Name { name, error };
-        if required(header::VERSION)? != VERSION {
-            return Err(DecodeError::Version);
+    if let Some(sequence) = envelope.origin_sequence {
+        headers.insert(header::ORIGIN_SEQUENCE, sequence.to_string().as_str());
+    }
+    if let Some(at) = envelope.read_at {
+        headers.insert(header::BACKFILL, vocabulary::time::rfc3339(at).as_str());
+    }
+    headers.insert(header::LENGTH, envelope.payload.len().to_string().as_str());
+    // Level 1: the point is the server's limit and the disk, and the sender is waiting.
+    match (envelope.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&envelope.payload, 1)) {
+        Some(Ok(small)) => {
+            headers.insert(header::ENCODING, "zstd");
+            (headers, small.into())
         }
-        let received_at = crate::time::parse_instant(required(header::RECEIVED_AT)?)
-            .ok_or(DecodeError::Unreadable(header::RECEIVED_AT))?;
-        let origin_sequence = optional(header::ORIGIN_SEQUENCE)
-            .map(|text| text.parse().map_err(|_| DecodeError::Unreadable(header::ORIGIN_SEQUENCE)))
-            .transpose()?;
-        let payload = self::payload(headers, payload)?;
-        Ok(Self {
-            source: required(header::SOURCE)?.parse().map_err(named(header::SOURCE))?,
-            project: required(header::PROJECT)?.parse().map_err(named(header::PROJECT))?,
-            event: required(header::EVENT)?.to_owned(),
-            delivery: required(header::DELIVERY)?.to_owned(),
-            quality_model: optional(header::QUALITY_MODEL)
-                .map(|name| name.parse().map_err(named(header::QUALITY_MODEL)))
-                .transpose()?,
-            received_at,
-            traceparent: optional(header::TRACEPARENT).map(str::to_owned),
-            origin_sequence,
-            // Earlier versions wrote `1`: what they published was read a moment before.
-            read_at: optional(header::BACKFILL).map(|text| crate::time::parse_instant(text).unwrap_or(received_at)),
-            payload,
-        })
+        _ => (headers, envelope.payload.clone()),
     }
 }
 
-/// The sender's bytes of a message that [`Envelope::encode`] made.
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// When the message is not one that ingress wrote; see [`DecodeError`].
+pub fn decode(headers: &HeaderMap, payload: &Bytes) -> Result<Envelope, DecodeError> {
+    let optional = |name: &'static str| headers.get(name).map(|value| value.as_str());
+    let required = |name| optional(name).ok_or(DecodeError::Missing(name));
+    let named = |name: &'static str| move |error| DecodeError::Name { name, error };
+    if required(header::VERSION)? != VERSION {
+        return Err(DecodeError::Version);
+    }
+    let received_at = vocabulary::time::parse_instant(required(header::RECEIVED_AT)?)
+        .ok_or(DecodeError::Unreadable(header::RECEIVED_AT))?;
+    let origin_sequence = optional(header::ORIGIN_SEQUENCE)
+        .map(|text| text.parse().map_err(|_| DecodeError::Unreadable(header::ORIGIN_SEQUENCE)))
+        .transpose()?;
+    let payload = self::payload(headers, payload)?;
+    Ok(Envelope {
+        source: required(header::SOURCE)?.parse().map_err(named(header::SOURCE))?,
+        project: required(header::PROJECT)?.parse().map_err(named(header::PROJECT))?,
+        event: required(header::EVENT)?.to_owned(),
+        delivery: required(header::DELIVERY)?.to_owned(),
+        quality_model: optional(header::QUALITY_MODEL)
+            .map(|name| name.parse().map_err(named(header::QUALITY_MODEL)))
+            .transpose()?,
+        received_at,
+        traceparent: optional(header::TRACEPARENT).map(str::to_owned),
+        origin_sequence,
+        // Earlier versions wrote `1`: what they published was read a moment before.
+        read_at: optional(header::BACKFILL).map(|text| vocabulary::time::parse_instant(text).unwrap_or(received_at)),
+        payload,
+    })
+}
+/// The sender's bytes of a message that [`encode`] made.
 ///
 /// # Errors
 /// When the payload is compressed and cannot be decompressed.

@@ -2,6 +2,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use vocabulary::ids::{Project, QualityModel};
+use vocabulary::source::Source;
+
 use super::*;
 
 /// Payloads of every size that matters: none, small, and on both sides of where compression begins; some
@@ -52,9 +55,9 @@ proptest! {
 
     #[test]
     fn what_was_encoded_decodes_to_the_same(envelope in envelope()) {
-        let (headers, wire) = envelope.encode();
+        let (headers, wire) = encode(&envelope);
         prop_assert_eq!(headers.get(header::ENCODING).is_some(), envelope.payload.len() > COMPRESS_OVER);
-        let decoded = Envelope::decode(&headers, &wire);
+        let decoded = decode(&headers, &wire);
         prop_assert!(decoded.is_ok(), "{:?}", decoded.err());
         // Compared piece by piece, because a difference within half a megabyte is not readable.
         let decoded = decoded.unwrap();
@@ -80,7 +83,7 @@ fn example() -> Envelope {
 
 /// Decodes the example with one header set, or taken away.
 fn decode_with(name: &'static str, value: Option<&str>) -> Result<Envelope, DecodeError> {
-    let (headers, payload) = example().encode();
+    let (headers, payload) = encode(&example());
     let mut changed = HeaderMap::new();
     for (other, values) in headers.iter().filter(|(other, _)| AsRef::<str>::as_ref(*other) != name) {
         values.iter().for_each(|value| changed.append(other.clone(), value.clone()));
@@ -88,12 +91,12 @@ fn decode_with(name: &'static str, value: Option<&str>) -> Result<Envelope, Deco
     if let Some(value) = value {
         changed.insert(name, value);
     }
-    Envelope::decode(&changed, &payload)
+    decode(&changed, &payload)
 }
 
 #[test]
 fn the_example_of_the_wire_format_is_what_is_written() {
-    let (headers, payload) = example().encode();
+    let (headers, payload) = encode(&example());
     let shown = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
     assert_eq!(shown(header::MSG_ID).as_deref(), Some("taiga:TeamA:4f0c"));
     assert_eq!(shown(header::VERSION).as_deref(), Some("1"));
@@ -152,21 +155,21 @@ fn an_encoding_that_ingress_does_not_write_is_refused() {
 #[test]
 fn a_damaged_frame_is_refused() {
     let large = Envelope { payload: vec![b' '; COMPRESS_OVER + 1].into(), ..example() };
-    let (headers, frame) = large.encode();
+    let (headers, frame) = encode(&large);
     for damaged in [frame.slice(..frame.len() - 1), Bytes::from_static(b"{}"), frame.slice(1..)] {
-        let error = Envelope::decode(&headers, &damaged).unwrap_err();
+        let error = decode(&headers, &damaged).unwrap_err();
         assert!(matches!(error, DecodeError::Compression(_)), "{error}");
     }
 }
 
 #[test]
 fn a_frame_that_unpacks_to_more_than_ingress_accepts_is_refused() {
-    let decode = |size: usize| {
+    let unpacked = |size: usize| {
         let bomb = Envelope { payload: vec![0; size].into(), ..example() };
-        let (headers, frame) = bomb.encode();
-        Envelope::decode(&headers, &frame).map(|envelope| envelope.payload.len())
+        let (headers, frame) = encode(&bomb);
+        decode(&headers, &frame).map(|envelope| envelope.payload.len())
     };
-    assert_eq!(decode(MAX_PAYLOAD).unwrap(), MAX_PAYLOAD);
-    let error = decode(MAX_PAYLOAD + 1).unwrap_err();
+    assert_eq!(unpacked(MAX_PAYLOAD).unwrap(), MAX_PAYLOAD);
+    let error = unpacked(MAX_PAYLOAD + 1).unwrap_err();
     assert!(matches!(&error, DecodeError::Compression(why) if why.to_string().contains("25 MiB")), "{error}");
 }

@@ -2,19 +2,17 @@
 //! process is configured, observed and stopped.
 //!
 //! The arrow points one way: `ingress → shared ← worker`. Nothing here knows about webhooks' HTTP
-//! answers or about MongoDB. Within the crate, a module imports only modules above it in this list.
+//! answers or about MongoDB. The names themselves are in `vocabulary`, which needs no runtime. Within the crate, a module imports only modules above it in this list.
 
 #![warn(missing_docs)]
 
+pub use vocabulary::{hash, ids, source, time};
+
 // Leaves.
-pub mod ids;
-pub mod time;
-pub mod hash;
 pub mod secret;
 pub mod redact;
 pub mod throttle;
 pub mod retry;
-pub mod source;
 pub mod version;
 
 // A process.

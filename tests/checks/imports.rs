@@ -7,7 +7,8 @@ use regex::Regex;
 use crate::repository::product_code;
 
 /// The packages that are checked, by folder. A folder without sources is an error.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
+    "shared/vocabulary",
     "shared",
     "ingress",
     "worker",

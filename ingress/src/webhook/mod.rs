@@ -318,7 +318,7 @@ impl RequestHead {
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);
-        let (mut headers, payload) = envelope.encode();
+        let (mut headers, payload) = envelope::encode(&envelope);
         if signed.is_none() {
             headers.insert(envelope::header::UNSIGNED, "1");
         }

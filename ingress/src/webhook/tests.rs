@@ -269,7 +269,7 @@ async fn an_accepted_webhook_is_published_as_it_was_signed() {
     let message = bench.published().remove(0);
     assert_eq!(message.subject, "ld.events.github.TeamA.push");
     assert_eq!(message.headers.get("Nats-Msg-Id").unwrap().as_str(), "github:TeamA:72d3162e");
-    let envelope = Envelope::decode(&message.headers, &message.payload).unwrap();
+    let envelope = envelope::decode(&message.headers, &message.payload).unwrap();
     assert_eq!(envelope.payload, "{\"a\":1}");
     assert_eq!(envelope.quality_model.map(String::from).as_deref(), Some("AMEP"));
     assert_eq!(envelope.traceparent.as_deref(), Some(trace));
@@ -294,7 +294,7 @@ async fn a_huge_webhook_arrives_whole() {
     assert_eq!(body.len(), Source::Github.description().max_body);
     assert_eq!(bench.signed(Source::Github, "?prj=a", &[PUSH], body.as_bytes()).await.status, 200);
     let message = bench.published().remove(0);
-    assert_eq!(Envelope::decode(&message.headers, &message.payload).unwrap().payload, body);
+    assert_eq!(envelope::decode(&message.headers, &message.payload).unwrap().payload, body);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use harness::providers::{Commit, Providers};
 use harness::sender::{Delivery, Request, github};
 use harness::stack::{Options, Service, Stack};
 use serde_json::{Value, json};
-use shared::envelope::{Envelope, header};
+use shared::envelope::{self, Envelope, header};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
 use shared::source::Source;
@@ -275,7 +275,7 @@ async fn what_an_operator_sends_again_is_no_activity_of_the_project() {
         read_at: None,
         payload: first.json.clone(),
     };
-    let (headers, payload) = again.encode();
+    let (headers, payload) = envelope::encode(&again);
     let subject = format!("{}.ld.events.github.Team.push", stack.prefix);
     let jetstream = stack.jetstream().await.unwrap();
     jetstream.publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap();
@@ -327,7 +327,7 @@ fn event(stack: &Stack, source: Source, event: &str, prj: &str, n: u64, payload:
         read_at: None,
         payload: payload.to_string().into(),
     };
-    let (headers, payload) = envelope.encode();
+    let (headers, payload) = envelope::encode(&envelope);
     Outgoing { subject, headers, payload }
 }
 

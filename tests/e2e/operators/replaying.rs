@@ -9,7 +9,7 @@ use harness::sender::github;
 use harness::stack::{Options, Stack};
 use serde_json::Value;
 use shared::config::StreamArgs;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
 use shared::source::Source;
@@ -36,7 +36,7 @@ pub(crate) async fn fill(stack: &Stack, numbers: std::ops::Range<u64>) {
             read_at: None,
             payload: push("Team", n).json,
         };
-        let (headers, payload) = envelope.encode();
+        let (headers, payload) = envelope::encode(&envelope);
         Outgoing { subject: topology.event_subject(Source::Github, &project, "push"), headers, payload }
     });
     let publisher = Publisher::new(async_nats::connect(&stack.nats_url).await.unwrap());

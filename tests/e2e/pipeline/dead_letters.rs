@@ -11,7 +11,7 @@ use harness::sender::github;
 use harness::stack::Stack;
 use serde_json::{Value, json};
 use shared::config::StreamArgs;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::source::Source;
 use shared::topology::{StreamName, Topology};
@@ -42,7 +42,7 @@ impl Raw {
             read_at: None,
             payload: payload.into(),
         };
-        let (headers, payload) = envelope.encode();
+        let (headers, payload) = envelope::encode(&envelope);
         let subject = format!("{}.ld.events.{source}.Team.{event}", stack.prefix);
         Self { subject, headers: Some(headers), payload }
     }

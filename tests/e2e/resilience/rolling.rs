@@ -13,7 +13,7 @@ use harness::paths::scratch;
 use harness::process::Signal;
 use harness::sender::github;
 use harness::stack::{Binary, Options, Service, Stack};
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Publisher};
 use shared::source::Source;
@@ -184,7 +184,7 @@ async fn backlog(stack: &Stack, events: u64) {
             read_at: None,
             payload: delivery.json,
         };
-        let (headers, payload) = envelope.encode();
+        let (headers, payload) = envelope::encode(&envelope);
         Outgoing { subject: subject.clone(), headers, payload }
     });
     publisher.publish_all(outgoing.collect()).await.unwrap();

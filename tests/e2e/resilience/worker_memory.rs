@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use harness::sender::taiga;
 use serde_json::json;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::source::Source;
 
@@ -82,7 +82,7 @@ async fn publish(
         read_at: None,
         payload: payload.into(),
     };
-    let (headers, payload) = envelope.encode();
+    let (headers, payload) = envelope::encode(&envelope);
     let subject = format!("{}.ld.events.taiga.Team.{event}", stack.prefix);
     jetstream.publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap();
 }

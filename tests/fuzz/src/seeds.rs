@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::source::Source;
 
@@ -96,8 +96,8 @@ fn envelopes() -> Vec<Vec<u8>> {
     for (size, delivery) in deliveries().into_iter().enumerate() {
         let Ok(project) = Project::new("Team") else { continue };
         // Some are large enough to be compressed.
-        let filling = if size % 3 == 0 { " ".repeat(shared::envelope::COMPRESS_OVER + 1) } else { String::new() };
-        let (headers, payload) = Envelope {
+        let filling = if size % 3 == 0 { " ".repeat(envelope::COMPRESS_OVER + 1) } else { String::new() };
+        let envelope = Envelope {
             source: shared_source(&delivery),
             project,
             event: "push".to_owned(),
@@ -108,8 +108,8 @@ fn envelopes() -> Vec<Vec<u8>> {
             origin_sequence: Some(7),
             read_at: None,
             payload: [filling.as_bytes(), &delivery.json].concat().into(),
-        }
-        .encode();
+        };
+        let (headers, payload) = envelope::encode(&envelope);
         let mut lines: Vec<_> = headers
             .iter()
             .flat_map(|(name, values)| values.iter().map(move |value| format!("{name}: {}\n", value.as_str())))

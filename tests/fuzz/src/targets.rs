@@ -10,7 +10,7 @@ use ingress::webhook::inspect::Inspected;
 use ingress::webhook::signature::{Claim, Digest};
 use ingress::webhook::source::{claim, inspect};
 use serde::de::IgnoredAny;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::hash::hex;
 use shared::ids::Project;
 use shared::source::Source;
@@ -93,12 +93,12 @@ fn envelope(input: &[u8]) -> Result<String, String> {
             headers.append(name, value);
         }
     }
-    let envelope = match Envelope::decode(&headers, &Bytes::copy_from_slice(payload)) {
+    let envelope = match envelope::decode(&headers, &Bytes::copy_from_slice(payload)) {
         Ok(envelope) => envelope,
         Err(error) => return Ok(error.to_string()),
     };
-    let (headers, bytes) = envelope.encode();
-    match Envelope::decode(&headers, &bytes) {
+    let (headers, bytes) = envelope::encode(&envelope);
+    match envelope::decode(&headers, &bytes) {
         Ok(again) if again == envelope => Ok(format!("{} {}", envelope.source, envelope.quality_model.is_some())),
         Ok(again) => Err(format!("{envelope:?} came back as {again:?}")),
         Err(error) => Err(format!("{envelope:?} was not read again: {error}")),

@@ -7,7 +7,7 @@ use harness::sender::{github, sheets, taiga};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::{Project, QualityModel};
 use shared::publish::Outgoing;
 use shared::source::Source;
@@ -57,7 +57,7 @@ pub(crate) struct Event {
 impl Event {
     /// As ingress would publish it.
     pub(crate) fn outgoing(&self, topology: &Topology) -> Outgoing {
-        let (headers, payload) = self.envelope.encode();
+        let (headers, payload) = envelope::encode(&self.envelope);
         let Envelope { source, project, event, .. } = &self.envelope;
         Outgoing { subject: topology.event_subject(*source, project, event), headers, payload }
     }

@@ -9,7 +9,7 @@ use harness::sender::{Delivery, github};
 use harness::servers::NatsServer;
 use harness::stack::{Binary, Service};
 use serde_json::{Value, json};
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::source::Source;
 
@@ -230,6 +230,6 @@ fn message(site: &Site, delivery: &Delivery) -> anyhow::Result<Message> {
         payload: delivery.json.clone(),
     };
     let subject = site.topology.event_subject(Source::Github, &project, "push");
-    let (headers, payload): (HeaderMap, Bytes) = envelope.encode();
+    let (headers, payload): (HeaderMap, Bytes) = envelope::encode(&envelope);
     Ok(Message { subject, headers, payload })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::hash::short_sha256;
 use shared::publish::Outgoing;
 use shared::source::Source;
@@ -84,7 +84,7 @@ impl<'a> Feed<'a> {
         if self.wish.dry_run {
             return Ok(());
         }
-        let (headers, payload) = event.encode();
+        let (headers, payload) = envelope::encode(event);
         let subject = self.parts.topology.event_subject(event.source, &event.project, &event.event);
         self.waiting.push(Outgoing { subject, headers, payload });
         if self.waiting.len() >= TOGETHER { self.flush().await } else { Ok(()) }

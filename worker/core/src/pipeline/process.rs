@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use futures::FutureExt as _;
-use shared::envelope::Envelope;
+use shared::envelope::{self, Envelope};
 use shared::publish::PublishError;
 use shared::source::Source;
 
@@ -245,7 +245,7 @@ fn look_up(pipeline: &Pipeline, lookups: &mut Lookups, event: &Event, decoded: &
 fn decode(index: usize, message: &Message, rules: &Rules, settings: &Settings) -> Result<(Event, Decoded), Settlement> {
     let unreadable = |error: &dyn std::fmt::Display| Settlement::dead(Reason::Unreadable, error);
     let headers = message.headers.as_ref().ok_or_else(|| unreadable(&"it has no headers"))?;
-    let envelope = Envelope::decode(headers, &message.payload).map_err(|error| unreadable(&error))?;
+    let envelope = envelope::decode(headers, &message.payload).map_err(|error| unreadable(&error))?;
     let info = message.info().map_err(|error| unreadable(&error))?;
     let sequence = envelope.origin_sequence.unwrap_or(info.stream_sequence);
     let mut normalised = normalise(&envelope, i64::try_from(sequence).unwrap_or(i64::MAX), settings)

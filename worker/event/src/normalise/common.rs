@@ -1,7 +1,7 @@
 //! What the files of all sources use.
 
 use bson::Document;
-use shared::envelope::Envelope;
+use vocabulary::envelope::Envelope;
 
 use crate::effect::{Effect, Key, Kind, Notification, Order, State};
 

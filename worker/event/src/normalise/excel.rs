@@ -1,8 +1,8 @@
 //! Google Sheets: one row of a team's activity log.
 
 use bson::{Bson, Document, doc};
-use shared::envelope::Envelope;
-use shared::hash::sha256_hex;
+use vocabulary::envelope::Envelope;
+use vocabulary::hash::sha256_hex;
 
 use super::bson_value::JsonValue;
 use super::common::{notification, state};

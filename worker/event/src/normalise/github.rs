@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bson::{Bson, Document, doc};
-use shared::envelope::Envelope;
+use vocabulary::envelope::Envelope;
 
 use super::bson_value::JsonValue;
 use super::common::{notification, state};

@@ -13,9 +13,9 @@ use bson::{Bson, Document, doc};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use shared::envelope::Envelope;
-use shared::ids::{Project, QualityModel};
-use shared::source::Source;
+use vocabulary::envelope::Envelope;
+use vocabulary::ids::{Project, QualityModel};
+use vocabulary::source::Source;
 
 use super::{MEASURE_FROM, Settings, normalise};
 use crate::effect::{Effect, Normalised, Order, Reject, State};

@@ -28,8 +28,8 @@ mod golden;
 mod mutations;
 
 use bson::Document;
-use shared::envelope::Envelope;
-use shared::source::Source;
+use vocabulary::envelope::Envelope;
+use vocabulary::source::Source;
 
 pub use self::common::{BACKFILL, Settings};
 pub use self::github::unenriched;

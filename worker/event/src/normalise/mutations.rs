@@ -2,7 +2,7 @@
 
 use bson::Bson;
 use serde_json::Value;
-use shared::envelope::Envelope;
+use vocabulary::envelope::Envelope;
 
 use super::golden::{describe, goldens};
 use super::{Settings, normalise};

@@ -1,8 +1,8 @@
 //! As of when things are, and who decides between two of one instant.
 
-use shared::envelope::Envelope;
-use shared::ids::Project;
-use shared::source::Source;
+use vocabulary::envelope::Envelope;
+use vocabulary::ids::Project;
+use vocabulary::source::Source;
 
 use super::{BACKFILL, Settings, normalise};
 use crate::effect::{Effect, Normalised, Order, State};

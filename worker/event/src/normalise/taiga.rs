@@ -8,7 +8,7 @@ use std::mem::take;
 use bson::{Bson, Document, doc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use shared::envelope::Envelope;
+use vocabulary::envelope::Envelope;
 
 use super::bson_value::JsonValue;
 use super::common::{Settings, notification};

@@ -32,8 +32,8 @@ impl Stamp {
         match (text.len(), text.as_bytes()) {
             // The dashes first: jiff would also read `20261102` and the date of a longer text.
             (10, [_, _, _, _, b'-', _, _, b'-', _, _]) => text.parse().map_or(Self::Unknown, Self::Day),
-            _ => shared::time::parse_instant(text)
-                .or_else(|| shared::time::parse_instant(&with_nanoseconds(text)?))
+            _ => vocabulary::time::parse_instant(text)
+                .or_else(|| vocabulary::time::parse_instant(&with_nanoseconds(text)?))
                 .map_or(Self::Unknown, Self::Instant),
         }
     }

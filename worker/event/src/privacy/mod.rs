@@ -14,8 +14,8 @@ pub mod people;
 
 pub use self::people::ANONYMOUS;
 
-use shared::hash::short_sha256;
 use std::collections::{HashMap, HashSet};
+use vocabulary::hash::short_sha256;
 
 use crate::effect::{Effect, Normalised};
 

@@ -15,7 +15,9 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    pub(crate) const fn new(what: &'static str, allowed: &'static str) -> Self {
+    /// What was to be named, and what its name may be.
+    #[must_use]
+    pub const fn new(what: &'static str, allowed: &'static str) -> Self {
         Self { what, allowed }
     }
 }
