@@ -57,7 +57,7 @@ pub struct App {
     heartbeat: Heartbeat,
     watcher: credentials::Watcher,
     facts: Arc<FactPublisher>,
-    /// The facts' own, so that none is in a batch with events.
+    /// For facts only, so that none is in a batch with events.
     fact_publisher: Publisher,
     tls: Option<Certificate>,
     ready: watch::Receiver<Readiness>,
@@ -125,7 +125,7 @@ async fn infallible(task: impl Future<Output = ()>) -> Result<(), Infallible> {
     Ok(())
 }
 
-/// Logs once what is refused, or accepted unsigned, for lack of a secret.
+/// Logs once what is refused, or accepted unsigned, because a secret is missing.
 fn warn_of_missing_secrets(access: &Access) {
     for source in Source::ALL.into_iter().filter(|source| access.defaults.of(*source).is_none()) {
         let secret = &source.description().secret;

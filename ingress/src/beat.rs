@@ -1,5 +1,5 @@
-//! The beat: every 10 s ingress leaves in JetStream that it can publish, and once it can again, which webhooks it
-//! could not. The worker finds gaps in it, and reads from the providers what was lost.
+//! The beat: every 10 s ingress publishes a message while it can, and after an outage how many webhooks it answered
+//! 503. The worker finds gaps in the beats, and reads from the providers what was lost.
 
 use std::sync::Arc;
 
@@ -14,23 +14,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::publish::Signals;
 
-/// The task that beats.
+/// The task that publishes beats.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// Its own, so that no beat is in a batch with events.
+    /// For beats only, so that none is in a batch with events.
     publisher: Publisher,
     topology: Topology,
     signals: Arc<Signals>,
 }
 
 impl Heartbeat {
-    /// A beat over an open client.
+    /// Over an open client.
     #[must_use]
     pub const fn new(publisher: Publisher, topology: Topology, signals: Arc<Signals>) -> Self {
         Self { publisher, topology, signals }
     }
 
-    /// Beats until `stop`. While NATS is away the missing beat is what says so.
+    /// Publishes beats until `stop`. While NATS is down, the missing beats are the gap.
     pub async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -35,8 +35,8 @@ pub const MIN_BODY_RATE: usize = 16 * 1024;
 /// How long a body may be slower than [`MIN_BODY_RATE`].
 pub const BODY_GRACE: Duration = Duration::from_secs(10);
 
-/// When memory is short, the slowest bodies give way: of those that are slower than this, in bytes a second. A body of
-/// 25 MiB that is slower does not arrive within [`BODY_TIMEOUT`].
+/// When memory is short, the slowest bodies are refused: of those that are slower than this, in bytes a second. A body
+/// of 25 MiB at a lower rate does not arrive within [`BODY_TIMEOUT`].
 pub const SLOW_RATE: usize = 256 * 1024;
 
 /// How long a body has before it counts as slow.

@@ -1,4 +1,4 @@
-//! `ingress`: takes webhooks in, proves who sent them, and answers once JetStream has them.
+//! `ingress`: receives webhooks, verifies their signatures, and answers once JetStream has stored them.
 
 use std::process::ExitCode;
 

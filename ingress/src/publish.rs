@@ -41,10 +41,10 @@ pub enum NotStored {
 /// Whether the events stream keeps what it acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EventsStream {
-    /// Not yet looked at. A stream that was there before may have any settings.
+    /// Not checked yet. A stream that was there before may have any settings.
     #[default]
     Unchecked,
-    /// As it must be, or as it was when NATS answered last.
+    /// As configured, or as it was when NATS answered last.
     Fit,
     /// It has a setting with which acknowledged events are lost, and that NATS cannot change.
     Unfit,
@@ -82,13 +82,13 @@ impl Signals {
         self.missed_again(Missed { from: at, to: at, count: 1 });
     }
 
-    /// Webhooks that were answered 503 and of which nothing was left in JetStream.
+    /// Webhooks that were answered 503, not published in a beat yet.
     pub fn missed_again(&self, more: Missed) {
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         *missed = Some(missed.map_or(more, |missed| missed.and(more)));
     }
 
-    /// Takes what was missed, when nothing was for this long: an outage is one note.
+    /// Takes the count once no webhook was answered 503 for this long: an outage is one message.
     pub fn take_missed(&self, quiet: Duration) -> Option<Missed> {
         let quiet = i64::try_from(quiet.as_millis()).unwrap_or(i64::MAX);
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +104,7 @@ impl Signals {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).failed = Some(Instant::now());
     }
 
-    /// Of a stream that is fit.
+    /// The state with a fit stream.
     #[cfg(test)]
     pub(crate) fn fit() -> Self {
         let signals = Self::default();
@@ -133,7 +133,7 @@ pub struct Gate<P> {
 }
 
 impl<P: Publish> Gate<P> {
-    /// A gate for `slots` messages at once.
+    /// A gate for `slots` messages in flight.
     #[must_use]
     pub fn new(publisher: P, slots: u32, signals: Arc<Signals>) -> Self {
         Self { publisher, slots: Semaphore::new(slots as usize), signals, outages: Throttle::new(LOG_INTERVAL) }
@@ -178,7 +178,7 @@ impl<P: Publish> Gate<P> {
         }
     }
 
-    /// Providers do not redeliver by themselves, so a missing stream is retried until the deadline.
+    /// Providers do not redeliver automatically, so a missing stream is retried until the deadline.
     async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
         loop {
             match self.publisher.publish(message.clone()).await {

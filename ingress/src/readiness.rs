@@ -46,7 +46,7 @@ const MIN_FREE: u64 = 64 * 1024;
 pub struct ReadinessCheck {
     topology: Topology,
     jetstream: Context,
-    /// Its own, so that its messages are not in a batch with events: a batch is of one stream.
+    /// For readiness only: a batch is of one stream.
     publisher: Publisher,
     signals: Arc<Signals>,
     courses: Handle,
@@ -62,15 +62,15 @@ pub struct ReadinessCheck {
 #[derive(Debug)]
 struct Streams {
     are_ensured: bool,
-    /// Since the start. What an operator narrows later stays so.
+    /// Since the start. What an operator narrows later stays narrow.
     are_widened: bool,
-    /// Why not, as of the last attempt.
+    /// Why not, at the last attempt.
     problem: Option<NotReady>,
     retry: Delays,
     not_before: Instant,
 }
 
-/// Bytes of the events stream; a ceiling of zero or less is none.
+/// Bytes of the events stream; a limit of zero or less is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fill {
     bytes: u64,
@@ -164,7 +164,7 @@ impl ReadinessCheck {
             }
             Err(problem) => {
                 self.healthy_since = None;
-                // The connection itself says why it is not there.
+                // The connection itself logs why it is down.
                 if shared::nats::trouble().is_none()
                     && let Some(more) = self.outages.open()
                 {
@@ -205,7 +205,7 @@ impl ReadinessCheck {
                 return Ok(());
             }
             Ok(Err(error)) => {
-                // What is wrong with another stream must not stop webhooks.
+                // A problem of another stream must not stop webhooks.
                 let state = match (&error, error.concerns(&self.topology.stream(StreamName::Events))) {
                     (_, false) => Some(EventsStream::Fit),
                     (EnsureError::Unfit(_), true) => Some(EventsStream::Unfit),
@@ -224,7 +224,7 @@ impl ReadinessCheck {
         Err(problem)
     }
 
-    /// Webhooks wait for this alone, and not for the other streams.
+    /// Webhooks wait for this stream alone.
     async fn check_events_stream(&self) {
         let checked = timeout(CHECK_TIMEOUT, self.topology.ensure_only(&self.jetstream, StreamName::Events)).await;
         let state = match checked {
@@ -257,7 +257,7 @@ impl ReadinessCheck {
             NotReady::Publish(error)
         })?;
         let info = stream.cached_info();
-        // Somebody has changed it, or deleted it and created another.
+        // An operator has changed it, or deleted it and created another.
         if let Err(unfit) = self.topology.check(StreamName::Events, info) {
             self.streams.are_ensured = false;
             if !unfit.is_empty() {
@@ -294,7 +294,7 @@ impl ReadinessCheck {
             }
             Err(problem) => readiness.problems.push(problem.to_string()),
         }
-        // A webhook that came before the recovery may fail until its deadline; that outage is over.
+        // A webhook that was accepted before the recovery may fail until its deadline; that outage is over.
         let healthy_for = self.healthy_since.map_or(Duration::ZERO, |since| since.elapsed());
         if self.signals.failing_since(FAILURE_TTL.min(healthy_for.saturating_sub(PUBLISH_DEADLINE))) {
             readiness.problems.push("the last webhook could not be stored; see the log".to_owned());

@@ -21,7 +21,7 @@ use crate::lifecycle::Health;
 pub struct Readiness {
     /// Empty when ready. Each entry says what is wrong, with what, and what to do.
     pub problems: Vec<String>,
-    /// Facts for the body of `/readyz`, ready or not, such as stream bytes against their ceiling.
+    /// Facts for the body of `/readyz`, ready or not, such as stream bytes against their limit.
     pub facts: Map<String, Value>,
 }
 
@@ -52,7 +52,7 @@ impl std::fmt::Debug for AdminServer {
     }
 }
 
-/// Binds the admin address (port 0 works) and logs where. `more` adds routes of the process's own.
+/// Binds the admin address (port 0 works) and logs it. `more` adds the process's own routes.
 ///
 /// # Errors
 /// When the address cannot be bound; the message names it and the setting.

@@ -1,21 +1,21 @@
-//! What ingress leaves in `LD_BEATS`, so that the worker knows when webhooks may have been lost.
+//! What ingress publishes in `LD_BEATS`, so that workers can find times in which webhooks may have been lost.
 //!
 //! ```text
 //! ld.beats.ingress     {"at":1795455723511}                                      every 10 s, while ingress can publish
 //! ld.beats.missed      {"from":1795455723511,"to":1795455763511,"count":12}      once it can again, of webhooks answered 503
 //! ```
 //!
-//! A stretch without a beat is a gap, whatever the reason: ingress, NATS or their machine was down. With several
-//! ingresses there is one while none of them beats.
+//! A time without a beat is a gap, whatever the reason: ingress, NATS or their machine was down. With several replicas
+//! of ingress, it is a time in which none of them published a beat.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How often ingress beats.
+/// How often ingress publishes a beat.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// From how long without a beat on there is a gap: one may be late.
+/// A longer time without a beat is a gap: one beat may be late.
 pub const GAP: Duration = Duration::from_secs(20);
 
 /// Ingress can publish.

@@ -12,7 +12,7 @@ use crate::credentials::{self, Handle};
 pub struct Report {
     /// All settings, with where each value comes from.
     pub settings: Vec<Setting>,
-    /// What is as it should be, but worth knowing.
+    /// What is right, but worth knowing.
     pub notes: Vec<String>,
     /// What keeps the process from starting or working.
     pub problems: Vec<String>,
@@ -22,12 +22,12 @@ impl Report {
     /// Prints it; exit code 0 when there is no problem, else 1.
     #[must_use]
     pub fn print(&self) -> ExitCode {
-        // A closed pipe is the reader's choice.
+        // The reader closed the pipe: nothing to report.
         drop(io::stdout().write_all(self.text().as_bytes()));
         if self.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    /// One line each. What the lines quote may come from anywhere, so controls are escaped.
+    /// One line each. The quoted text may come from anywhere, so control characters are escaped.
     #[must_use]
     pub fn text(&self) -> String {
         let lines = self.settings.iter().map(|Setting { name, value, origin }| match origin {

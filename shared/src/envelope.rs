@@ -1,6 +1,6 @@
 //! The envelope: one webhook on its way through JetStream. This page is the wire format.
 //!
-//! A message of `LD_EVENTS` is the sender's bytes, untouched, plus headers that say what they are:
+//! A message of `LD_EVENTS` is the sender's bytes, unchanged, plus these headers:
 //!
 //! ```text
 //! subject           ld.events.taiga.TeamA.userstory
@@ -15,7 +15,8 @@
 //! traceparent       00-…                            only when the request had one
 //! LD-Origin-Sequence 4711                           only on a message that was sent again
 //! LD-Unsigned       1                               only on an event that was accepted without a signature
-//! LD-Backfill       2026-11-23T17:42:03.511Z        only on what was made of a provider's API: as of when it was read
+//! LD-Backfill       2026-11-23T17:42:03.511Z        only on an event that was read from a provider's API: when it was
+//! read
 //! Content-Encoding  zstd                            only when the payload is compressed
 //! LD-Length         31457                           bytes of the payload before compression
 //!
@@ -41,12 +42,12 @@ pub const COMPRESS_OVER: usize = 256 * 1024;
 /// The largest payload of any source, in bytes; a body may be limited further (see [`Source::description`]).
 pub const MAX_PAYLOAD: usize = 25 * 1024 * 1024;
 
-/// The version that is written. A reader refuses others, so that none is misread.
+/// The version that is written. A reader refuses every other version.
 const VERSION: &str = "1";
 
 /// Header names. `traceparent` is the W3C's, `Content-Encoding` is HTTP's, the rest are ours.
 pub mod header {
-    /// What the server deduplicates by.
+    /// The server deduplicates by it.
     pub const MSG_ID: &str = "Nats-Msg-Id";
     /// The format's version.
     pub const VERSION: &str = "LD-Version";
@@ -66,7 +67,7 @@ pub mod header {
     pub const ORIGIN_SEQUENCE: &str = "LD-Origin-Sequence";
     /// Present on an event that was accepted without a signature: `1`. The name of its project can be invented.
     pub const UNSIGNED: &str = "LD-Unsigned";
-    /// Present on what was read from a provider's API: as of when; RFC 3339, UTC, milliseconds.
+    /// Present on an event that was read from a provider's API: when; RFC 3339, UTC, milliseconds.
     pub const BACKFILL: &str = "LD-Backfill";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
@@ -128,7 +129,7 @@ pub fn encode(envelope: &Envelope) -> (HeaderMap, Bytes) {
         headers.insert(header::BACKFILL, vocabulary::time::rfc3339(at).as_str());
     }
     headers.insert(header::LENGTH, envelope.payload.len().to_string().as_str());
-    // Level 1: the point is the server's limit and the disk, and the sender is waiting.
+    // Level 1: compression is for the server's limit and the disk, and the sender is waiting.
     match (envelope.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&envelope.payload, 1)) {
         Some(Ok(small)) => {
             headers.insert(header::ENCODING, "zstd");
@@ -166,7 +167,7 @@ pub fn decode(headers: &HeaderMap, payload: &Bytes) -> Result<Envelope, DecodeEr
         received_at,
         traceparent: optional(header::TRACEPARENT).map(str::to_owned),
         origin_sequence,
-        // Earlier versions wrote `1`: what they published was read a moment before.
+        // Earlier versions wrote `1`: they published a moment after the reading.
         read_at: optional(header::BACKFILL).map(|text| vocabulary::time::parse_instant(text).unwrap_or(received_at)),
         payload,
     })
@@ -189,7 +190,7 @@ pub fn payload(headers: &HeaderMap, payload: &Bytes) -> Result<Bytes, DecodeErro
 /// it, by the ratio of JSON that compresses well. It is never more than a payload may have.
 #[must_use]
 pub fn plain_size(headers: &HeaderMap, payload: &[u8]) -> usize {
-    /// How many times smaller zstd makes large JSON at most, nearly always.
+    /// zstd rarely makes large JSON smaller than this.
     const RATIO: usize = 14;
     if let Some(length) = headers.get(header::LENGTH).and_then(|value| value.as_str().parse::<usize>().ok()) {
         return length.clamp(payload.len(), MAX_PAYLOAD.max(payload.len()));

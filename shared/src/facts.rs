@@ -1,13 +1,15 @@
-//! What one process knows and another's status page shows: refused webhooks, LD Eval's answers, rate limits of tokens.
+//! Facts of one process that other processes' status pages show: refused webhooks, LD Eval's answers, rate limits of
+//! tokens.
 //!
-//! Each fact is one message of `LD_STATUS`, which keeps the newest one a subject. A task of its own publishes them
-//! ([`FactPublisher`]), a few a second at most: no request waits for a fact, and a flood of requests does not become
-//! a flood of writes.
+//! Each fact is one message of `LD_STATUS`, which keeps the newest message of each subject. A task of its own publishes
+//! them ([`FactPublisher`]), a few a second at most: no request waits for a fact, and a flood of requests does not
+//! become a flood of writes.
 //!
 //! ```text
-//! ld.status.refused.<source>.<prj>        {"at":1795455723511,"prj":"TeamA","reason":"signature"}
+//! ld.status.refused.<source>              the same, of an unknown project
 //! ld.status.refused.<source>              the same, of a project that is not known here
-//! ld.status.refused.<source>-unverified[.<prj>]  the same, of a request whose sender is not known: anyone can cause it
+//! ld.status.refused.<source>-unverified[.<prj>]  the same, of a request whose sender is not verified: anyone can cause
+//! it
 //! ld.status.told                          {"at":1795455723511,"prj":"TeamA","event_type":"push"}
 //! ld.status.untold                        {"at":1795455723511,"error":"LD Eval answered 503 …"}
 //! ld.status.token.<provider>.<hash>       {"at":…,"provider":"github","label":"amep","remaining":4999,"stopped_until":null}
@@ -80,7 +82,7 @@ impl NotificationFailed {
 /// How much of a token's rate limit is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenBudget {
-    /// As of when, in milliseconds since 1970.
+    /// When, in milliseconds since 1970.
     pub at: i64,
     /// `github` or `taiga`.
     pub provider: String,
@@ -120,7 +122,7 @@ impl FactPublisher {
     /// Publishes until `stop`. While NATS is down facts wait, the newest of each.
     pub async fn run(&self, publisher: Publisher, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(PUBLISH_INTERVAL)).await.is_some() {
-            // A stop may lose those in flight, which a status page can do without.
+            // A stop may lose facts in flight, which the status page does not need.
             stop.run_until_cancelled(self.publish(&publisher)).await;
         }
         drop(tokio::time::timeout(SHUTDOWN_TIMEOUT, self.publish(&publisher)).await);

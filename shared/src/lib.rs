@@ -1,8 +1,8 @@
-//! The vocabulary that ingress and worker share: what an event is called, how it travels, how a
-//! process is configured, observed and stopped.
+//! What ingress and worker share: how an event travels, and how a process is configured, observed and stopped.
 //!
-//! The arrow points one way: `ingress → shared ← worker`. Nothing here knows about webhooks' HTTP
-//! answers or about MongoDB. The names themselves are in `vocabulary`, which needs no runtime. Within the crate, a module imports only modules above it in this list.
+//! The arrow points one way: `ingress → shared ← worker`. Nothing here knows about webhooks' HTTP answers or about
+//! MongoDB. Names and the envelope are in the package `vocabulary`, which needs no runtime. Within the crate, a module
+//! imports only modules above it in this list.
 
 #![warn(missing_docs)]
 

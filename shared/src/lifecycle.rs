@@ -75,7 +75,7 @@ impl Lifecycle {
         self.soft.clone()
     }
 
-    /// Cancelled at the hard stop: hand back what is in flight and return at once.
+    /// Cancelled at the hard stop: release what is in flight and return at once.
     #[must_use]
     pub fn hard(&self) -> CancellationToken {
         self.hard.clone()
@@ -156,7 +156,7 @@ async fn join_all(tasks: &mut JoinSet<TaskResult>) -> bool {
     all_ok
 }
 
-/// SIGTERM and SIGINT, kept until they are asked for.
+/// SIGTERM and SIGINT, kept until they are read.
 #[derive(Debug)]
 pub struct StopSignals(Option<(Signal, Signal)>);
 

@@ -1,4 +1,4 @@
-//! The connection to NATS: made at once or later, renewed without end, throttled in its log lines.
+//! The connection to NATS: opened now or later, renewed without end, with throttled log lines.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::config::NatsArgs;
 use crate::retry::Policy;
 use crate::throttle::Throttle;
 
-/// Reconnects are spread so that a restarted server is not hit by every process in the same instant.
+/// Reconnects are spread, so that not all processes connect to a restarted server at the same instant.
 const RECONNECT: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// How often an outage is logged.
@@ -70,7 +70,7 @@ pub async fn connect_now(args: &NatsArgs, name: &str) -> Result<Client, ConnectE
     })
 }
 
-/// What `connect` and `connect_now` have in common.
+/// The options that `connect` and `connect_now` share.
 async fn options(args: &NatsArgs, name: &str) -> Result<(Vec<ServerAddr>, ConnectOptions), ConnectError> {
     let (addrs, login) = addresses(&args.nats_url)?;
     let mut options = ConnectOptions::new()
@@ -113,8 +113,8 @@ enum Login {
     Token(String),
 }
 
-/// The addresses of `NATS_URL`, without the user and password that they may name, which the client would neither
-/// use nor keep out of its logs.
+/// The addresses of `NATS_URL`, without user and password: the client would neither use them nor keep them out of its
+/// logs.
 ///
 /// # Errors
 /// Says what cannot be read; never repeats a password.
@@ -158,9 +158,9 @@ pub enum UrlError {
     /// The client cannot read it.
     #[error("address {number}: {error}")]
     Address {
-        /// Which address of the list, from 1.
+        /// The position of the address in the list, from 1.
         number: usize,
-        /// What the client says.
+        /// The client's error.
         error: String,
     },
     /// All servers get the same login.
@@ -185,7 +185,7 @@ fn inbox(name: &str) -> &'static str {
     if name.starts_with("ingress") { "_INBOX.ingress" } else { "_INBOX.worker" }
 }
 
-/// The JetStream context of a client, with a limit on how long an API call waits.
+/// The JetStream context of a client, with a timeout for API calls.
 #[must_use]
 pub fn jetstream(client: Client) -> Context {
     jetstream::ContextBuilder::new().timeout(Duration::from_secs(5)).build(client)
@@ -199,7 +199,7 @@ pub fn trouble() -> Option<String> {
 
 static TROUBLE: Mutex<Option<String>> = Mutex::new(None);
 
-/// One line per interval and kind, however often the connection comes and goes.
+/// One line per interval and kind, however often the connection is lost.
 #[derive(Debug)]
 struct Lines {
     connected: Throttle,

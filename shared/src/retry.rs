@@ -6,9 +6,9 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 
-/// A checked retry policy: growing delays with jitter, without an end.
+/// A validated retry policy: growing delays with jitter, without an end.
 ///
-/// The caller decides when to stop; an outage of a dependency has no number of attempts.
+/// The caller decides when to stop. An outage of a dependency is retried without a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     first: Duration,
@@ -57,7 +57,7 @@ pub struct Delays(ExponentialBackoff);
 impl Delays {
     /// The next delay; longer than the last one, on average.
     pub fn next_delay(&mut self) -> Duration {
-        // `None` means "give up", which a policy without an end never says.
+        // `None` means "give up", which a policy without an end never returns.
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 

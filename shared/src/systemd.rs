@@ -1,7 +1,7 @@
-//! Tells systemd how the process is: started when it is ready, alive, what it waits for, stopping.
+//! Notifies systemd: ready, alive, the status, stopping.
 //!
-//! Does nothing where systemd does not ask for it (`NOTIFY_SOCKET`, `WATCHDOG_USEC`). Crates for this wait when the
-//! socket is full, which would stop a thread of the runtime; here the next tick repeats what was not taken.
+//! Does nothing without `NOTIFY_SOCKET`. Crates for this block while the socket is full, which would block a thread of
+//! the runtime; here the next tick repeats the notification.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -17,11 +17,12 @@ use crate::admin::Readiness;
 use crate::config::ServiceManager;
 use crate::lifecycle::Health;
 
-/// How often what was not taken is repeated, where there is no watchdog.
+/// How often a notification is repeated without a watchdog.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Tells until the soft stop. "Ready" is said once; what is missing later is the status, because systemd knows no way
-/// back. The watchdog is fed while no task has ended; a process whose threads hang does not get here.
+/// Notifies until the soft stop. `READY=1` is sent once; later problems are the `STATUS`, because systemd has no
+/// notification for "no longer ready". The watchdog is notified while no task has ended; a process whose threads hang
+/// does not get here.
 ///
 /// # Errors
 /// Never.
@@ -49,7 +50,7 @@ pub async fn run(
             }
             changed = readiness.changed() => {
                 if changed.is_err() {
-                    // Its task has ended, so the process is about to.
+                    // Its task has ended, so the process is about to end.
                     soft.cancelled().await;
                     break;
                 }
@@ -80,10 +81,10 @@ impl Socket {
         Ok(Self { socket, address: address(path)? })
     }
 
-    /// Whether systemd has taken it.
+    /// Whether the socket accepted it.
     fn takes(&self, state: &str) -> bool {
         let sent = self.socket.send_to_addr(state.as_bytes(), &self.address);
-        // A full socket takes it at the next tick.
+        // A full socket accepts it at the next tick.
         if let Err(error) = &sent
             && error.kind() != io::ErrorKind::WouldBlock
         {

@@ -1,4 +1,4 @@
-//! Lets one log line through per interval: an outage is one story, not one line a message.
+//! Lets one log line through per interval: an outage is one line, not one line a message.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,11 +1,11 @@
-//! Traces: a delivery's way through all processes, exported to an OpenTelemetry collector where there is one.
+//! Traces: a delivery's spans in all processes, exported to an OpenTelemetry collector if one is set.
 //!
-//! The W3C trace context of a request (`traceparent`) travels in the headers of everything that comes of it.
-//! Without a collector it is handed on unchanged and nothing else happens; with one, each step is a span, and
-//! what is handed on names that span. No other module knows OpenTelemetry.
+//! The W3C trace context of a request (`traceparent`) is in the headers of every message that it causes. Without a
+//! collector it is passed on unchanged and nothing else happens. With one, each step is a span, and the context that is
+//! passed on names that span. No other module knows OpenTelemetry.
 //!
-//! This is not `tracing-opentelemetry`, because a span of `tracing` cannot begin in the past, which the time that a
-//! message waited in the queue does ([`record`]), and because our spans must not depend on `LOG_LEVEL`.
+//! This is not `tracing-opentelemetry`. A span of `tracing` cannot begin in the past, as the time in the queue does
+//! ([`record`]), and our spans must not depend on `LOG_LEVEL`.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -36,7 +36,7 @@ tokio::task_local! {
 pub struct Exporter(Option<SdkTracerProvider>);
 
 impl Exporter {
-    /// Starts exporting spans, where the settings name a collector. While it does not answer they are dropped.
+    /// Starts the export of spans, if the settings name a collector. While it does not answer, spans are dropped.
     ///
     /// # Errors
     /// When the settings cannot work; the text names them.
@@ -101,13 +101,13 @@ pub struct Span {
     parent: Option<String>,
 }
 
-/// Begins a step that comes of `parent` (a `traceparent`), or is a delivery's first.
+/// Begins a step that `parent` (a `traceparent`) caused, or a delivery's first step.
 #[must_use]
 pub fn begin(name: &'static str, kind: StepKind, parent: Option<&str>) -> Span {
     begun(name, kind, parent, None)
 }
 
-/// Exports a step that began in the past and ends now; nothing where it has no parent.
+/// Exports a step that began in the past and ends now; nothing if it has no parent.
 pub fn record(name: &'static str, since: SystemTime, parent: Option<&str>, attributes: &[(&'static str, &str)]) {
     if parent.is_none() || !is_exporting() {
         return;
@@ -137,7 +137,7 @@ fn begun(name: &'static str, kind: StepKind, parent: Option<&str>, since: Option
 }
 
 impl Span {
-    /// What is handed on: this step, or without a collector its parent.
+    /// The trace context to pass on: this step, or without a collector its parent.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
         let Some(span) = &self.span else { return self.parent.clone() };
@@ -166,7 +166,7 @@ pub async fn within<F: Future>(traceparent: Option<String>, future: F) -> F::Out
     CURRENT.scope(traceparent, future).await
 }
 
-/// What a request made now should carry.
+/// The trace context of a request made now.
 #[must_use]
 pub fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok().flatten()

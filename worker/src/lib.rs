@@ -1,4 +1,4 @@
-//! The `worker` binary: its command line ([`cli`]), and the process that works ([`run`]).
+//! The `worker` binary: its command line ([`cli`]), and the process ([`run`]).
 
 pub mod cli;
 pub mod run;

@@ -1,4 +1,4 @@
-//! `worker run`: the process that works.
+//! `worker run`: the process.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -99,7 +99,7 @@ fn say_what_it_is(Options { config, reconcile }: &Options) {
     );
 }
 
-/// What this worker is called at NATS and in `ld_probe`. In a container the process id alone is always 1.
+/// The name of this worker at NATS and in `ld_probe`. In a container the process id alone is always 1.
 fn name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };

@@ -1,4 +1,4 @@
-//! `ingress config check`: what is in effect and what is wrong with it, without NATS.
+//! `ingress config check`: the effective settings and their problems, without NATS.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ pub struct Options {
 pub fn run(options: Options) -> ExitCode {
     match report(options) {
         Ok(report) => report.print(),
-        // It is the text of a usage error elsewhere, too.
+        // The same text as in a usage error.
         Err(error) => clap::Error::raw(clap::error::ErrorKind::Io, format!("{error}\n")).exit(),
     }
 }

@@ -1,7 +1,7 @@
-//! Shares an amount of something between clients.
+//! Shares an amount between clients.
 //!
-//! A client may take more only while it holds less than is free. So one alone gets half, a second one half of the rest,
-//! and so on: there is always something left for a newcomer, and no limit has to be set by hand.
+//! A client may take more only while it holds less than is free. So a single client gets half, a second one half of the
+//! rest, and so on. There is always something left for another client, and no limit has to be set by hand.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ impl Fair {
         Arc::new(Self { total, state: Mutex::default(), given_back: Notify::new() })
     }
 
-    /// Takes an amount, unless the client has its share. Whether so much is free is not asked: that is the caller's limit.
+    /// Takes an amount, unless the client has its share. Whether that much is free is the caller's limit.
     #[must_use]
     pub fn take(self: &Arc<Self>, client: Client, amount: usize) -> Option<Taken> {
         let mut state = self.lock();
@@ -54,7 +54,7 @@ impl Fair {
         Some(Taken { from: self.clone(), client, amount })
     }
 
-    /// Takes an amount, and waits so long for it.
+    /// The same, and waits up to `wait` for it.
     pub async fn take_within(self: &Arc<Self>, client: Client, amount: usize, wait: Duration) -> Option<Taken> {
         let taken = async {
             loop {

@@ -1,7 +1,7 @@
-//! Whose a connection or a request is, and how much one client may hold.
+//! Which client a connection or a request belongs to, and how much one client may hold.
 //!
-//! A client is an IPv4 address or the /64 of an IPv6 address: that of the connection or, where a proxy of ours is in
-//! front, the one that the proxy names.
+//! A client is an IPv4 address or the /64 of an IPv6 address: that of the connection or, behind one of our proxies, the
+//! one that the proxy names.
 
 mod fair;
 mod proxies;
@@ -17,12 +17,13 @@ pub use fair::{Fair, Taken};
 pub use proxies::{InvalidProxy, TrustedProxies};
 pub use proxy_protocol::{InvalidHeader, read_header};
 
-/// Who counts as one client.
+/// What counts as one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client(IpAddr);
 
 impl Client {
-    /// The client with an address. Of IPv6 the first 64 bits count: who has one such network has all its addresses.
+    /// The client with an address. For IPv6 the first 64 bits count: one host often has all addresses of such a
+    /// network.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
@@ -54,20 +55,21 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Shares so many connections. Through a proxy, so many requests: there one connection carries those of many
-    /// clients.
+    /// Shares this many connections. Behind a proxy, this many requests: one connection of a proxy carries requests of
+    /// many clients.
     #[must_use]
     pub fn new(proxies: TrustedProxies, connections: usize) -> Self {
         Self { proxies, connections: Fair::new(connections), forwarded: Fair::new(connections) }
     }
 
-    /// Whether a peer is a proxy of ours, which names its client.
+    /// Whether a peer is one of our proxies, which name their clients.
     #[must_use]
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
         self.proxies.contains(peer)
     }
 
-    /// A connection of a client, unless it has its share. A proxy's connections are its clients', and not counted.
+    /// A connection of a client, unless it has its share. A proxy's connections carry its clients' requests, and do not
+    /// count.
     #[must_use]
     pub fn connect(&self, peer: IpAddr) -> Option<Option<Taken>> {
         if self.is_proxy(peer) { Some(None) } else { self.connections.take(Client::of(peer), 1).map(Some) }
@@ -81,14 +83,14 @@ impl Clients {
         self.connections.take_within(Client::of(peer), 1, wait).await.map(Some)
     }
 
-    /// Whose a request is; counted where it came through a proxy. `None` when its client has its share.
+    /// The client of a request; the request counts if it came through a proxy. `None` when its client has its share.
     #[must_use]
     pub fn request(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<(Client, Option<Taken>)> {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
         if !self.is_proxy(peer) {
             return Some((Client::of(peer), None));
         }
-        // A proxy that names nobody speaks for itself, such as when it checks our health.
+        // A proxy that names no client is the client itself, such as for its health check.
         let Some(address) = self.proxies.forwarded_for(headers) else { return Some((Client::of(peer), None)) };
         let client = Client::of(address);
         Some((client, Some(self.forwarded.take(client, 1)?)))

@@ -1,4 +1,4 @@
-//! The proxies whose word about their clients counts.
+//! The trusted proxies, which name their clients.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -35,8 +35,8 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client that a proxy names, in `X-Forwarded-For`, else in `Forwarded`: the last address that is not a proxy's,
-    /// because each proxy adds the address it was called from and a client can send such a header itself.
+    /// The client that a proxy names, in `X-Forwarded-For`, else in `Forwarded`: the last address that is not a
+    /// proxy's. Each proxy appends the address of its peer, and a client can send such a header itself.
     #[must_use]
     pub fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut named: Vec<_> = parts(headers, &X_FORWARDED_FOR).map(address).collect();
@@ -45,7 +45,7 @@ impl TrustedProxies {
         }
         let mut last = None;
         for address in named.into_iter().rev() {
-            // What is before something unreadable was not written by a proxy of ours.
+            // What is before an unreadable part was not written by one of our proxies.
             let Some(address) = address else { break };
             last = Some(address);
             if !self.contains(address) {

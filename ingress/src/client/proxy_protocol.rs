@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, versions 1 and 2: who is behind a proxy's connection.
+//! The header of the PROXY protocol, versions 1 and 2: it names the client of a proxy's connection.
 
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ const V1_MAX: usize = 107;
 /// The longest header of version 2 that is read: addresses and some further fields.
 const V2_MAX: usize = 1024;
 
-/// How long to wait before a look at an incomplete header is repeated. Proxies send it in one packet.
+/// How long to wait before an incomplete header is read again. Proxies send it in one packet.
 const PEEK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The header is not one.
@@ -103,7 +103,7 @@ fn v2(bytes: &[u8]) -> Result<Begin, InvalidHeader> {
     }
     let Some(fields) = rest.get(..length) else { return Ok(Begin::Partial) };
     let address = match (version & 15, family >> 4) {
-        // The proxy itself, as when it checks our health.
+        // A connection of the proxy itself, as for its health check.
         (0, _) => None,
         (1, 1) => Some(fields.first_chunk::<4>().copied().map(IpAddr::from).ok_or(InvalidHeader)?),
         (1, 2) => Some(fields.first_chunk::<16>().copied().map(IpAddr::from).ok_or(InvalidHeader)?),

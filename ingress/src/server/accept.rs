@@ -168,7 +168,7 @@ impl Service {
         }
     }
 
-    /// One connection: what its proxy says, if it comes from one, its TLS handshake, if there is one, its requests.
+    /// One connection: its PROXY header, if a proxy sent it, its TLS handshake, if there is one, its requests.
     async fn begin(
         self,
         mut stream: TcpStream,
@@ -178,7 +178,7 @@ impl Service {
     ) {
         if self.clients.is_proxy(peer) {
             let header = self.soft.run_until_cancelled(timeout(HEAD_TIMEOUT, read_header(&mut stream))).await;
-            // A proxy that sends nothing, or nonsense, is closed like a client that does.
+            // A proxy that sends nothing, or nonsense, is closed like such a client.
             let Some(Ok(Ok(client))) = header else { return };
             if let Some(client) = client {
                 peer = client;
@@ -209,7 +209,7 @@ impl Service {
         drop(taken);
     }
 
-    /// A client has its share of connections. That is one line an interval, whoever causes it.
+    /// A client has its share of connections: one line an interval, for all clients together.
     fn say_full(&self, peer: IpAddr) {
         if let Some(more) = self.full.open() {
             tracing::warn!(

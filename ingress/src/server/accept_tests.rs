@@ -154,7 +154,7 @@ async fn one_client_holds_its_share_of_connections_and_another_is_served() {
     assert!(ask(&mut server.connect().await, FIRST).await.starts_with("HTTP/1.1 503"));
     let mut other = server.connect_from("127.0.0.2").await;
     assert!(ask(&mut other, FIRST).await.contains("200 OK"));
-    // Through a proxy, its clients are counted.
+    // Behind a proxy, its clients are counted.
     let of = async |client: &str| {
         let mut stream = server.connect_from("127.0.0.9").await;
         let header = format!("PROXY TCP4 {client} 127.0.0.1 4711 5000\r\n");
@@ -164,7 +164,7 @@ async fn one_client_holds_its_share_of_connections_and_another_is_served() {
     assert!(answer.contains("200 OK"), "{answer}");
     let (answer, _) = of("127.0.0.1").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    // Who is not a proxy of ours cannot say whose a connection is.
+    // A client that is not one of our proxies cannot name a client.
     let forged = [b"PROXY TCP4 192.0.2.2 127.0.0.1 4711 5000\r\n", FIRST].concat();
     assert!(ask(&mut server.connect_from("127.0.0.3").await, &forged).await.starts_with("HTTP/1.1 400"));
 }

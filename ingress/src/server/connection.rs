@@ -1,4 +1,4 @@
-//! The phase of a connection and since when it lasts, so that a slow client loses its connection.
+//! The phase of a connection and when it began, so that a slow client loses its connection.
 
 use std::io;
 use std::pin::Pin;

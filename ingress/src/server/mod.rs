@@ -1,4 +1,4 @@
-//! Connections, in the order in which they are handled: accepted, perhaps by TLS, and timed.
+//! Connections, in the order in which they are handled: accepted, TLS, timed.
 
 mod accept;
 mod tls;

@@ -1,4 +1,5 @@
-//! TLS on the webhooks' port: optional, for where no proxy does it. A renewed certificate is loaded by itself.
+//! TLS on the webhooks' port: optional, for installations without a proxy. A renewed certificate is loaded
+//! automatically.
 
 use std::fmt;
 use std::fs;

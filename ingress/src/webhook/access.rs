@@ -1,4 +1,4 @@
-//! Who may send: the keys in force for a request, and whether it may come unsigned.
+//! Which senders are accepted: the keys in force for a request, and whether it may be unsigned.
 
 use clap::ValueEnum;
 use shared::credentials::{Courses, DefaultKeys, Key};
@@ -7,18 +7,18 @@ use shared::source::Source;
 use super::query::Query;
 use super::refusal::Refusal;
 
-/// Whose unsigned sheets are accepted where no secret is set.
+/// Whose unsigned sheets are accepted if no secret is set for Google Sheets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnsignedSheets {
-    /// Those of teams in the credentials file.
+    /// Sheets of teams in the credentials file.
     Listed,
-    /// Those of every project.
+    /// Sheets of every project.
     Any,
-    /// Nobody's.
+    /// None.
     Off,
 }
 
-/// The settings that say who may send, beside the credentials file.
+/// The settings of access, beside the credentials file.
 #[derive(Debug)]
 pub struct Access {
     pub defaults: DefaultKeys,
@@ -26,7 +26,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// The keys of which one must have signed; none when the request need not be signed.
+    /// The keys, one of which must have signed; none if the request may be unsigned.
     ///
     /// # Errors
     /// When it has to be refused whatever its signature is.

@@ -28,7 +28,7 @@ pub async fn read(body: &mut Body, max: usize, mut share: Share) -> Result<Bytes
     share.arrives(chunks.since, chunks.read);
     let Some(second) = chunks.next_or_give_way(&share).await? else { return Ok(share.bind(first)) };
     share.cover(chunks.read, at_most).await?;
-    // Untouched memory costs nothing, but a page table for every announcement would.
+    // Untouched memory costs nothing, but a page table for every announced length would.
     let mut whole = BytesMut::with_capacity(at_most.min(SMALL_BODY).max(chunks.read));
     whole.put(first);
     whole.put(second);
@@ -115,7 +115,7 @@ impl<'b> Chunks<'b> {
         }
     }
 
-    /// The same, unless the body has to give way to others.
+    /// The same, unless the body is refused to free memory.
     async fn next_or_give_way(&mut self, share: &Share) -> Result<Option<Bytes>, Refusal> {
         tokio::select! {
             biased;
@@ -124,7 +124,7 @@ impl<'b> Chunks<'b> {
         }
     }
 
-    /// When the next piece must be there: so that the body does not pause, is not too slow, and arrives in time.
+    /// The deadline of the next piece: for pauses, for the average rate, and for the whole body.
     fn next_by(&self) -> Instant {
         let earned = Duration::from_secs_f64(self.read as f64 / MIN_BODY_RATE as f64);
         let fast_enough = self.since + BODY_GRACE + earned;

@@ -1,7 +1,7 @@
-//! Ambiguous HTTP framing, which two readers could understand differently: the host, and where a body ends.
+//! Ambiguous HTTP framing, which two readers could parse differently: the host, and where a body ends.
 //!
-//! hyper refuses the rest itself (different lengths, folded headers, chunk sizes that are none) and, of a request
-//! with both a length and chunks, goes by the chunks and closes the connection afterwards.
+//! hyper refuses the rest itself (different lengths, folded headers, invalid chunk sizes). A request with both a length
+//! and chunks is read by its chunks, and its connection is closed afterwards.
 
 use http::{HeaderMap, Version, header};
 

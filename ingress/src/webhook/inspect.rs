@@ -1,4 +1,4 @@
-//! What is in a body: one JSON object in UTF-8, of a kind that is stored, with an identity.
+//! The content of a body: one JSON object in UTF-8, of a kind that is stored, with an identity.
 //!
 //! The body is checked without building a tree: what is not needed is skipped, so depth costs no stack and
 //! odd contents (NUL and lone surrogate escapes, repeated names, numbers of 10,000 digits) pass through.
@@ -13,7 +13,7 @@ use shared::source::Source;
 
 use super::refusal::Refusal;
 
-/// What a body turned out to be.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspected {
     /// To be stored.

@@ -1,6 +1,6 @@
-//! The memory that bodies share, and what is made of them.
+//! The memory of bodies, and of what is made of them.
 //!
-//! What a body holds is counted until its last byte is gone, wherever it is by then: its share goes with its bytes
+//! A body's bytes are counted until the last one is freed, wherever they are: their share goes with them
 //! ([`Share::bind`]), also into the publisher, and also when the request's connection is closed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ pub struct Memory(Arc<Pools>);
 struct Pools {
     small: Pool,
     large: Pool,
-    /// For what is made of a large body: decoded, compressed. Who holds some never waits for a pool of bodies.
+    /// For what is made of a large body: decoded, compressed. A holder of this never waits for a pool of bodies.
     work: Pool,
     /// The bodies that have not arrived whole.
     arriving: Mutex<Vec<Arc<Arriving>>>,
@@ -91,7 +91,7 @@ impl Memory {
 #[derive(Debug)]
 struct Held {
     permit: OwnedSemaphorePermit,
-    /// Of the client's share; one unit is not counted there, so that small bodies cost no lock.
+    /// The client's share; one unit is not counted there, so that small bodies take no lock.
     taken: Option<Taken>,
 }
 
@@ -100,7 +100,7 @@ impl Pool {
         Self { units, free: Arc::new(Semaphore::new(units)), clients: Fair::new(units) }
     }
 
-    /// Waits briefly for the client's share and then for free memory; `make_room` is called before the latter.
+    /// Waits briefly for the client's share and then for free memory; `make_room` is called before the second wait.
     async fn take(&self, client: Client, units: usize, make_room: impl FnOnce()) -> Result<Held, Refusal> {
         let taken = match units {
             0 | 1 => None,
@@ -146,9 +146,8 @@ impl Held {
 
 /// The memory of one body; given back when dropped.
 ///
-/// It grows with what has arrived, never with what was announced: an announcement takes no memory. Only a body that
-/// has proved not to be small takes all that it can need at once: growing piece by piece, several would starve each
-/// other.
+/// It grows with what has arrived, never with the announced length. A body that has proved not to be small takes all
+/// that it can need at once: if several grew piece by piece, they would block each other.
 #[derive(Debug)]
 pub struct Share {
     memory: Memory,
@@ -175,7 +174,7 @@ impl Share {
         let pools = self.memory.0.clone();
         let is_large = len > SMALL_BODY;
         let (pool, bytes, copies) = if is_large {
-            // Its small share is not needed any more, and must not be held while waiting.
+            // Its small share is not needed any more, and must not be held while it waits.
             self.held = None;
             self.covered = 0;
             (&pools.large, at_most.max(len), 1)
@@ -195,7 +194,7 @@ impl Share {
         Ok(())
     }
 
-    /// From now on, until [`arrived`](Self::arrived), the body can be made to give way to others.
+    /// From now on, until [`arrived`](Self::arrived), the body can be refused to free memory.
     pub fn arrives(&mut self, since: Instant, read: usize) {
         let arriving = Arc::new(Arriving {
             since,
@@ -217,7 +216,7 @@ impl Share {
         }
     }
 
-    /// Resolves when the body has to give way.
+    /// Resolves when the body is to be refused.
     pub async fn gives_way(&self) {
         match &self.arriving {
             Some(arriving) => arriving.give_way.notified().await,
@@ -273,8 +272,8 @@ impl AsRef<[u8]> for Counted {
 }
 
 impl Pools {
-    /// Makes the slowest bodies give way, until so many units will be free. A body that comes fast is left alone, so that
-    /// among fast ones the first is served first.
+    /// Refuses the slowest bodies, until this many units will be free. A body that arrives fast is not refused: among
+    /// fast bodies the first is served first.
     fn make_room(&self, large: bool, units: usize) {
         let now = Instant::now();
         let pool = if large { &self.large } else { &self.small };
@@ -288,7 +287,7 @@ impl Pools {
                 break;
             }
             free += body.units.load(Ordering::Relaxed);
-            // Those that were made to give way before are still giving back.
+            // Bodies that were refused before are still freeing memory.
             if !body.gives_way.swap(true, Ordering::Relaxed) {
                 body.give_way.notify_one();
             }

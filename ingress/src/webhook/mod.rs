@@ -190,7 +190,7 @@ impl<P: Publish> Webhooks<P> {
         self.meters.body(source, bytes.len());
         let topology = self.topology.clone();
         let is_heavy = bytes.len() > HEAVY_BODY;
-        // What is made of it: decoded if it is a form, and compressed.
+        // The memory of what is made of it: decoded if it is a form, and compressed.
         let work = match bytes.len() {
             length if length > COMPRESS_OVER => Some(self.memory.work(client, length * copies).await?),
             _ => None,
@@ -252,7 +252,7 @@ impl<P: Publish> Webhooks<P> {
     /// For metrics and the status page. All unknown projects share one fact. Returns whether the project is known.
     fn note(&self, source: Source, project: Option<&Project>, team: bool, verified: bool, refusal: &Refusal) -> bool {
         if project.is_none() && matches!(refusal, Refusal::Signature | Refusal::NoSecret | Refusal::Unsigned) {
-            // The documented sign of life (`?ping=1`), or an unauthenticated client: no team's.
+            // The documented health check (`?ping=1`), or an unauthenticated client: of no team.
             return false;
         }
         let known = project.is_some_and(|project| self.meters.last_rejected(source, project, team));

@@ -18,7 +18,7 @@ pub enum Refusal {
     /// 405: webhooks are posted.
     #[error("Method not allowed")]
     Method,
-    /// 400: a proxy before us could read this request otherwise than we do.
+    /// 400: a proxy in front of us could parse this request differently.
     #[error("{0}")]
     Framing(&'static str),
     /// 413: more than the source may send.

@@ -1,4 +1,4 @@
-//! What the log says of refused webhooks: what anyone can cause is one line an interval.
+//! Logs refused webhooks: what any client can cause is one line an interval.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +43,7 @@ impl RefusalLog {
         let Refused { source, project, refusal, .. } = *refused;
         let (source_name, reason) = (source.as_str(), refusal.reason());
         let prj = project.map_or("", Project::as_str);
-        // An id that no sender makes is not repeated.
+        // An id that no sender uses is not repeated.
         let delivery =
             refused.delivery.and_then(|value| value.to_str().ok()).filter(|id| id.len() <= 128).unwrap_or("");
         tracing::debug!(source = source_name, prj, reason, delivery.id = delivery, "refused a webhook");
@@ -60,7 +60,7 @@ impl RefusalLog {
                     );
                 }
             }
-            // A wrong secret needs a person to fix it.
+            // An operator has to fix a wrong secret.
             None if matches!(refusal, Refusal::Signature | Refusal::NoSecret) => {
                 if let Some(more) = self.unknown.open() {
                     tracing::warn!(
@@ -75,7 +75,7 @@ impl RefusalLog {
         }
     }
 
-    /// A bug of ours made a webhook fail. The panic hook has written where; the payload could quote the body.
+    /// A bug in our code failed a webhook. The panic hook has logged where; the payload could quote the body.
     pub fn bug(&self, source: Source) {
         if let Some(more) = self.bugs.open() {
             tracing::error!(

@@ -15,7 +15,7 @@ use shared::credentials::{Key, KeyKind};
 pub enum Claim {
     /// All of these must be right.
     Signed(Vec<Digest>),
-    /// Nothing is claimed, and nothing need be: no secret is set, and the source may be unsigned.
+    /// There is no claim, and none is needed: no secret is set, and the source may be unsigned.
     Unsigned,
 }
 

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::environment::Environment;
 
-/// Reads the settings of this process, or prints help or what is wrong and exits.
+/// Reads the settings of this process. After `--help` or an error it prints the text and exits.
 #[must_use]
 pub fn parse<T: Parser>() -> T {
     parse_args(std::env::args_os())
@@ -20,7 +20,7 @@ pub fn parse_or<T: Parser>(command: &str) -> T {
     parse_args(with_command(std::env::args_os().collect(), command))
 }
 
-/// The arguments, with `command` where they name none.
+/// The arguments, with `command` inserted if they name none.
 fn with_command(mut args: Vec<OsString>, command: &str) -> Vec<OsString> {
     let first = args.get(1).map(|first| first.to_string_lossy());
     let is_help = |first: &str| ["-h", "--help", "-V", "--version"].contains(&first);
@@ -34,7 +34,7 @@ fn parse_args<T: Parser>(args: impl IntoIterator<Item = OsString>) -> T {
     let checks = std::env::args().skip(1).take(2).eq(["config", "check"]);
     let environment =
         Environment::read().unwrap_or_else(|error| clap::Error::raw(ErrorKind::Io, format!("{error}\n")).exit());
-    // `config check` asks the environment itself, setting by setting.
+    // `config check` reads the environment itself, setting by setting.
     let environment = if checks { Environment::default() } else { environment };
     try_parse(args, &environment).unwrap_or_else(|error| {
         drop(error.print());
@@ -42,8 +42,8 @@ fn parse_args<T: Parser>(args: impl IntoIterator<Item = OsString>) -> T {
     })
 }
 
-/// 0 after `--help`, 2 for a command line that is not understood. Of `config check`, a setting that cannot be read is
-/// a problem like the others: 1.
+/// 0 after `--help`, 2 for a command line with an error. For `config check`, a setting that cannot be read is a problem
+/// like the others: 1.
 fn exit_code(error: &clap::Error, checks: bool) -> i32 {
     match error.kind() {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::Io if checks => 1,
@@ -65,7 +65,7 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
             return arg;
         };
         match environment.value(&name) {
-            // clap would take the variable itself, an empty one too; here it is only shown in the help.
+            // clap would read the variable itself, also an empty one; here it is only shown in the help.
             Ok(value) => {
                 let help = arg.get_help().map(|help| format!("{help} [env: {name}]")).unwrap_or_default();
                 let arg = arg.env(clap::builder::Resettable::Reset).help(help);
@@ -84,7 +84,7 @@ fn with_defaults(command: clap::Command, environment: &Environment) -> Result<cl
         return Err(clap::Error::raw(ErrorKind::Io, format!("{error}\n")));
     }
     let mut command = command;
-    // The exit codes, which end the help of the whole command line, are those of each of its commands.
+    // The exit codes at the end of the main help are also shown at the end of each command's help.
     let after_help = command.get_after_help().cloned();
     for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
         let mut failure = None;

@@ -1,4 +1,4 @@
-//! What the environment says of a setting.
+//! The value of a setting in the environment.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ pub enum EnvironmentError {
     #[error(transparent)]
     Dotenv(#[from] DotenvError),
     /// One of our variables is not text.
-    #[error("{0} is not UTF-8: set it anew, as UTF-8 text")]
+    #[error("{0} is not UTF-8: set it again, as UTF-8 text")]
     NotUtf8(String),
     /// The file that `NAME_FILE` names cannot be read.
     #[error("{name}_FILE: cannot read {}: {error}; create the file or unset the variable", path.display())]
@@ -53,12 +53,12 @@ impl Environment {
         }
     }
 
-    /// What it says of a setting; an empty value says nothing.
+    /// The value of a setting; an empty value is unset.
     pub(super) fn value(&self, name: &str) -> Result<Option<String>, EnvironmentError> {
         Ok(self.find(name)?.map(|(value, _)| value))
     }
 
-    /// The same, and where it says so.
+    /// The same, with its origin.
     pub(super) fn find(&self, name: &str) -> Result<Option<(String, Origin)>, EnvironmentError> {
         for found in std::iter::once(name).chain(older_names(name).iter().copied()) {
             if let Some((value, origin)) = self.find_as(found)? {
@@ -72,7 +72,7 @@ impl Environment {
         Ok(None)
     }
 
-    /// What it says under this name alone.
+    /// The value under this name alone.
     fn find_as(&self, name: &str) -> Result<Option<(String, Origin)>, EnvironmentError> {
         let file_name = format!("{name}_FILE");
         let dotenv = |name: &str| self.dotenv.get(name).map(String::as_str);
@@ -114,7 +114,7 @@ fn older_names(name: &str) -> &'static [&'static str] {
     secret.or_else(|| others.find(|(newer, _)| *newer == name).map(|(_, older)| older)).unwrap_or(&[])
 }
 
-/// The text of the file that `NAME_FILE` names, unless it is empty.
+/// The text of the file that `NAME_FILE` names; an empty file is unset.
 fn content(name: &str, path: PathBuf) -> Result<Option<String>, EnvironmentError> {
     match std::fs::read_to_string(&path) {
         // Editors and `echo` end a file with a newline that is not part of a secret.
@@ -123,12 +123,12 @@ fn content(name: &str, path: PathBuf) -> Result<Option<String>, EnvironmentError
     }
 }
 
-/// What the service manager that started this process wants to be told, and where. These are no settings of ours.
+/// The notification socket and the watchdog interval of the service manager. These are not our settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceManager {
     /// `NOTIFY_SOCKET`.
     pub socket: Option<OsString>,
-    /// `WATCHDOG_USEC`, where it is meant for this process: how often it must give a sign of life.
+    /// `WATCHDOG_USEC`, if it is meant for this process: how often it must notify.
     pub watchdog: Option<Duration>,
 }
 

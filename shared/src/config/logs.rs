@@ -24,10 +24,10 @@ pub enum LogLevel {
     Debug,
     /// What happens.
     Info,
-    /// What a person should look at soon.
+    /// What an operator should look at soon.
     #[value(alias = "WARNING")]
     Warn,
-    /// What needs a person now.
+    /// What needs an operator now.
     #[value(alias = "CRITICAL")]
     Error,
 }

@@ -23,7 +23,7 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-/// What can be said of the settings `A`.
+/// The settings of `A`, and their problems.
 #[derive(Debug)]
 pub struct Checked<A> {
     /// All of them.
@@ -122,7 +122,7 @@ impl<A: Args> Unchecked<A> {
     }
 }
 
-/// Whether one value can be read. That it needs another setting beside it is not its fault.
+/// Whether one value can be read. A missing setting beside it is not its problem.
 fn readable<A: Args>(flag: &OsString) -> Result<(), String> {
     let command = without_environment(A::augment_args(Command::new("settings")));
     match command.try_get_matches_from([&OsString::from("settings"), flag]) {

@@ -1,7 +1,7 @@
-//! Reads the credentials file strictly: what it does not understand it refuses, with the place.
+//! Reads the credentials file strictly: what it does not know it refuses, with the place.
 //!
-//! Every value is kept as raw JSON first, so that its line is known, and then read by a type of its own. What serde
-//! says about a value of the wrong type is never shown, because serde quotes the value, and the value may be a secret.
+//! Every value is kept as raw JSON first, so that its line is known, and then read with its own type. serde's error
+//! about a wrong type is never shown, because it quotes the value, and the value may be a secret.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::ids::{Project, QualityModel};
 use crate::secret::Secret;
 use crate::source::{PerSource, Source};
 
-/// Reads the text of a credentials file; `file` is only named in what is wrong with it.
+/// Reads the text of a credentials file; `file` is its name in errors.
 ///
 /// # Errors
 /// When anything in it is not understood.
@@ -68,7 +68,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// The file's courses. Mistakes of syntax anywhere in it are found here.
+/// The file's courses. Syntax errors anywhere in the file are found here.
 fn entries<'a>(file: &Path, text: &'a str) -> Result<Entries<'a>, CredentialsError> {
     let problem = |error: serde_json::Error, course| {
         let mistake = if error.is_data() { Mistake::FileShape } else { Mistake::Syntax(without_position(&error)) };
@@ -92,14 +92,14 @@ fn entries<'a>(file: &Path, text: &'a str) -> Result<Entries<'a>, CredentialsErr
     Ok(entries)
 }
 
-/// serde_json puts the position behind every message; ours comes first.
+/// serde_json appends the position to every message; ours is at the beginning.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
-/// Where in the file the reader is.
+/// The reader's position in the file.
 struct Place<'p> {
     file: &'p Path,
     text: &'p str,

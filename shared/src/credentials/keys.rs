@@ -18,7 +18,7 @@ pub struct SigningKeys {
     pub previous: Option<Secret>,
 }
 
-/// What a key is, and so what a sender that signs with it has still to change.
+/// The kind of a key: it says what a sender that signs with it still has to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
     /// The team's own key.
@@ -51,7 +51,7 @@ pub struct Key {
 }
 
 impl SigningKeys {
-    /// The keys that sign for a project at a source, the one that its sender should use first.
+    /// The keys that sign for a project at a source. The first is the one that senders should use.
     #[must_use]
     pub fn of_project(&self, mode: TeamSecrets, source: Source, project: &Project) -> Vec<Key> {
         let mut keys = Vec::with_capacity(3);

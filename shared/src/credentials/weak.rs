@@ -6,10 +6,10 @@ use super::keys::SigningKeys;
 use crate::config::TeamSecrets;
 use crate::source::Source;
 
-/// The shortest secret from which keys are derived. Each team knows a key, and can try secrets against it at leisure.
+/// The shortest secret from which keys are derived. Each team knows a key, and can try secrets against it offline.
 const MIN_LENGTH: usize = 32;
 
-/// A secret that signs for somebody.
+/// A secret that signs.
 struct Use<'a> {
     name: String,
     keys: &'a SigningKeys,
@@ -58,7 +58,7 @@ fn of_source<'a>(defaults: &'a DefaultKeys, courses: &'a Courses, source: Source
     default(None).into_iter().chain(courses.iter().filter_map(of_course)).collect()
 }
 
-/// How teams have seen a secret, if it is one that signs, or signed, as itself.
+/// How teams have seen a secret, if it signs or signed without derivation.
 fn seen_as(one: &Use<'_>, secret: &str) -> Option<String> {
     if one.mode == TeamSecrets::Off && one.keys.current.expose() == secret {
         return Some(format!("the whole key of {}", one.name));

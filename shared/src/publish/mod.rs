@@ -1,8 +1,8 @@
 //! Durable publishing: a message counts as published when JetStream has acknowledged it.
 //!
-//! A message is sent singly, at once, while few are in flight. Behind many, messages wait. Those that wait are sent
-//! as one **atomic batch** once a batch of their number is faster; from which number on that is, is measured
-//! (`pace`). No message waits for a batch to fill.
+//! A message is sent singly, at once, while few are in flight; otherwise it waits. Waiting messages are sent as one
+//! **atomic batch** if a batch of their number is faster. From which number that is, is measured (`pace`). No message
+//! waits for a batch to fill.
 //!
 //! A batch shares its fsyncs: with `sync_interval: always` it costs a handful whatever its size, and a single message
 //! costs one. It is all or nothing. When the server refuses one (a duplicate `Nats-Msg-Id` refuses it whole), its
@@ -98,7 +98,7 @@ struct Queue {
     pace: Pace,
 }
 
-/// What is sent next.
+/// The messages that wait.
 #[derive(Debug)]
 enum Dispatch {
     Single(Job),
@@ -148,11 +148,11 @@ impl Publisher {
 
     /// Sends all that may be in flight now.
     fn send_waiting(&self) {
-        // Evaluated only when it matters: the client reads the server's version with a regular expression.
+        // Evaluated only if it matters: the client reads the server's version with a regular expression.
         let batches = || self.client.is_server_compatible(2, 12, 0);
         loop {
             let Some(next) = lock(&self.queue).next(batches) else { return };
-            // A task of its own: one caller may give up, the others of its batch must get their results.
+            // A task of its own: if one caller gives up, the others of its batch still get their results.
             tokio::spawn(self.clone().run(next));
         }
     }
@@ -220,7 +220,7 @@ impl Publisher {
 
     async fn batch(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        // An inbox is unique in the cluster; the last token alone is, too, and fits the 64 characters allowed.
+        // An inbox is unique in the cluster; so is its last token, and it fits the 64 characters allowed.
         let inbox = self.client.new_inbox();
         let id = format!("{}-{number}", inbox.rsplit('.').next().unwrap_or(&inbox));
         let last = messages.len() - 1;
@@ -283,11 +283,11 @@ struct AckError {
 impl Queue {
     /// What to send next, if a slot is free.
     fn next(&mut self, batches: impl Fn() -> bool) -> Option<Dispatch> {
-        // Its caller has given up, and ingress has answered 503; publishing now would only add a duplicate.
+        // Its caller has given up, and ingress has answered 503: publishing now would only add a duplicate.
         while self.waiting.front().is_some_and(|job| job.answer.is_closed()) {
             self.waiting.pop_front();
         }
-        // One batch in flight: behind it the next one fills, and a larger batch costs less a message.
+        // One batch in flight: the next one fills behind it, and a larger batch costs less a message.
         if self.batch_in_flight {
             return None;
         }
@@ -337,7 +337,7 @@ impl Sample {
     }
 }
 
-/// A place among those in flight. Dropping it, also in a panic, sends what waits for it.
+/// A slot in flight. Dropping it, also in a panic, sends the next messages.
 struct Slot<'a> {
     publisher: &'a Publisher,
     batch: bool,
@@ -368,7 +368,8 @@ fn take_group<T>(waiting: &mut VecDeque<T>, message: impl Fn(&T) -> &Outgoing) -
     let mut group = Vec::new();
     while let Some(next) = waiting.front().map(&message) {
         bytes += next.payload.len();
-        // A second one of the same id would refuse the batch: it waits for the next, and is a duplicate there.
+        // The server would refuse a batch with a second message of the same id. It waits for the next batch, and is a
+        // duplicate there.
         let repeated = next.headers.get(header::MSG_ID).is_some_and(|id| !ids.insert(id.as_str().to_owned()));
         if !group.is_empty() && (repeated || bytes > MAX_BATCH_BYTES || group.len() == MAX_BATCH) {
             break;

@@ -1,12 +1,12 @@
-//! From how many waiting messages on a batch is faster, measured: the latency of single publishes and of batches.
+//! Measures from how many waiting messages on a batch is faster, by the latencies of single publishes and of batches.
 //!
 //! | `sync_interval` of the server | a single message | a batch | a batch is faster from |
 //! |---|---|---|---|
 //! | `always` | waits for an fsync | a handful of fsyncs | about 15 messages |
 //! | default | no fsync | makes and removes a staging area on disk | hardly ever |
 //!
-//! It cannot be a constant: a client cannot ask the server for its setting, and an fsync takes from 0.1 ms to 10 ms.
-//! docs/performance.md has the throughput that this gains.
+//! It cannot be a constant: a client cannot read the server's setting, and an fsync takes from 0.1 ms to 10 ms.
+//! docs/performance.md has the throughput.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const SAMPLES: usize = 96;
 /// How long a measurement counts. Then messages go singly until there is a new one.
 const VALID_FOR: Duration = Duration::from_secs(15);
 
-/// After how long a batch that was not faster is tried again, so that one slow batch is not the last.
+/// A batch that was not faster is tried again after this time, so that one slow batch is not the last.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The shortest plausible batch, in seconds: what takes less time singly is not worth a trial.

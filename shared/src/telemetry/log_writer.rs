@@ -1,7 +1,7 @@
 //! Writes log lines to standard error on a thread of its own, so that logging can neither block nor end the process.
 //!
-//! A pipe that nobody reads blocks a write for ever, a full disk and a closed pipe fail it. Lines wait in a queue of
-//! bounded size; what does not fit or cannot be written is dropped, and counted in a line once writing works again.
+//! A full pipe blocks a write; a full disk and a closed pipe fail it. Lines wait in a bounded queue. What does not fit
+//! or cannot be written is dropped, and counted in a line once writing works again.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -135,7 +135,7 @@ mod tests {
 
     impl Write for Gated {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // When the test is over the thread stays blocked, as at a pipe that nobody reads.
+            // After the test the thread stays blocked, as at a full pipe.
             match self.0.recv() {
                 Ok(result) => result?,
                 Err(_) => loop {

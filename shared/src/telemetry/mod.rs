@@ -28,8 +28,8 @@ static WRITER: LogWriter = LogWriter::new();
 
 /// Starts logging to standard error. Call once, first; and [`flush_logs`] last.
 pub fn init_logs(args: &LogArgs) {
-    // Libraries log at warn: at DEBUG they would drown our lines, and could quote a payload. The client of NATS logs
-    // each attempt to connect; `nats` says it once per interval.
+    // Libraries log at warn: at DEBUG they would drown our lines, and could quote a payload. The NATS client logs each
+    // attempt to connect; `nats` logs it once per interval.
     let filter = EnvFilter::try_new(format!(
         "warn,async_nats=off,ingress={level},worker={level},shared={level}",
         level = args.log_level.as_str()

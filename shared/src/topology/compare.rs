@@ -1,4 +1,4 @@
-//! Compares what is found with what must be: pure, so that every setting has a test.
+//! Compares a stream or consumer with its configuration: pure, so that every setting has a test.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::settings::{ACK_WAIT, MAX_ACK_PENDING, PAUSE_MAX};
 /// Commands read a stream with consumers of their own, beside that of the workers.
 const MAX_CONSUMERS: i32 = 16;
 
-/// What the server gives a pull consumer that says nothing: how many pulls may wait.
+/// The server's default for a pull consumer: how many pulls may wait.
 const MAX_WAITING: i64 = 512;
 
-/// How a stream that was found differs from what it must be.
+/// How a stream differs from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamDifference {
-    /// As it was found, with what breaks a promise repaired.
+    /// The stream's configuration, with what breaks a promise repaired.
     pub(super) repaired: stream::Config,
     /// As `repaired`, and with what is narrower than ours widened.
     pub(super) widened: stream::Config,
@@ -26,7 +26,7 @@ pub(super) struct StreamDifference {
     pub(super) unfit: Vec<&'static str>,
 }
 
-/// Compares a stream. `held` is how many bytes are in it: a ceiling that it gets now removes none of them.
+/// Compares a stream. `held` is how many bytes it has: a new limit must remove none of them.
 pub(super) fn stream(found: &stream::Config, wanted: &stream::Config, held: u64) -> StreamDifference {
     let (repaired, repairs) = repair(found, wanted, held);
     StreamDifference { widened: widen(&repaired, wanted), repaired, repairs, unfit: unfit(found, wanted) }
@@ -48,15 +48,15 @@ fn unfit(found: &stream::Config, wanted: &stream::Config) -> Vec<&'static str> {
             "is a work queue, so a processed message is gone and cannot be replayed",
         ),
         (!is_queue(found) && is_queue(wanted), "is no work queue, so finished work stays in it"),
-        (found.mirror.is_some(), "is a mirror of another stream, so it takes no message of ours"),
+        (found.mirror.is_some(), "is a mirror of another stream, so it accepts none of our messages"),
         (
             found.sources.as_ref().is_some_and(|all| !all.is_empty()),
-            "takes in messages of other streams, which nobody has verified",
+            "copies messages of other streams, whose signatures were not checked",
         ),
-        (found.sealed, "is sealed, so it takes no message"),
-        (found.deny_delete, "lets nobody delete a message, so nobody can be forgotten"),
-        (found.deny_purge, "lets nobody purge it, so no room can be made in it"),
-        (found.allow_message_counter, "holds counters, so it takes no message of ours"),
+        (found.sealed, "is sealed, so it accepts no message"),
+        (found.deny_delete, "has deny_delete, so no person's data can be removed"),
+        (found.deny_purge, "has deny_purge, so workers cannot make room in it"),
+        (found.allow_message_counter, "holds counters, so it accepts none of our messages"),
         ((1..MAX_CONSUMERS).contains(&found.max_consumers), "allows too few consumers for workers and commands"),
     ];
     rules.into_iter().filter_map(|(is_so, what)| is_so.then_some(what)).collect()
@@ -106,7 +106,7 @@ fn repair(found: &stream::Config, wanted: &stream::Config, held: u64) -> (stream
     if when(found.subject_transform.is_some(), "subject_transform") {
         out.subject_transform = None;
     }
-    // Each marker would be a message that no worker can read.
+    // Each marker would be a message that workers cannot read.
     if when(found.subject_delete_marker_ttl.is_some_and(|ttl| !ttl.is_zero()), "subject_delete_marker_ttl") {
         out.subject_delete_marker_ttl = None;
     }
@@ -117,7 +117,7 @@ fn repair(found: &stream::Config, wanted: &stream::Config, held: u64) -> (stream
     if when(wanted.allow_direct && !found.allow_direct, "allow_direct") {
         out.allow_direct = true;
     }
-    // A stream that drops the oldest has its ceiling because unauthenticated clients can fill it.
+    // A stream that drops the oldest has a limit because unauthenticated clients can fill it.
     let is_unbounded = wanted.discard == DiscardPolicy::Old && wanted.max_bytes > 0 && found.max_bytes <= 0;
     if when(is_unbounded, "max_bytes") {
         out.max_bytes = wanted.max_bytes.max(i64::try_from(held).unwrap_or(i64::MAX));
@@ -125,7 +125,7 @@ fn repair(found: &stream::Config, wanted: &stream::Config, held: u64) -> (stream
     (out, repairs)
 }
 
-/// What `found` has, and what ours needs beside it; nothing is taken away.
+/// What `found` has, and what ours needs beside it; nothing is removed.
 fn widen(found: &stream::Config, wanted: &stream::Config) -> stream::Config {
     let mut out = found.clone();
     if out.max_bytes > 0 && (wanted.max_bytes <= 0 || wanted.max_bytes > out.max_bytes) {
@@ -145,17 +145,17 @@ const fn age_of(config: &stream::Config) -> Duration {
     if config.max_age.is_zero() { Duration::MAX } else { config.max_age }
 }
 
-/// How a consumer that was found differs from what it must be.
+/// How a consumer differs from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConsumerDifference {
     None,
-    /// Its settings are to be these; and a pause is to be lifted.
+    /// Its settings are to be these; a pause is to be lifted.
     Repair {
         config: Box<consumer::Config>,
         names: Vec<&'static str>,
         is_paused: bool,
     },
-    /// It has passed over messages, or NATS cannot change it: anew from the stream's beginning.
+    /// It has passed over messages, or NATS cannot change it: create it again, from the stream's beginning.
     CreateAnew(Vec<&'static str>),
 }
 
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(stream(&theirs, &ours, 0).widened, ours);
     }
 
-    /// A setting that somebody made, and how a stream with it is repaired.
+    /// A foreign setting, and how a stream with it is repaired.
     type Foreign = (&'static str, fn(&mut stream::Config));
 
     #[test]

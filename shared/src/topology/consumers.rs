@@ -1,4 +1,4 @@
-//! The durable consumers that workers share: created when not found, repaired, or made anew.
+//! The durable consumers that workers share: created when not found, repaired, or created again.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{self, FromConsumer as _, PullConsumer, pull};
@@ -8,15 +8,15 @@ use async_nats::jetstream::stream::{ConsumerCreateStrictErrorKind, Stream};
 use super::compare::{self, ConsumerDifference};
 use super::{EnsureError, StreamName, Topology};
 
-/// Several workers may create, repair or delete the same consumer at once; each then looks again.
+/// Several workers may create, repair or delete the same consumer at once; each then reads it again.
 const ATTEMPTS: usize = 5;
 
 impl Topology {
     /// The durable consumer that workers share, as it must be.
     ///
     /// # Errors
-    /// When the stream is missing, or the server does not answer or refuses. A consumer that could not be read is left
-    /// alone: only one that is not found is created.
+    /// When the stream is missing, or the server does not answer or refuses. A consumer that could not be read is not
+    /// changed: only one that is not found is created.
     pub async fn consumer(&self, jetstream: &Context, stream: StreamName) -> Result<PullConsumer, EnsureError> {
         let name = self.stream(stream);
         let durable = self.durable(stream);

@@ -5,11 +5,11 @@
 //! | `LD_EVENTS` | `ld.events.<source>.<prj>.<event>` | webhooks as they came, for replay |
 //! | `LD_NOTIFY` | `ld.notify.<prj>.<key>` | notifications that LD Eval has not accepted yet, one message a key |
 //! | `LD_ENRICH` | `ld.enrich.<source>.<prj>.<key>` | look-ups that have not been made yet, one message a key |
-//! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | what could not be processed |
+//! | `LD_DEAD` | `ld.dead.<reason>.<source>.<prj>` | messages that cannot be processed |
 //! | `LD_PROBE` | `ld.probe.<process>` | the last readiness check of each process |
 //! | `LD_BEATS` | `ld.beats.<…>` | that ingress could publish, every 10 s, and when it could not ([`crate::beat`]) |
-//! | `LD_RECONCILE` | `ld.reconcile.<…>` | how far reconciliation is, and pages of the providers' lists, the newest a subject |
-//! | `LD_LEASES` | `ld.leases.<name>` | which worker does what only one may do, until it expires |
+//! | `LD_RECONCILE` | `ld.reconcile.<…>` | the state of reconciliation, and pages of the providers' lists, the newest a subject |
+//! | `LD_LEASES` | `ld.leases.<name>` | which worker holds a lease, until it expires |
 //! | `LD_STATUS` | `ld.status.<…>` | for the status page, the newest fact a subject (see `facts`) |
 //!
 //! With `NATS_PREFIX=staging` every stream is `staging_LD_…` and every subject `staging.ld.…`, so that

@@ -21,17 +21,17 @@ pub enum StreamName {
     Notify,
     /// Look-ups that have not been made yet.
     Enrich,
-    /// What could not be processed.
+    /// Messages that cannot be processed.
     Dead,
     /// Readiness checks.
     Probe,
     /// Facts for the status page.
     Status,
-    /// That ingress could publish.
+    /// The beats of ingress.
     Beats,
-    /// What reconciliation remembers.
+    /// The state of reconciliation.
     Reconcile,
-    /// Which worker does what only one may do.
+    /// Which worker holds a lease.
     Leases,
 }
 
@@ -165,10 +165,10 @@ impl Topology {
         format!("{}.{process}", self.root(StreamName::Probe))
     }
 
-    /// The fact that a webhook was refused; without a project, of one that is not known here.
+    /// The fact that a webhook was refused; without a project, a webhook of an unknown project.
     ///
-    /// Refusals before the signature was found right have a subject of their own: anyone can cause them, and they must
-    /// not replace what the team itself caused. Both begin alike, because `nats-server.conf` lets ingress publish these.
+    /// Refusals of unverified requests have a subject of their own: anyone can cause them, and they must not replace
+    /// the team's own. Both have the same prefix, because `nats-server.conf` lets ingress publish it.
     #[must_use]
     pub fn refused_subject(&self, source: Source, project: Option<&Project>, verified: bool) -> String {
         let root = self.root(StreamName::Status);
@@ -198,43 +198,43 @@ impl Topology {
         format!("{}.{}", self.root(StreamName::Status), if accepted { "told" } else { "untold" })
     }
 
-    /// The fact how much of a token's rate limit is left; `id` is a hash of the token.
+    /// The fact of a token's rate limit; `id` is a hash of the token.
     #[must_use]
     pub fn token_subject(&self, provider: &str, id: &str) -> String {
         format!("{}.token.{provider}.{id}", self.root(StreamName::Status))
     }
 
-    /// Where ingress says that it can publish.
+    /// The subject of a beat of ingress.
     #[must_use]
     pub fn beat_subject(&self) -> String {
         format!("{}.ingress", self.root(StreamName::Beats))
     }
 
-    /// Where ingress says, once it can again, that it could not publish.
+    /// The subject of webhooks that ingress answered 503.
     #[must_use]
     pub fn missed_subject(&self) -> String {
         format!("{}.missed", self.root(StreamName::Beats))
     }
 
-    /// Where reconciliation remembers something; `key` is words with dots between them.
+    /// The subject of a state of reconciliation; `key` is words with dots between them.
     #[must_use]
     pub fn reconcile_subject(&self, key: &str) -> String {
         format!("{}.{key}", self.root(StreamName::Reconcile))
     }
 
-    /// Where a worker says that it does what only one may do.
+    /// The subject of a lease.
     #[must_use]
     pub fn lease_subject(&self, name: &str) -> String {
         format!("{}.{name}", self.root(StreamName::Leases))
     }
 
-    /// Where a worker marks an event that it works on alone, by the event's stream sequence.
+    /// The subject of the mark of an event that a worker processes alone, by the event's stream sequence.
     #[must_use]
     pub fn suspect_subject(&self, sequence: u64) -> String {
         format!("{}.suspect.event.{sequence}", self.root(StreamName::Status))
     }
 
-    /// Where a worker marks events that were delivered before and that it works on together.
+    /// The subject of the mark of a group of redelivered events.
     #[must_use]
     pub fn suspects_subject(&self, id: &str) -> String {
         format!("{}.suspect.group.{id}", self.root(StreamName::Status))
@@ -246,7 +246,7 @@ impl Topology {
         format!("{}.suspect.>", self.root(StreamName::Status))
     }
 
-    /// Where a consumer is asked for messages. Like every API subject of ours it is the server's own JetStream domain.
+    /// The API subject on which a consumer takes pull requests, in the server's own JetStream domain.
     #[must_use]
     pub fn pull_subject(&self, consumer: &consumer::Info) -> String {
         format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", consumer.stream_name, consumer.name)

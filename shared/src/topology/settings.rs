@@ -10,16 +10,16 @@ use super::{StreamName, Topology};
 /// How long the server remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
 
-/// How long a message may be in flight, without an acknowledgement or a sign of progress, before it is redelivered.
+/// The ack wait: how long a message may be in flight, without an acknowledgement or progress, before it is redelivered.
 pub const ACK_WAIT: Duration = Duration::from_secs(20);
 
-/// How long a command of ours pauses consumers at most. A longer pause is not ours, and is lifted.
+/// How long our commands pause consumers at most. A longer pause is foreign, and is lifted.
 pub const PAUSE_MAX: Duration = ACK_WAIT.saturating_mul(8);
 
 /// How many messages all workers together may have in flight.
 pub(super) const MAX_ACK_PENDING: i64 = 50_000;
 
-/// Ceiling of the facts for the status page; each has some 200 bytes.
+/// Limit of the facts for the status page; each has some 200 bytes.
 const STATUS_MAX_BYTES: i64 = 8 * 1024 * 1024;
 
 /// How long such a fact is kept.
@@ -28,19 +28,19 @@ const STATUS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long a dead letter is kept.
 const DEAD_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// How much beats may take: a month of them.
+/// Limit of the beats: a month of them.
 const BEATS_MAX_BYTES: i64 = 32 * 1024 * 1024;
 
-/// How long a gap is found in them.
+/// How long a gap can be found in the beats.
 const BEATS_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How much reconciliation may remember. The oldest goes first, and is read anew.
+/// Limit of the state of reconciliation. The oldest is removed first, and read again from the provider.
 const RECONCILE_MAX_BYTES: i64 = 64 * 1024 * 1024;
 
-/// How long it remembers: pages hold what people wrote.
+/// How long it is kept: pages hold personal data.
 const RECONCILE_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// After how long a lease that its holder does not renew expires.
+/// When a lease expires that its holder does not renew.
 pub const LEASE: Duration = Duration::from_secs(30);
 
 impl Topology {
@@ -69,7 +69,7 @@ impl Topology {
                 max_bytes: self.limits.events_max_bytes(),
                 ..base
             },
-            // One message a subject, and the older one goes: a newer notification replaces an unsent one.
+            // One message of each subject: a newer notification replaces an unsent older one.
             StreamName::Notify | StreamName::Enrich => Config {
                 description: Some("Work that has not been done yet, one message a key".into()),
                 retention: RetentionPolicy::WorkQueue,

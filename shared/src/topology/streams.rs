@@ -59,7 +59,7 @@ impl Topology {
         // Atomic batches need server 2.12; an older one would silently drop the setting.
         let atomic = jetstream.client().is_server_compatible(2, 12, 0);
         let (mut unfit, mut first) = (Vec::new(), None);
-        // NATS reserves a stream's ceiling. The two large ones come last and get what is left of a small disk.
+        // NATS reserves a stream's limit. The two large streams come last and get what is left of a small disk.
         let is_large = |stream: &StreamName| matches!(stream, StreamName::Events | StreamName::Dead);
         let small = StreamName::ALL.into_iter().filter(|stream| !is_large(stream));
         for stream in small.chain([StreamName::Events, StreamName::Dead]) {
@@ -69,7 +69,7 @@ impl Topology {
                     unfit.extend(more);
                     first.get_or_insert(None);
                 }
-                // Without an answer the other streams would only take the same time again.
+                // Without an answer, each other stream would only wait for the same timeout.
                 Err(Failure::NoAnswer(error)) => return Err(error),
                 Err(Failure::Refused(error)) => drop(first.get_or_insert(Some(error))),
             }
@@ -94,7 +94,7 @@ impl Topology {
         }
     }
 
-    /// What is still wrong with the stream after this.
+    /// What is still wrong with the stream after the repair.
     async fn ensure_stream(
         &self,
         jetstream: &Context,
@@ -128,7 +128,7 @@ impl Topology {
         if widens && widened != repaired {
             match jetstream.update_stream(&widened).await {
                 Ok(_) => tracing::info!(stream.name = %name, "widened a stream"),
-                // Wider is better, but nothing that was promised needs it.
+                // Wider is better, but no promise needs it.
                 Err(error) if answer(&error.kind()).is_some() => tracing::warn!(
                     stream.name = %name, %error, max_bytes = repaired.max_bytes, wanted_max_bytes = wanted.max_bytes,
                     "cannot widen a stream to its setting, using it as it is; see docs/operations.md about disks"
@@ -142,11 +142,11 @@ impl Topology {
 
 enum Created {
     ByUs,
-    /// Another process was faster, perhaps with other limits.
+    /// Another process created it first, perhaps with other limits.
     ByAnother,
 }
 
-/// Creates a stream; where NATS has no room for its ceiling, with half of it, a quarter, and so on.
+/// Creates a stream; if NATS has no room for its limit, with half of it, a quarter, and so on.
 async fn create(jetstream: &Context, stream: StreamName, mut config: Config) -> Result<Created, Failure> {
     let name = config.name.clone();
     let wanted = config.max_bytes;
@@ -175,9 +175,9 @@ async fn create(jetstream: &Context, stream: StreamName, mut config: Config) -> 
 
 /// The first sequence of an events stream that is created now: microseconds since 1970.
 ///
-/// The sequence decides which of two events of one instant is newer, and documents remember it. A stream that is made
-/// anew must therefore begin above every sequence that any stream before it had, also when a disk with all memory of
-/// them was lost. It does as long as that one took fewer than a million events a second.
+/// The sequence decides which of two events of one instant is newer, and documents store it. A stream that is created
+/// again must therefore begin above every sequence of the stream before it, also when the disk was lost. It does as
+/// long as that stream took fewer than a million events a second.
 fn first_sequence(now: SystemTime) -> u64 {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(1).max(1)
@@ -187,7 +187,7 @@ fn of(config: &Config, unfit: Vec<&'static str>) -> Vec<Unfit> {
     unfit.into_iter().map(|what| Unfit { stream: config.name.clone(), what: what.to_owned() }).collect()
 }
 
-/// Whether the server answered, which decides whether it is worth to ask about the next stream.
+/// Whether the server answered: if not, it is not asked about the next stream.
 enum Failure {
     NoAnswer(EnsureError),
     Refused(EnsureError),

@@ -16,7 +16,7 @@ pub struct Envelope {
     pub event: String,
     /// Identity of the delivery: the same for a redelivery or a resend.
     pub delivery: String,
-    /// The quality model of the URL, which LD Eval is notified with.
+    /// The quality model of the URL, for LD Eval's notification.
     pub quality_model: Option<QualityModel>,
     /// When ingress had the whole request, in milliseconds since 1970.
     pub received_at: i64,
@@ -24,7 +24,7 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// The first stream sequence, on a message that was sent again.
     pub origin_sequence: Option<u64>,
-    /// Nobody sent it: it was made of what the provider's API says, and is as of this, in milliseconds since 1970.
+    /// Read from a provider's API at this time, in milliseconds since 1970; nobody sent it.
     pub read_at: Option<i64>,
     /// The JSON exactly as it was signed, never compressed here.
     pub payload: Bytes,

@@ -15,14 +15,14 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// What was to be named, and what its name may be.
+    /// What the name is for, and its alphabet.
     #[must_use]
     pub const fn new(what: &'static str, allowed: &'static str) -> Self {
         Self { what, allowed }
     }
 }
 
-/// What a project id and a quality model may be made of: safe in a subject, a collection and a file name.
+/// The alphabet of a project id and a quality model: safe in a subject, a collection and a file name.
 const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, _ and -";
 
 fn is_name(s: &str) -> bool {

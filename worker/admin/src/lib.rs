@@ -1,7 +1,7 @@
 //! The operators' commands: one file or folder a command in [`commands`], each with `Options` and `run`.
 //!
-//! Below them: arguments ([`args`]), the streams ([`streams`]), GitHub and Taiga ([`clients`]), and what a person
-//! sees ([`terminal`]).
+//! Below them: arguments ([`args`]), the streams ([`streams`]), GitHub and Taiga ([`clients`]), and the output
+//! ([`terminal`]).
 
 pub mod args;
 pub mod clients;

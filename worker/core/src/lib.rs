@@ -1,8 +1,8 @@
 //! From a message of the stream to a document and a notification.
 //!
-//! Reading order: the path of an event ([`pipeline`]), how it is made true ([`store`]), how LD Eval is notified
-//! ([`notify`]), what is looked up at the providers ([`enrich`]), how the process watches itself ([`readiness`],
-//! [`streams`], [`problem`], [`meters`]) and what people see ([`read`], [`deliveries`], [`status`]).
+//! Reading order: the path of an event ([`pipeline`]), how its effects are written ([`store`]), how LD Eval is notified
+//! ([`notify`]), what is looked up at the providers ([`enrich`]), the state of the process ([`readiness`], [`streams`],
+//! [`problem`], [`meters`]) and what people see ([`read`], [`deliveries`], [`status`]).
 
 pub mod config;
 pub mod pipeline;

@@ -11,17 +11,17 @@ use shared::topology::EnsureError;
 use crate::pipeline::Pipeline;
 use crate::problem::{Part, Problem};
 
-/// From which share of its ceiling on it is said that the oldest dead letters will go.
+/// From this share of its limit on, a warning says that the oldest dead letters will be removed.
 const NEARLY_FULL: f64 = 0.8;
 
-/// From which share on the server removes the oldest to make room: a large dead letter may not fit sooner.
+/// From this share of its limit on, the server removes the oldest to make room: a large dead letter may not fit sooner.
 const FULL: f64 = 0.9;
 
 /// How often that is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Creates and repairs streams. A stream that NATS cannot repair is a problem, and work goes on with it as well as it
-/// can: what waits in it must be processed before somebody can delete it.
+/// Creates and repairs streams. A stream that NATS cannot repair is a problem, and workers go on with it: what waits in
+/// it must be processed before an operator can delete it.
 ///
 /// # Errors
 /// When the server does not answer or refuses.
@@ -38,7 +38,7 @@ pub async fn repair(pipeline: &Pipeline) -> Result<Vec<Problem>, String> {
     }
 }
 
-/// Watches the ceiling of the dead letters.
+/// Watches the limit of the dead letters.
 #[derive(Debug)]
 pub struct DeadCeiling {
     last: Mutex<Option<Fill>>,
@@ -60,7 +60,7 @@ impl Default for DeadCeiling {
 }
 
 impl DeadCeiling {
-    /// Counts what went since the last look, and warns before it happens.
+    /// Counts what was removed since the last check, and warns before it happens.
     pub fn look(&self, info: &Info) {
         let state = &info.state;
         let share = if info.config.max_bytes > 0 { state.bytes as f64 / info.config.max_bytes as f64 } else { 0.0 };
@@ -81,8 +81,8 @@ impl DeadCeiling {
     }
 }
 
-/// How many messages went between two looks because the stream was full. What a command removed at the same time counts
-/// too; what it removed from a stream that was not full does not.
+/// How many messages the server removed between two checks because the stream was full. What a command removed at the
+/// same time counts too; what it removed from a stream that was not full does not.
 fn gone(before: Fill, now: Fill) -> u64 {
     if before.share < FULL || now.share < FULL || now.first <= before.first {
         return 0;

@@ -1,21 +1,22 @@
 //! Every interleaving of the store's protocol (docs/convergence.md) on a small model: two workers, three events, and a
-//! crash after any statement. The model also finds what is wrong with variants that look as good.
+//! crash after any statement. The model also finds the errors of plausible variants.
 //!
-//! A state is the database and what each worker knows and has left to do. A statement is one step, as it is in MongoDB.
-//! One story, its task, two milestones and two epics are enough: no statement depends on more than one of each.
+//! A state of the model is the database, and what each worker knows and still has to do. A statement is one step, as in
+//! MongoDB. One story, its task, two milestones and two epics are enough: no statement depends on more than one of
+//! each.
 
 use std::collections::HashSet;
 
-/// As of when; 0 is never.
+/// An order; 0 is never.
 type Order = u8;
 /// A milestone or an epic; 0 is none.
 type Id = usize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum What {
-    /// The story is in a milestone, of which it says the name.
+    /// The story is in a milestone. The event carries the milestone's name.
     Story(Id, u8),
-    /// The task and its story are.
+    /// The task and its story are deleted.
     Task(Id, u8),
     StoryGone,
     Link(Id),
@@ -30,7 +31,7 @@ struct Event {
     what: What,
 }
 
-/// What a document shows of its milestone: which, as of when it is in it, its name, and as of when that is.
+/// What a document shows of its milestone: which, the order of being in it, its name, and the order of the name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Shown {
     id: Id,
@@ -43,7 +44,7 @@ struct Shown {
 struct Document {
     state: Order,
     shown: Shown,
-    /// Stories: as of when each link is.
+    /// Stories: the order of each link.
     links: [Order; 3],
 }
 
@@ -62,7 +63,7 @@ struct Memory {
     task_superseded: Order,
     link_gone: [Order; 3],
     milestones: [View; 3],
-    /// Says in which milestone the story is.
+    /// Sets the milestone of the story.
     story: View,
 }
 
@@ -91,7 +92,7 @@ enum Statement {
     RememberLinkGone(Id, Order),
     RememberMilestoneGone(Id, Order),
     Look,
-    /// Reads which tasks go with the story, and lets them go.
+    /// Reads which tasks are deleted with the story, and deletes them.
     FindTask(Order),
     RememberTask(Order),
     DeleteTask(Order),
@@ -102,7 +103,7 @@ enum Statement {
     ShowMilestone(Which, Id, Order, u8, Order),
     LeaveMilestone(Which, Id, Order),
     FindStillIn(Id, Order),
-    /// Story's telling, since when, its milestone, and what that shows.
+    /// The newest version of the story's view, its `since`, its milestone, and what that shows.
     Follow(Order, Order, Shown),
     LookAgain(Id, Order, Order),
     MarkMilestone(Id, Order),
@@ -114,15 +115,15 @@ use Statement::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Right,
-    /// Reads what is remembered, and then writes.
+    /// Reads `ld_…` documents first, and then writes.
     LooksBeforeItWrites,
-    /// Deletes what nothing is left of, and then takes the rest from documents.
+    /// Deletes empty documents first, and then takes the rest from documents.
     DeletesBeforeItUpdates,
-    /// Takes a document for up to date when the newest telling says what it shows.
+    /// Takes a document for up to date when the newest version has what it shows.
     IgnoresWhatWasToldBetween,
-    /// Remembers that documents are up to date, and then brings them up to date.
+    /// Records that documents are up to date first, and then brings them up to date.
     MarksBeforeItSpreads,
-    /// Moves a task into a milestone, and does not look at that again.
+    /// Moves a task into a milestone, and does not read that again.
     NeverLooksAgain,
 }
 
@@ -156,7 +157,7 @@ fn facts(Event { at, what }: Event) -> Vec<Statement> {
     }
 }
 
-/// What has to be settled after looking.
+/// What has to be settled after the look-up.
 fn settle(protocol: Protocol, Event { at, what }: Event, known: &Memory) -> Vec<Statement> {
     let (mut before, mut updates, mut moves, mut marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut remains = false;
@@ -283,7 +284,7 @@ impl Database {
         }
     }
 
-    /// Executes a statement of an event; what it finds may ask for further ones.
+    /// Executes a statement of an event. What it reads may add further statements.
     fn execute(&mut self, protocol: Protocol, statement: Statement) -> Vec<Statement> {
         let tell = |view: &mut View, at: Order, says: u8| {
             let ignores = protocol == Protocol::IgnoresWhatWasToldBetween;
@@ -417,12 +418,12 @@ impl World {
         Self { database: Database::default(), workers: [worker(&[first]), worker(&others)], crashes: 1 }
     }
 
-    /// Everything that can happen next.
+    /// All possible next steps.
     fn next(&self, protocol: Protocol) -> Vec<Self> {
         let mut all = Vec::new();
         for number in 0..2 {
             let worker = &self.workers[number];
-            // Writes are sent side by side; what comes after them is not.
+            // Writes are sent side by side; the statements after them are not.
             let choices = match worker.left.iter().position(|statement| *statement == Look) {
                 Some(0) | None => 0..1.min(worker.left.len()),
                 Some(look) => 0..look,
@@ -462,7 +463,7 @@ impl World {
 }
 
 impl Worker {
-    /// Begins its first event, or begins it anew.
+    /// Begins its first event, or begins it again.
     fn begin(&mut self, protocol: Protocol) {
         self.left = self.events.first().copied().map(facts).unwrap_or_default();
         if !self.events.is_empty() {
@@ -472,7 +473,7 @@ impl Worker {
     }
 }
 
-/// What is shown: of story and task the milestone and its name; of the story its links.
+/// The result: of story and task the milestone and its name; of the story its links.
 type Seen = (Option<(Id, u8, [bool; 3], bool)>, Option<(Id, u8)>);
 
 fn seen(database: &Database) -> Seen {
@@ -480,7 +481,7 @@ fn seen(database: &Database) -> Seen {
     (database.story.map(story), database.task.map(|task| (task.shown.id, task.shown.name)))
 }
 
-/// The events one by one in the order that decides.
+/// Applies the events one by one in the order that decides.
 fn naive(events: &[Event; 3]) -> Seen {
     let mut events = *events;
     events.sort_by_key(|event| event.at);
@@ -508,7 +509,7 @@ fn naive(events: &[Event; 3]) -> Seen {
     (is_there.then_some((shown, name(shown), links, story.is_some())), task.map(|id| (id, name(id))))
 }
 
-/// Searches all that can happen; says how it can end otherwise than it should.
+/// Searches all interleavings. Returns the results that differ from the right one.
 fn search(protocol: Protocol, events: [Event; 3]) -> Option<String> {
     let wanted = naive(&events);
     let (mut known, mut left) = (HashSet::new(), vec![World::new(protocol, events)]);
@@ -529,7 +530,7 @@ fn search(protocol: Protocol, events: [Event; 3]) -> Option<String> {
     None
 }
 
-/// All ways for three of these to happen, and to arrive: one at the first worker, two at the second.
+/// All ways in which three of these happen and arrive: one at the first worker, two at the second.
 fn every_three(menu: &[What]) -> impl Iterator<Item = [Event; 3]> + '_ {
     const ORDERS: [[Order; 3]; 6] = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
     let threes = menu.iter().flat_map(move |a| menu.iter().flat_map(move |b| menu.iter().map(move |c| [*a, *b, *c])));
@@ -539,7 +540,7 @@ fn every_three(menu: &[What]) -> impl Iterator<Item = [Event; 3]> + '_ {
 const STORY: [What; 5] = [What::Story(0, 0), What::StoryGone, What::Link(1), What::Link(2), What::Unlink(1)];
 const MILESTONE: [What; 5] =
     [What::Story(1, 1), What::Story(0, 0), What::Milestone(1, 1), What::Milestone(1, 2), What::MilestoneGone(1)];
-/// Of which one is a task.
+/// Three events, one of them on a task.
 const TASK: [What; 5] =
     [What::Task(1, 1), What::Story(2, 1), What::Milestone(2, 2), What::MilestoneGone(2), What::StoryGone];
 

@@ -1,8 +1,8 @@
 //! What an event does, in the words of the domain: the output of [`normalise`](crate::normalise),
 //! the input of the store.
 //!
-//! An [`Effect`] says *what became true* and *as of when*, never *which statement to send*; so the
-//! same list can be folded, reordered and applied twice.
+//! An [`Effect`] says *what became true* and *when*, never *which statement to send*. So the same list can be folded,
+//! reordered and applied twice.
 
 use bson::{Bson, Document};
 use serde::Serialize;
@@ -73,8 +73,7 @@ impl Kind {
     }
 }
 
-/// As of when something is true: the provider's time, then the order in which we were told, then how deep in its
-/// delivery it stood.
+/// When something became true: the provider's time, then the stream sequence, then the depth in the delivery.
 ///
 /// Compared field by field, here and, as an embedded document of the same shape, in MongoDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,7 +93,7 @@ impl Order {
         Self { t, s, r: 0 }
     }
 
-    /// Of an object that this one carries.
+    /// Of an object inside this one.
     #[must_use]
     pub const fn nested(self) -> Self {
         Self { r: self.r - 1, ..self }
@@ -111,14 +110,16 @@ pub struct State {
     pub kind: Kind,
     /// Natural key; its fields are in `fields` too.
     pub key: Key,
-    /// As of when. The newest wins; of a [`Kind::Commit`] the *oldest*: a commit keeps the view of its earliest push.
+    /// When it became true. The newest wins; of a [`Kind::Commit`] the *oldest*: a commit keeps the view of its
+    /// earliest push.
     pub order: Order,
-    /// Of GitHub's API: as of when it was read. `order` is then as of the object's own last change, so that an answer
-    /// that lags behind changes nothing; whether it is there at all is as of the reading.
+    /// Of a state from GitHub's API: when it was read. `order` is then the object's own last change, so that a lagging
+    /// replica changes nothing. Whether the object exists is as of the reading.
     pub read: Option<Order>,
     /// What the document shows, without `action` and without what it shows of its milestone, story and epic.
     pub fields: Document,
-    /// What only the webhook of the object itself knows (who did it, and by which action). `None` of everything else.
+    /// What only the webhook of the object itself contains (who did it, and by which action). `None` of everything
+    /// else.
     pub action: Option<Document>,
     /// Stories and tasks: the milestone that this state is in, or null. `None` of other kinds.
     pub milestone: Option<Bson>,
@@ -126,14 +127,14 @@ pub struct State {
     pub story: Option<StoryOf>,
 }
 
-/// The story of a task, as the task's delivery tells it.
+/// The story of a task, as the task's delivery describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoryOf {
     /// `userstory_id`, or null.
     pub id: Bson,
     /// Whether it is closed, where the delivery says so.
     pub is_closed: Option<Bson>,
-    /// Whether the delivery also tells the story's own state, in the same milestone; with Taiga it always does.
+    /// Whether the delivery also contains the story's own state, in the same milestone; with Taiga it always does.
     pub agrees: bool,
 }
 
@@ -143,7 +144,7 @@ pub struct StoryOf {
 pub enum Effect {
     /// An entity's own state.
     State(State),
-    /// The entity is gone. Of a story: its tasks too; of an epic: the links to it.
+    /// The entity was deleted. Of a story: its tasks too; of an epic: the links to it.
     Gone {
         /// Which collection.
         kind: Kind,
@@ -152,7 +153,7 @@ pub enum Effect {
         /// As of when.
         order: Order,
     },
-    /// States up to this one are not shown (a pull request that is open again; the last state of a deleted issue).
+    /// States up to this one are not shown (of a pull request that was reopened; the last state of a deleted issue).
     Superseded {
         /// Which collection.
         kind: Kind,
@@ -169,7 +170,7 @@ pub enum Effect {
         epic: Bson,
         /// As of when.
         order: Order,
-        /// Whether the webhook of its creation says so: of several links, the one that was created last is shown.
+        /// Whether this is the webhook of its creation: of several links, the one that was created last is shown.
         created: bool,
     },
     /// A story no longer belongs to that epic.
@@ -190,7 +191,7 @@ pub enum Effect {
         /// The seven fields.
         fields: MilestoneFields,
     },
-    /// A milestone was deleted: what was in it then is in none.
+    /// A milestone was deleted: its stories and tasks are in none.
     MilestoneGone {
         /// `milestone_id`.
         id: Bson,
@@ -206,7 +207,7 @@ pub enum Effect {
         /// `epic_name`, `epic_reference`.
         fields: Document,
     },
-    /// A repository has another name: older issues and pull requests belong under the new one.
+    /// A repository was renamed: older issues and pull requests belong to the new name.
     Renamed {
         /// Its full name until then.
         from: String,
@@ -218,7 +219,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whose documents it may change.
+    /// The project whose documents it changes.
     #[must_use]
     pub const fn kinds(&self) -> &'static [Kind] {
         match self {
@@ -244,7 +245,7 @@ impl Effect {
 /// `estimated_finish`.
 pub type MilestoneFields = Document;
 
-/// What LD Eval is told. Also the key under which a newer one replaces an unsent older one.
+/// A notification for LD Eval. Also the key under which a newer one replaces an unsent older one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, serde::Deserialize)]
 pub struct Notification {
     /// `push`, `issues`, `pull_request`, `userstory`, `task`, `issue`, `epic` or `sheets_activity`.
@@ -262,11 +263,11 @@ pub struct Notification {
 pub struct Normalised {
     /// What became true. Empty for an event that changes nothing (a push without commits).
     pub effects: Vec<Effect>,
-    /// What LD Eval is told once the effects are written. Empty exactly for events that map to no document.
+    /// Notifications, sent once the effects are written. Empty exactly for events that map to no document.
     pub notifications: Vec<Notification>,
 }
 
-/// Why an event can never be stored: it contradicts the contract. It goes to the dead letters at once.
+/// Why an event can never be stored: it breaks docs/payloads.md. It becomes a dead letter at once.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     /// The payload is not the JSON its source sends. The text names the place, e.g.
@@ -285,7 +286,7 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// Under which reason its dead letter is listed and counted.
+    /// The reason under which its dead letter is listed and counted.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {

@@ -1,25 +1,25 @@
 //! Why something is a dead letter.
 
-/// Why something is dead, under which letters are listed, counted and sent again.
+/// Why a message is a dead letter, under which dead letters are listed, counted and redriven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Not the JSON its source sends, or a message that ingress did not write.
     Unreadable,
     /// An id is missing without which there is no document.
     NoIdentity,
-    /// No document comes of this kind of event.
+    /// Events of this kind have no document.
     UnknownEvent,
     /// MongoDB refuses the document.
     Unstorable,
-    /// A bug of ours.
+    /// A bug in our code.
     Panic,
     /// Every worker that took it died.
     RedeliveredTooOften,
-    /// Its project is new, and more new projects appeared within the hour than may.
+    /// Its project is new, and the limit of new projects an hour was reached.
     TooManyProjects,
     /// LD Eval answered a notification with a 4xx.
     EvalRefused,
-    /// What a provider answered to a look-up, or the look-up itself, makes no sense.
+    /// A provider's answer to a look-up, or the look-up itself, cannot be read.
     EnrichUnreadable,
 }
 

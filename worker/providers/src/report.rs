@@ -1,4 +1,4 @@
-//! Publishes what only this worker knows, for every worker's status page.
+//! Publishes the facts of this worker, for every worker's status page.
 
 use std::sync::Arc;
 use std::time::Duration;

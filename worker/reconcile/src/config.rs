@@ -1,4 +1,4 @@
-//! When reconciliation happens by itself.
+//! When reconciliation runs automatically.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use reqwest::Url;
 use shared::secret::Secret;
 use shared::source::Source;
 
-/// How the worker reconciles by itself.
+/// How the worker reconciles automatically.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Reconciliation")]
 pub struct ReconcileArgs {
@@ -23,7 +23,8 @@ pub struct ReconcileArgs {
     /// (/admin/recovery/… and /data-recovery/run): true or false.
     #[arg(long, env = "RECOVERY_API", default_value = "false", action = clap::ArgAction::Set)]
     pub recovery_api: bool,
-    /// What a recovery's request must send as Authorization: Bearer; unset, whoever reaches the admin address may ask.
+    /// What a recovery's request must send as Authorization: Bearer; unset, any client that reaches the admin address
+    /// may ask.
     #[arg(long, env = "RECOVERY_TOKEN", hide_env_values = true)]
     pub recovery_token: Option<Secret>,
 }
@@ -78,7 +79,7 @@ pub fn public_url(text: &str) -> Result<Url, InvalidPublicUrl> {
     if good { Ok(url) } else { Err(InvalidPublicUrl) }
 }
 
-/// It is no address of ingress.
+/// It is not an address of ingress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write the address of ingress without /webhook, such as https://ld.example.edu")]
 pub struct InvalidPublicUrl;

@@ -1,4 +1,4 @@
-//! Publishes what differs as events: in the shape of webhooks, as of when it was read.
+//! Publishes differences as events: in the shape of webhooks, dated at the time of reading.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::wish::Wish;
 /// How many events are published together.
 const TOGETHER: usize = 200;
 
-/// Where events of one place go, and what was found there.
+/// The events of one place, and its findings.
 #[derive(Debug)]
 pub struct Feed<'a> {
     /// What is reconciled.
     pub wish: &'a Wish,
-    /// Who is to be forgotten: what is compared passes there, as what is stored does.
+    /// Forgotten people: what is compared passes this filter, as what is stored does.
     pub forgotten: Arc<Rules>,
     parts: &'a Parts,
     source: Source,
@@ -38,7 +38,7 @@ impl<'a> Feed<'a> {
     /// For a repository or a project's slug.
     ///
     /// # Errors
-    /// When MongoDB does not say who is to be forgotten.
+    /// When the forgotten people cannot be read from MongoDB.
     pub async fn open(parts: &'a Parts, wish: &'a Wish, source: Source, place: &str) -> Result<Self, Halt> {
         let forgotten = parts.forgotten().await?;
         let (waiting, counts, findings) = Default::default();
@@ -50,17 +50,17 @@ impl<'a> Feed<'a> {
         self.counts.entry(kind).or_default()
     }
 
-    /// Notes something that a person should know.
+    /// Adds a finding for an operator.
     pub fn finding(&mut self, finding: String) {
         self.findings.push(finding);
     }
 
-    /// The event that a webhook would be.
+    /// The event in the shape of a webhook.
     #[must_use]
     pub fn event(&self, event: &str, as_of: i64, webhook: &Value) -> Envelope {
         let Wish { prj, quality_model, .. } = self.wish;
         let payload = webhook.to_string();
-        // The same state read at another time is another event, so that repeating always works.
+        // The same state read at another time is another event, so that a repetition is never a duplicate.
         let hash = short_sha256(format!("{event}\0{payload}"));
         Envelope {
             source: self.source,
@@ -76,7 +76,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Publishes an event, with others.
+    /// Publishes an event, in a batch.
     ///
     /// # Errors
     /// When JetStream does not take them.
@@ -95,7 +95,7 @@ impl<'a> Feed<'a> {
         if waiting.is_empty() {
             return Ok(());
         }
-        // Known before it is published: whoever goes on after a crash notifies LD Eval.
+        // Stored before the first event is published: after a crash another worker notifies LD Eval.
         self.parts.owe_notifications(&self.wish.prj, self.wish.quality_model.as_ref()).await?;
         self.parts.publisher.publish_all(waiting).await.map_err(|error| {
             let what = format_args!("LD_EVENTS does not take what was read: {error}");
@@ -103,7 +103,7 @@ impl<'a> Feed<'a> {
         })
     }
 
-    /// Publishes the rest, and says what was found.
+    /// Publishes the rest, and returns the report.
     ///
     /// # Errors
     /// When JetStream does not take them.

@@ -1,8 +1,8 @@
-//! Pages of GitHub's lists, kept in NATS with their `ETag`: a 304 costs nothing of the rate limit, and the page that
-//! it speaks of is compared with MongoDB like any other.
+//! Pages of GitHub's lists, stored in NATS with their `ETag`. A 304 costs nothing of the rate limit, and the stored
+//! page is compared with MongoDB like any other.
 //!
 //! A page is one message of `LD_RECONCILE`, zstd of `{"etag":…,"next":…,"items":[…]}` with the fields that are used.
-//! One that is lost is read anew.
+//! A lost page is read again.
 
 use std::io::Read as _;
 
@@ -14,16 +14,16 @@ use shared::hash::short_sha256;
 use shared::publish::{Outgoing, Publisher};
 use shared::topology::{StreamName, Topology};
 
-/// How large a page may be when unpacked.
+/// The largest page after decompression.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// Which fields are kept. With others, pages that were kept before are not used.
+/// The version of the stored fields. Pages of another version are not used.
 const VERSION: u8 = 1;
 
 /// A page of an earlier reading.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Kept {
-    /// What GitHub calls this state of it.
+    /// Its `ETag`.
     pub etag: String,
     /// Where the next page is.
     pub next: Option<String>,
@@ -46,7 +46,7 @@ impl KeptPages {
         Self { jetstream, topology, publisher }
     }
 
-    /// The page that a token read at this address. What cannot be read is read anew.
+    /// The page that a token read at this address. A page that cannot be read is requested again.
     pub async fn get(&self, token: &str, path: &str) -> Option<Kept> {
         let name = self.topology.stream(StreamName::Reconcile);
         let stream = self.jetstream.get_stream_no_info(&name).await.ok()?;
@@ -56,7 +56,7 @@ impl KeptPages {
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Keeps a page. One that is not kept costs a request of the next reading.
+    /// Stores a page. If that fails, the next reading costs one more request.
     pub async fn put(&self, token: &str, path: &str, page: &Kept) {
         let packed = serde_json::to_vec(page).map(|bytes| zstd::bulk::compress(&bytes, 1));
         let Ok(Ok(payload)) = packed else { return };

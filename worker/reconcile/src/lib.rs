@@ -1,9 +1,9 @@
-//! Makes MongoDB show what GitHub and Taiga show, also when no webhook said so.
+//! Makes MongoDB show what GitHub and Taiga show, also if a webhook was lost.
 //!
-//! It reads the providers' APIs and publishes what differs to `LD_EVENTS`, as events of the time of reading; workers
-//! do the rest. Reading order: what is asked for ([`wish`]) where ([`place`]), how the providers are asked ([`client`]),
-//! what they say ([`reading`]), what differs ([`compare`]), one place of a team ([`team`]), what follows ([`settle`]),
-//! all of it for a team ([`reconciler`]), by itself ([`keeper`]), and at the push of a button ([`recovery`]).
+//! It reads the providers' APIs and publishes differences to `LD_EVENTS`, as events dated at the time of reading.
+//! Workers do the rest. Reading order: what is reconciled ([`wish`]) and where ([`place`]), requests to the providers
+//! ([`client`]), their content ([`reading`]), the differences ([`compare`]), one place of a team ([`team`]), what
+//! follows ([`settle`]), a whole team ([`reconciler`]), automatically ([`keeper`]), and on request ([`recovery`]).
 
 #![warn(missing_docs)]
 

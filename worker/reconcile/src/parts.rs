@@ -1,9 +1,9 @@
-//! What every reconciliation works with: streams, documents, and what is remembered in NATS.
+//! What every reconciliation uses: streams, documents, and its state in NATS.
 //!
 //! ```text
 //! ld.reconcile.owed.<prj>              {"quality_model":"AMEP"}     events were published, LD Eval is not notified yet
 //! ld.reconcile.done.<source>.<prj>     {"at":1795455723511}         when a team was last reconciled
-//! ld.reconcile.gaps                    {…}                          up to where gaps were looked for, and the one in hand
+//! ld.reconcile.gaps                    {…}                          up to where beats were read, and the gap in recovery
 //! ld.reconcile.page.<hash>             a page of a list (`kept`)
 //! ```
 
@@ -58,12 +58,12 @@ impl Parts {
         Self { settings, ..self }
     }
 
-    /// Who is to be forgotten.
+    /// Forgotten people.
     pub(crate) async fn forgotten(&self) -> Result<Arc<Rules>, Halt> {
         self.forgotten.current(&self.store).await.map_err(Halt::mongo)
     }
 
-    /// What is remembered under a key.
+    /// The value of a key.
     ///
     /// # Errors
     /// When NATS cannot be read.
@@ -78,7 +78,7 @@ impl Parts {
         }
     }
 
-    /// Remembers something under a key.
+    /// Stores the value of a key.
     ///
     /// # Errors
     /// When NATS does not take it.
@@ -89,7 +89,7 @@ impl Parts {
         self.others.publish(message).await.map(drop).map_err(Halt::nats)
     }
 
-    /// Remembers that events of a project are published of which LD Eval is not notified yet.
+    /// Records that events of a project were published of which LD Eval is not notified yet.
     ///
     /// # Errors
     /// When NATS does not take it.
@@ -132,7 +132,7 @@ impl Parts {
         Ok(owed.filter(Value::is_object).map(model))
     }
 
-    /// Remembers that LD Eval is notified.
+    /// Records that LD Eval is notified.
     pub(crate) async fn paid(&self, prj: &Project) -> Result<(), Halt> {
         self.remember(&owed_key(prj), &Value::Null).await
     }

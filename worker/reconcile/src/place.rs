@@ -1,7 +1,7 @@
-//! Where a team lives.
+//! The places of a team: repositories and Taiga projects.
 //!
-//! The credentials file says it. Where it does not, a repository or project that a webhook came from is read only if
-//! it has a hook of ours with that `prj`: else a team could have another's project read into its own.
+//! The credentials file names them. If it does not, a repository or project of a webhook is read only if it has one of
+//! our hooks with that `prj`: otherwise a team could have another team's project read into its own.
 
 use std::collections::BTreeSet;
 
@@ -44,16 +44,16 @@ pub fn named(courses: &Courses, source: Source, prj: &Project) -> Vec<String> {
     courses.course_of(prj).map(|course| course.places(source, prj).to_vec()).unwrap_or_default()
 }
 
-/// What was found where the file names nothing.
+/// What was found if the file names no place.
 #[derive(Debug)]
 pub struct Found<T> {
-    /// Places with a hook of ours.
+    /// Places with one of our hooks.
     pub places: Vec<T>,
-    /// What a person should know of the others.
+    /// Findings about the others.
     pub findings: Vec<String>,
 }
 
-/// Repositories of a project's documents that have a hook of ours for it.
+/// Repositories of a project's documents that have one of our hooks for it.
 ///
 /// # Errors
 /// When a server cannot be asked.
@@ -92,7 +92,7 @@ pub async fn hooked_repositories(
     Ok(found)
 }
 
-/// Slugs of the Taiga projects of a project's documents that have a hook of ours for it.
+/// Slugs of the Taiga projects of a project's documents that have one of our hooks for it.
 ///
 /// # Errors
 /// When a server cannot be asked.

@@ -29,7 +29,7 @@ pub struct Reconciler {
     pub parts: Parts,
     /// The credentials file.
     pub courses: Handle,
-    /// With whose tokens it is asked.
+    /// The tokens.
     pub tokens: Tokens,
     /// GitHub.
     pub github: Arc<GithubClient>,
@@ -49,7 +49,7 @@ impl Reconciler {
         Some(GithubApi { github: Arc::clone(&self.github), token, asking: asking.clone(), kept: Some(kept) })
     }
 
-    /// GitHub with a token that is not of the settings. Its answers are not kept for others.
+    /// GitHub with a token from a request. Its answers are not stored for others.
     #[must_use]
     pub fn github_with(&self, token: Token, asking: &Asking) -> Option<GithubApi> {
         Some(GithubApi { github: Arc::clone(&self.github), token, asking: asking.clone(), kept: None })
@@ -110,7 +110,7 @@ impl Reconciler {
                     report.extend(self.taiga(wish, &slug, &api).await?);
                 }
             }
-            // A sheet has no API that we may ask.
+            // A sheet has no API that we may use.
             Source::Excel => {}
         }
         let finding = |finding| Finding { prj: wish.prj.clone(), source, finding };
@@ -142,7 +142,7 @@ impl Reconciler {
         settle::notify(&self.parts, prj, &asking.stop, asking.notice).await
     }
 
-    /// The wish with a quality model: the one asked for, else the course's, else the newest event's.
+    /// The same with a quality model: the given one, else the course's, else the newest event's.
     ///
     /// # Errors
     /// When NATS cannot be asked.
@@ -159,7 +159,7 @@ impl Reconciler {
     }
 
     fn no_token(&self, wish: &Wish, source: Source) -> Report {
-        // A team of which nothing is said at this provider needs no token for it.
+        // A team without a place at this provider needs no token for it.
         if self.named(source, &wish.prj).is_empty() {
             return Report::default();
         }

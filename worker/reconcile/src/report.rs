@@ -1,28 +1,28 @@
-//! What a reconciliation found and did.
+//! The result of a reconciliation.
 
 use serde::Serialize;
 use shared::ids::Project;
 use shared::source::Source;
 
-/// Of one kind of documents.
+/// The counts of one kind of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// How many were compared.
     pub checked: usize,
-    /// How many showed what the provider shows.
+    /// How many showed the provider's state.
     pub same: usize,
     /// How many did not, or were not there.
     pub repaired: usize,
-    /// How many were there and are gone at the provider.
+    /// How many were stored and are gone at the provider.
     pub removed: usize,
-    /// How many are gone and wait for a person's `--yes`.
+    /// How many are gone and wait for an operator's `--yes`.
     pub unconfirmed: usize,
 }
 
 /// What was found of one kind at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Whose.
+    /// The project.
     pub prj: Project,
     /// At which provider.
     pub source: Source,
@@ -37,10 +37,10 @@ pub struct Line {
     pub dry_run: bool,
 }
 
-/// Something that a person should know.
+/// A finding for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Whose.
+    /// The project.
     pub prj: Project,
     /// At which provider.
     pub source: Source,
@@ -48,19 +48,19 @@ pub struct Finding {
     pub finding: String,
 }
 
-/// Of a project, at one or both providers.
+/// The result for a project, at one or both providers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// By place and kind.
     pub lines: Vec<Line>,
-    /// What a person should know.
+    /// Findings for an operator.
     pub findings: Vec<Finding>,
     /// How many requests it took.
     pub calls: u64,
 }
 
 impl Report {
-    /// Adds what another found.
+    /// Adds another result.
     pub fn extend(&mut self, other: Self) {
         self.lines.extend(other.lines);
         self.findings.extend(other.findings);

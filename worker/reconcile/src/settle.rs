@@ -1,4 +1,4 @@
-//! What follows the events: workers write them, then LD Eval is notified of every type of the team, once.
+//! After the events: workers write them, then LD Eval is notified once of every type of the team.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::client::Halt;
 use crate::parts::Parts;
 use crate::stored;
 
-/// How often it is looked whether workers are done.
+/// How often it is checked whether workers are done.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// After how long without progress it is said.
+/// After this long without progress, a notice is written.
 const ANNOUNCE: Duration = Duration::from_secs(10);
 
-/// Of which event types LD Eval is notified where a team has documents of a kind.
+/// The event types of which LD Eval is notified if a team has documents of a kind.
 const EVENT_TYPES: [(Kind, &str); 8] = [
     (Kind::Commit, "push"),
     (Kind::GithubIssue, "issues"),
@@ -60,13 +60,13 @@ pub async fn until_processed(parts: &Parts, stop: &CancellationToken, notice: fn
     }
 }
 
-/// Notifies LD Eval of a project of which events were published: once they are processed, of every type.
+/// Notifies LD Eval of a project whose events were published: once they are processed, of every type.
 ///
 /// # Errors
 /// When NATS or MongoDB cannot be asked, or it is to stop. Then it is still owed.
 pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
     let Some(quality_model) = parts.owed(prj).await? else { return Ok(()) };
-    // What this removes has documents until then.
+    // Types whose last document is removed still have documents here.
     let mut types = event_types(parts, prj).await?;
     until_processed(parts, stop, notice).await?;
     types.extend(event_types(parts, prj).await?);
@@ -74,7 +74,7 @@ pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, noti
     parts.paid(prj).await
 }
 
-/// The same for what was written without events: at once.
+/// The same for documents that were written without events: at once.
 ///
 /// # Errors
 /// When NATS or MongoDB cannot be asked. Then it is still owed.

@@ -11,10 +11,10 @@ use worker_event::effect::Kind;
 use crate::client::Halt;
 use crate::compare::integer;
 
-/// Documents by the number that names them.
+/// Documents by their number.
 pub type Stored = BTreeMap<i64, Document>;
 
-/// The documents of one kind by number: of Taiga all, of GitHub those of a repository.
+/// The documents of one kind by number: for Taiga all, for GitHub those of a repository.
 ///
 /// # Errors
 /// When MongoDB cannot be read.
@@ -90,11 +90,11 @@ async fn find(
 }
 
 fn failed(error: mongodb::error::Error) -> Halt {
-    // Without labels and source, which the driver prints as a programmer would.
+    // Without labels and source, which the driver prints as a dump.
     Halt::mongo(error.kind)
 }
 
-/// As of when what a document shows is, in milliseconds since 1970 of the provider's clock.
+/// When a document's state became true, in milliseconds since 1970 of the provider's clock.
 #[must_use]
 pub fn as_of(document: &Document) -> Option<i64> {
     let order = document.get_document("_ld").ok()?.get_document("order").ok()?;

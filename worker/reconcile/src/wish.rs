@@ -1,4 +1,4 @@
-//! What is to be reconciled, and how closely.
+//! The scope of a reconciliation: which objects, and how closely.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::reading::taiga::Item;
 /// In how many days every object is read once.
 const DAYS: u64 = 7;
 
-/// What of GitHub has documents.
+/// The objects of GitHub that have documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GithubKind {
     /// Commits of all branches.
@@ -21,7 +21,7 @@ pub enum GithubKind {
     PullRequests,
 }
 
-/// Of which objects more is read than their lists say, beside those whose list differs.
+/// The objects of which more is read than their lists contain, beside those whose list differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// Every seventh, another one each day.
@@ -44,14 +44,14 @@ impl Depth {
     }
 }
 
-/// What is to be reconciled.
+/// The scope of a reconciliation.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// Whose documents.
+    /// The project.
     pub prj: Project,
-    /// Which of GitHub.
+    /// The kinds of GitHub.
     pub github: BTreeSet<GithubKind>,
-    /// Which of Taiga.
+    /// The kinds of Taiga.
     pub taiga: BTreeSet<Item>,
     /// Only what was last changed from then, and before then, in milliseconds since 1970. Then nothing is removed.
     pub range: (Option<i64>, Option<i64>),
@@ -59,7 +59,7 @@ pub struct Wish {
     pub depth: Depth,
     /// Publish nothing.
     pub dry_run: bool,
-    /// A person has confirmed that much is gone.
+    /// An operator has confirmed that much is gone.
     pub confirmed: bool,
     /// The quality model of notifications, where it is known.
     pub quality_model: Option<QualityModel>,
@@ -87,7 +87,7 @@ impl Wish {
         matches!(self.range, (None, None))
     }
 
-    /// Whether something that was changed then is asked for. What says no time is.
+    /// Whether an object that was changed then is in the scope. An object without a time is.
     #[must_use]
     pub fn wants(&self, changed: Option<&str>) -> bool {
         let Some(ms) = changed.and_then(parse_instant) else { return true };

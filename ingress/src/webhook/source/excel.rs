@@ -45,7 +45,7 @@ fn check_size(json: &str) -> Result<(), Refusal> {
         if byte.is_ascii_whitespace() {
             continue;
         }
-        // A list that does not end at once has a first value, and each comma announces a further one.
+        // A list that does not end at once has a first value, and each comma begins another one.
         values += usize::from(opened && !matches!(byte, b']' | b'}')) + usize::from(byte == b',');
         opened = matches!(byte, b'[' | b'{');
         match byte {

@@ -49,10 +49,10 @@ pub(super) fn inspect(headers: &HeaderMap, body: Bytes) -> Result<Inspected, Ref
     Ok(Inspected::Event { event, delivery, payload })
 }
 
-/// Whether a `repository` event says that the repository has another name or owner.
+/// Whether a `repository` event is a rename or a transfer.
 fn is_moved(text: &str) -> bool {
     let mut action = None;
-    // Of a repeated field the last counts, as in most readers.
+    // Of a repeated field the last one counts, as in most readers.
     let read = walk(text, |name, value| {
         if name == b"action" {
             action = Some(value.get());

@@ -1,6 +1,6 @@
 //! Who sends webhooks, and what differs by source: one file a source, read through [`Source::description`].
 //!
-//! To add a source, add a variant. The compiler then names every place that has to say something about it.
+//! To add a source, add a variant. The compiler then names every place that needs a case for it.
 
 mod description;
 mod github;

@@ -1,4 +1,4 @@
-//! What people write on the command line: times ([`time_args`]) and where ingress is found ([`hook_url`]).
+//! Arguments of the command line: times ([`time_args`]) and the address of ingress ([`hook_url`]).
 
 pub mod hook_url;
 pub mod time_args;

@@ -1,4 +1,4 @@
-//! How a person writes a time or a range of sequences on the command line.
+//! Times and ranges of sequences on the command line.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl TimeArg {
         self.ms
     }
 
-    /// What was typed, which for "how long ago" is the same at every call.
+    /// The text as it was typed: for "how long ago" it is the same at every call.
     #[must_use]
     pub fn typed(self) -> String {
         self.ago.map_or_else(|| self.ms.to_string(), |ago| format!("{} s ago", ago.as_secs()))

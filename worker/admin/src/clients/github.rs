@@ -1,4 +1,4 @@
-//! GitHub, asked for a person who waits: single objects, and lists page by page.
+//! GitHub for commands: single objects, and lists page by page.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use worker_providers::client::ProviderReply;
 use worker_providers::github::{self, link};
 use worker_providers::tokens::Token;
 
-/// GitHub, asked with one token.
+/// GitHub's API with one token.
 #[derive(Debug, Clone)]
 pub struct GithubClient {
     pub(super) github: Arc<github::GithubClient>,
@@ -29,19 +29,19 @@ impl GithubClient {
         read(GITHUB, path, &self.ask(Method::GET, path, None).await?)
     }
 
-    /// Whose token it is, as metrics call it.
+    /// The label of its token in metrics.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.token.credential.label
     }
 
-    /// Whether the token is a fine-grained one: GitHub says less to it, and of it.
+    /// Whether the token is fine-grained: GitHub shows it less, and shows less about it.
     #[must_use]
     pub fn is_fine_grained(&self) -> bool {
         self.token.secret.expose().starts_with("github_pat_")
     }
 
-    /// The list's first page, from which on it is turned over.
+    /// A list, page by page from its first.
     #[must_use]
     pub fn list(&self, path: String) -> Pages<'_> {
         Pages { github: self, next: Some(path), lenient: false, missing: false, read: 0, last: None }
@@ -99,7 +99,7 @@ impl GithubClient {
         })
     }
 
-    /// Sends a request until it is answered, whatever the answer.
+    /// Sends a request until it is answered, with any status.
     ///
     /// # Errors
     /// When it cannot be asked.
@@ -107,7 +107,7 @@ impl GithubClient {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
-    /// Sends a request whose repetition would do it twice: a failed one may have been done all the same.
+    /// Sends a request once: a failed one may have been executed, and a repetition would do it twice.
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
@@ -120,7 +120,7 @@ impl GithubClient {
         self.ask_at_most(1, method, path, body).await
     }
 
-    /// Sends a request, again after failures, so many times in all.
+    /// Sends a request, at most `most` times.
     ///
     /// # Errors
     /// When it cannot be asked, or fails that often.

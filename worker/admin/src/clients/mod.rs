@@ -1,7 +1,7 @@
-//! GitHub and Taiga, asked for a person who waits: pages, rate limits, refusals, and Ctrl-C at any moment.
+//! GitHub and Taiga for commands: pages, rate limits, refusals, and Ctrl-C at any moment.
 //!
-//! Requests go out through the same clients as look-ups, one at a time; a rate limit is waited for, with a notice.
-//! Reading order: whose token is used (here), one request (`asking`), then `github` and `taiga`.
+//! Requests use the same clients as look-ups, one at a time. A rate limit is waited for, with a notice. Reading order:
+//! the tokens (here), one request (`asking`), then `github` and `taiga`.
 
 mod asking;
 mod github;
@@ -26,7 +26,7 @@ use worker_providers::config::EnrichArgs;
 use worker_providers::report::Reporter;
 use worker_providers::tokens::{Account, Token};
 
-/// Where the providers are and with whose tokens they are asked.
+/// The addresses of the providers, and the tokens.
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct ClientArgs {
     enrich: EnrichArgs,
 }
 
-/// The providers, and everybody's tokens.
+/// The providers, and all tokens.
 #[derive(Debug)]
 pub struct Clients {
     args: EnrichArgs,
@@ -89,7 +89,7 @@ impl Clients {
         Ok(all)
     }
 
-    /// Everybody's tokens.
+    /// All tokens.
     #[must_use]
     pub const fn tokens(&self) -> &Tokens {
         &self.tokens

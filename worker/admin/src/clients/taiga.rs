@@ -1,4 +1,4 @@
-//! Taiga, asked for a person who waits.
+//! Taiga for commands.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use worker_providers::client::ProviderReply;
 use worker_providers::taiga;
 use worker_providers::tokens::Account;
 
-/// Taiga, asked with one account.
+/// Taiga's API with one account.
 #[derive(Debug, Clone)]
 pub struct TaigaClient {
     pub(super) taiga: Arc<taiga::TaigaClient>,
@@ -75,7 +75,7 @@ impl TaigaClient {
         self.visible_project(slug).await?.ok_or_else(|| no_project(slug, "this account"))
     }
 
-    /// Sends a request until it is answered, whatever the answer.
+    /// Sends a request until it is answered, with any status.
     ///
     /// # Errors
     /// When it cannot be asked.
@@ -83,7 +83,7 @@ impl TaigaClient {
         self.ask_at_most(FAILURES, method, path, body).await
     }
 
-    /// Sends a request whose repetition would do it twice: a failed one may have been done all the same.
+    /// Sends a request once: a failed one may have been executed, and a repetition would do it twice.
     ///
     /// # Errors
     /// When it cannot be asked, or fails.
@@ -96,7 +96,7 @@ impl TaigaClient {
         self.ask_at_most(1, method, path, body).await
     }
 
-    /// Sends a request, again after failures, so many times in all.
+    /// Sends a request, at most `most` times.
     ///
     /// # Errors
     /// When it cannot be asked, or fails that often.
@@ -108,7 +108,7 @@ impl TaigaClient {
         body: Option<&Value>,
     ) -> Result<ProviderReply, CommandError> {
         patiently(TAIGA, path, &self.stop, most, async || {
-            // Lists come whole.
+            // Lists come in one answer.
             let request = |request: RequestBuilder| with(request, body).header("x-disable-pagination", "True");
             self.taiga.request(&self.account, "command", (method.clone(), path), request).await
         })
@@ -116,7 +116,7 @@ impl TaigaClient {
     }
 }
 
-/// The answer to a slug that leads nowhere.
+/// The error for an unknown slug.
 #[must_use]
 pub fn no_project(slug: &str, whom: &str) -> CommandError {
     CommandError::not_found(

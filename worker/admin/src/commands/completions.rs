@@ -23,7 +23,7 @@ pub fn run<C: CommandFactory>(name: &str, options: &Options) -> ExitCode {
     clap_complete::generate(options.shell, &mut C::command(), name, &mut script);
     match std::io::stdout().write_all(&script) {
         Ok(()) => Exit::Done.into(),
-        // A reader who has gone does not want it.
+        // The reader closed the pipe: nothing to report.
         Err(_) => Exit::Failed.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! `worker config check`: what is in effect and what is wrong with it, without NATS or MongoDB.
+//! `worker config check`: the effective settings and their problems, without NATS or MongoDB.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ pub async fn run(config: ConfigCommand) -> ExitCode {
     let ConfigCommand::Check(options) = config;
     finish(async move {
         let report = report(*options).map_err(CommandError::usage)?;
-        // As it is: its text is escaped, and both programs print the same.
+        // Not escaped again: both programs print the same text, which is escaped.
         print_block(report.text().trim_end());
         Ok(if report.problems.is_empty() { Exit::Done } else { Exit::Failed })
     })
@@ -81,7 +81,7 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
     Ok(report)
 }
 
-/// Looks whether NATS and MongoDB could be reached with these settings, without asking them.
+/// Whether NATS and MongoDB could be reached with these settings, without a request to them.
 fn check_addresses(report: &mut Report, settings: &Config) {
     report.check_nats(&settings.nats);
     if let Err(error) = settings.mongo.check() {

@@ -1,6 +1,7 @@
 //! `worker reconcile`: makes documents show what GitHub and Taiga show, of one team or of all.
 //!
-//! `worker run` does the same by itself, every night and after a gap. Where a team lives the credentials file says.
+//! `worker run` does the same automatically, every night and after a gap. The credentials file names the places of a
+//! team.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -92,12 +93,12 @@ impl From<Provider> for Source {
     }
 }
 
-/// Everything that a reconciliation from the command line works with.
+/// What a reconciliation from the command line uses.
 #[derive(Debug)]
 pub(super) struct Reconciling {
-    /// It.
+    /// The reconciler.
     pub(super) reconciler: Reconciler,
-    /// How the providers are asked.
+    /// How requests are sent.
     pub(super) asking: Asking,
 }
 
@@ -194,10 +195,10 @@ async fn reconcile(options: &Options) -> Result<(), CommandError> {
     shown
 }
 
-/// Writes what was found.
+/// Writes the report.
 ///
 /// # Errors
-/// When a person has something to do.
+/// When an operator has something to do.
 pub(super) fn show(output: Output, report: &Report) -> Result<(), CommandError> {
     match output {
         Output::Json => {

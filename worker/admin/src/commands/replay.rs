@@ -39,10 +39,10 @@ use worker_providers::config::EnrichArgs;
 /// How long the server keeps the consumer of an interrupted replay.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How many events may be in flight at least: more than what is worked on, because a killed replay had taken some too.
+/// Minimum number of events in flight: more than one batch, because a killed replay had pulled some too.
 const MAX_ACK_PENDING: usize = 20_000;
 
-/// How long the end waits between two requests for what is not settled yet, and how many it sends before it pulls.
+/// How long the end waits between two requests for unsettled events, and how many requests it sends before it pulls.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const POLLS: usize = 10;
 
@@ -111,7 +111,7 @@ impl Selection {
         }
     }
 
-    /// The subjects asked for; empty for all, which the server reads faster than any filter.
+    /// The subjects of the filter; empty for all, which the server reads faster than any filter.
     fn filter(&self, topology: &Topology) -> String {
         match (self.source, &self.prj, &self.event) {
             (None, None, None) => String::new(),
@@ -121,7 +121,7 @@ impl Selection {
 
     /// The same arguments have the same name.
     fn consumer_name(&self) -> String {
-        // A relative time is another instant at each call; what was typed is the same.
+        // A relative time is another instant at each call; its text is the same.
         let question = format!(
             "{:?} {:?} {:?} {:?} {:?} {:?}",
             self.since.map(|since| since.typed()),
@@ -143,8 +143,7 @@ pub async fn run(options: Options) -> ExitCode {
 }
 
 impl Options {
-    /// How many events a batch has at most, and how many batches are worked on at once: as `worker run` has them,
-    /// or a second's worth.
+    /// Events per batch at most, and batches at the same time: as in `worker run`, or the events of a second.
     fn portions(&self) -> (usize, usize) {
         let batch = self.batches.worker_batch.get();
         let at_once = self.batches.worker_concurrency.get();
@@ -283,7 +282,7 @@ async fn make_consumer(
 async fn pipeline(options: &Options, connection: &Connection) -> Result<Pipeline, CommandError> {
     let store = options.mongo.open().await.map_err(CommandError::usage)?;
     let publisher = Publisher::new(connection.client.clone());
-    // What is rebuilt is looked up again: `worker run` does that, and leaves out what is known.
+    // `worker run` looks up what is rebuilt, and skips known values.
     let (courses, _) = credentials::open(&options.credentials.credentials_file).map_err(CommandError::usage)?;
     let (batch, topology) = (options.portions().0, connection.topology.clone());
     let mut pipeline = Pipeline::new("ld-replay", store, publisher, topology, connection.jetstream.clone(), batch);
@@ -335,7 +334,7 @@ impl Replay {
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        // What a killed replay had pulled comes again after the ack wait.
+        // What a killed replay had pulled is redelivered after the ack wait.
         Ok(false)
     }
 }
@@ -367,7 +366,7 @@ impl Handler for Replay {
         let (wanted, others): (Vec<usize>, Vec<usize>) = (0..count).partition(in_range);
         if !others.is_empty() {
             self.is_past_end.store(true, Ordering::Relaxed);
-            // They are no part of this replay; the workers have them.
+            // They are not part of this replay; the workers process them.
             messages.settle_all(others.into_iter().map(|index| (index, Settlement::Ack))).await;
         }
         self.events.handle(Arc::clone(&messages)).await;

@@ -1,4 +1,4 @@
-//! A connection to NATS for a person who waits.
+//! A connection to NATS for a command, which fails fast.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub struct Connection {
 }
 
 impl ConnectArgs {
-    /// Connects, and makes the streams where one is missing. Those that are there are left as they are: a command
-    /// may be run without the settings of the running processes.
+    /// Connects, and creates streams that are missing. Existing streams are not changed: a command may be run without
+    /// the settings of the running processes.
     ///
     /// # Errors
     /// When NATS does not answer in time; the message says what to check.
@@ -53,7 +53,7 @@ impl ConnectArgs {
             Ok(())
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, ensured).await {
-            // What is there can be read and purged, whatever else is wrong with it.
+            // An existing stream can be read and purged, whatever else is wrong with it.
             Ok(Ok(()) | Err(EnsureError::Unfit(_))) => Ok(connection),
             Ok(Err(error)) => Err(CommandError::nats("The streams are not there", error)),
             Err(_) => Err(CommandError::nats("NATS", no_answer(CONNECT_TIMEOUT))),
@@ -62,7 +62,7 @@ impl ConnectArgs {
 }
 
 impl Connection {
-    /// Connects and makes nothing.
+    /// Connects and creates nothing.
     ///
     /// # Errors
     /// When NATS cannot be reached now, or the settings cannot work.
@@ -94,12 +94,12 @@ fn no_answer(after: Duration) -> String {
     format!("no answer within {} s", after.as_secs())
 }
 
-/// How many messages of a stream match a filter (all, when it is empty), from somewhere on.
+/// How many messages of a stream match a filter (all, when it is empty), from `from` on.
 ///
 /// # Errors
 /// When the stream cannot be asked.
 pub async fn count(stream: &Stream, filter: &str, from: DeliverPolicy) -> Result<u64, CommandError> {
-    // A consumer says the number at once, without being read, however large it is.
+    // A consumer has this number without reading, however large the stream is.
     let config = pull::Config {
         ack_policy: AckPolicy::None,
         deliver_policy: from,

@@ -1,7 +1,7 @@
-//! A time in which no worker (and no replay) has an event in flight, so that nothing that was under way brings back
-//! what a command removes.
+//! A time in which no worker (and no replay) has an event in flight, so that no worker writes again what a command
+//! removes.
 //!
-//! A purge alone would hide what is in flight: the server forgets which consumer has a message that is gone.
+//! A purge alone would hide messages in flight: the server forgets which consumer has a purged message.
 
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,25 @@ use shared::topology::{ACK_WAIT, StreamName};
 use super::connection::Connection;
 use crate::terminal::{CommandError, Interrupt, notice};
 
-/// How long is waited for what is in flight: a worker that died gives it back after the ack wait.
+/// How long to wait for messages in flight: those of a dead worker are redelivered after the ack wait.
 const IN_FLIGHT_TIMEOUT: Duration = ACK_WAIT.saturating_mul(3);
 
-/// For how long the consumers are paused at most, should this command die before it resumes them.
+/// How long the consumers are paused at most, if this command dies before it resumes them.
 const PAUSE: Duration = ACK_WAIT.saturating_mul(8);
 
-/// How often the consumers are looked at.
+/// How often the consumers are checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Does something while the consumers of `LD_EVENTS` are paused and nothing is in flight.
+/// Runs `work` while the consumers of `LD_EVENTS` are paused and nothing is in flight.
 ///
 /// # Errors
-/// What the work failed with; and, before anything was done, when it was interrupted or the consumers cannot be paused.
+/// An error of `work`; and, before it, when the command was interrupted or the consumers cannot be paused.
 pub async fn while_quiet<T>(
     connection: &Connection,
     interrupt: &Interrupt,
     work: impl AsyncFnOnce() -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    // Once before the pause, too: what a worker that died had in flight goes only to a consumer that is not paused.
+    // Once before the pause, too: a paused consumer does not redeliver what a dead worker had in flight.
     in_flight_is_settled(connection, interrupt).await?;
     let events = connection.stream(StreamName::Events).await?;
     let names: Vec<String> = events.consumer_names().try_collect().await.map_err(unread)?;

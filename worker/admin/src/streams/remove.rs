@@ -1,4 +1,4 @@
-//! Removes the messages of a stream that a test picks out, one by one: the server overwrites their bytes.
+//! Removes selected messages of a stream, one by one: the server overwrites their bytes.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::Stream;
@@ -48,7 +48,7 @@ pub async fn delete_where(
                 .collect();
             found += match yes {
                 false => sequences.len() as u64,
-                // A work queue's message that was acknowledged a moment ago is gone by itself.
+                // An acknowledged message of a work queue is already gone.
                 true => {
                     let deleted = futures::stream::iter(sequences).map(|sequence| delete(stream, sequence));
                     let deleted: Vec<bool> = deleted.buffer_unordered(AT_ONCE).try_collect().await?;

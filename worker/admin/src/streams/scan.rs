@@ -10,14 +10,14 @@ use futures::StreamExt as _;
 
 use crate::terminal::CommandError;
 
-/// How many messages one request asks for; of messages with payloads also how many bytes. One message always fits.
+/// Messages of one request; with payloads also the bytes. One message always fits.
 const BATCH: usize = 500;
 const BATCH_BYTES: usize = 40 * 1024 * 1024;
 
-/// For how long the server keeps the consumer of a command that died.
+/// How long the server keeps the consumer of a command that died.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// How often in a row nothing may come while something is expected.
+/// How many empty answers in a row are accepted while messages are expected.
 const EMPTY_BATCHES: u32 = 5;
 
 /// A message of a stream, as it is stored.
@@ -62,7 +62,7 @@ enum Reader {
 }
 
 impl Scan {
-    /// Begins to read. An empty filter matches all.
+    /// Starts to read. An empty filter matches all.
     ///
     /// # Errors
     /// When the stream cannot be asked.
@@ -126,7 +126,7 @@ impl Scan {
             if !batch.is_empty() {
                 return Ok(batch);
             }
-            // Messages may have been deleted since: then there is nothing more to come.
+            // Messages may have been deleted since: then there are no more.
             let info = consumer.get_info().await.map_err(|error| failed(stream, error))?;
             *left = (*left).min(info.num_pending);
         }
@@ -151,7 +151,7 @@ async fn batch(
     while let Some(message) = messages.next().await {
         let message = match message {
             Ok(message) => message,
-            // The next message does not fit into the bytes that were asked for: it comes with the next batch.
+            // The next message does not fit into the request's bytes: it comes with the next batch.
             Err(_) if !batch.is_empty() => break,
             Err(error) => return Err(failed(stream, error)),
         };

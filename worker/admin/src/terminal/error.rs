@@ -1,4 +1,4 @@
-//! Why a command did not do all that it was asked for: what happened, to what, what to do, and the exit code.
+//! Why a command did not do everything: what happened, to what, what to do, and the exit code.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use super::exit::Exit;
 use super::print::{counted, notice};
 
-/// Why a command ends before its end, or did only a part.
+/// Why a command ended early, or did only a part.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// An argument or a setting cannot work. Its text names it and says what would be right.
@@ -34,26 +34,26 @@ pub enum CommandError {
         /// What to do.
         advice: Cow<'static, str>,
     },
-    /// A provider answered, and not with what was asked for.
+    /// A provider refused a request.
     #[error("{provider} answered {status} to {request}{}. Check that the token or account may do this", words(.said))]
     Refused {
-        /// Who.
+        /// The provider.
         provider: &'static str,
-        /// With what status.
+        /// Its status.
         status: StatusCode,
-        /// What was asked.
+        /// The request.
         request: String,
-        /// The provider's own words, if it had some.
+        /// The provider's own text, if there was one.
         said: String,
     },
     /// A provider failed at the same request several times in a row.
     #[error("{provider} failed {} at {request}, at last: {cause}. Run the same command again later", times(*.failures))]
     Failing {
-        /// Who.
+        /// The provider.
         provider: &'static str,
         /// How often in a row.
         failures: u32,
-        /// What was asked.
+        /// The request.
         request: String,
         /// The last failure.
         cause: String,
@@ -61,16 +61,16 @@ pub enum CommandError {
     /// A provider's answer is not of the shape that its API documents.
     #[error("{provider}'s answer to {request} cannot be read: {cause}. Check {setting}")]
     Unreadable {
-        /// Who.
+        /// The provider.
         provider: &'static str,
-        /// What was asked.
+        /// The request.
         request: String,
         /// What is wrong with it.
         cause: String,
         /// The setting that says where the provider is.
         setting: &'static str,
     },
-    /// What an argument names is not there.
+    /// The object of an argument does not exist.
     #[error("{what}. {advice}")]
     NotFound {
         /// What is not there.
@@ -89,7 +89,7 @@ pub enum CommandError {
     /// A part failed; the rest was done.
     #[error("{failed} of {} failed; the others were done. {advice}", counted(*.all, .one, .many))]
     Partial {
-        /// How many failed.
+        /// The singular.
         failed: u64,
         /// Of how many.
         all: u64,
@@ -120,17 +120,17 @@ const CHECK_NATS: &str = "Check NATS_URL, and that nats-server is up with JetStr
 const CHECK_MONGO: &str = "Check MONGO_URI, and that mongod is up; what was done stays, run the same command again";
 
 impl CommandError {
-    /// An argument or setting that cannot work, in the words of what read it.
+    /// An argument or setting that cannot work, with the reader's text.
     pub fn usage(problem: impl Display) -> Self {
         Self::Usage(problem.to_string())
     }
 
-    /// NATS, by what was not done.
+    /// A failure of NATS, by what was not done.
     pub fn nats(what: impl Display, cause: impl Display) -> Self {
         Self::Nats { what: what.to_string(), cause: cause.to_string(), advice: CHECK_NATS.into() }
     }
 
-    /// MongoDB, by what was not done.
+    /// A failure of MongoDB, by what was not done.
     pub fn mongo(what: impl Display, cause: impl Display) -> Self {
         Self::Mongo { what: what.to_string(), cause: cause.to_string(), advice: CHECK_MONGO.into() }
     }
@@ -140,12 +140,12 @@ impl CommandError {
         Self::Failed { what: what.to_string(), advice: advice.into() }
     }
 
-    /// Something that an argument names and that is not there.
+    /// The object of an argument does not exist.
     pub fn not_found(what: impl Display, advice: impl Into<Cow<'static, str>>) -> Self {
         Self::NotFound { what: what.to_string(), advice: advice.into() }
     }
 
-    /// A signal, before the command has said how to go on.
+    /// A signal, without what to do next.
     #[must_use]
     pub const fn interrupted() -> Self {
         Self::Interrupted(Cow::Borrowed("run the same command again for the rest"))
@@ -185,7 +185,7 @@ impl CommandError {
         }
     }
 
-    /// Whether only what was asked for is concerned, so that the others can go on. A wrong token is everybody's.
+    /// Whether only this object is concerned, so that the others can go on. A wrong token concerns all.
     #[must_use]
     pub fn is_of_one(&self) -> bool {
         match self {
@@ -196,10 +196,10 @@ impl CommandError {
     }
 }
 
-/// After how many things in a row that a provider fails at it counts as down.
+/// After this many failures in a row a provider counts as down.
 const DOWN: u32 = 3;
 
-/// Of many things that are done one by one, those that failed while the rest went on.
+/// Counts objects that are handled one by one: those that failed while the rest went on.
 #[derive(Debug)]
 pub struct Tally {
     one: &'static str,
@@ -210,16 +210,16 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Of things that are called so.
+    /// For objects of this name.
     #[must_use]
     pub const fn of(one: &'static str, many: &'static str) -> Self {
         Self { one, many, done: 0, failed: 0, failing_in_a_row: 0 }
     }
 
-    /// One was tried: says what failed, and gives what came of it if it did not.
+    /// Counts one result: logs a failure, or returns the value.
     ///
     /// # Errors
-    /// What concerns the others too: an interruption, NATS or MongoDB away, a provider that fails at everything.
+    /// What concerns the others too: an interruption, NATS or MongoDB down, a provider that fails at everything.
     pub fn tried<T>(&mut self, name: impl Display, result: Result<T, CommandError>) -> Result<Option<T>, CommandError> {
         let error = match result {
             Ok(value) => {
@@ -239,12 +239,12 @@ impl Tally {
         Ok(None)
     }
 
-    /// One failed, which was said already.
+    /// Counts a failure that was logged before.
     pub fn count_failed(&mut self, failed: u64) {
         self.failed += failed;
     }
 
-    /// So many were done.
+    /// Counts this many as done.
     pub fn count_done(&mut self, done: u64) {
         self.done += done;
     }
@@ -255,7 +255,7 @@ impl Tally {
         self.failed
     }
 
-    /// What they come to.
+    /// The result of all.
     ///
     /// # Errors
     /// When some failed: a partial success, or a failure if nothing was done.

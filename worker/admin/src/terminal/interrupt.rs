@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: a command finishes what is in flight, so that the next one goes on behind it.
+//! Ctrl-C and SIGTERM: a command finishes what is in flight, so that the same command can continue there.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens from now on. Without it a signal ends the process where it stands.
+    /// Listens from now on. Without it a signal ends the process at once.
     #[must_use]
     pub fn listen() -> Self {
         let interrupt = Self::default();
@@ -47,7 +47,7 @@ impl Interrupt {
         self.soft.is_cancelled()
     }
 
-    /// Goes on, unless nothing new may be begun.
+    /// Ok, unless nothing new may be begun.
     ///
     /// # Errors
     /// When a signal came.
@@ -55,7 +55,7 @@ impl Interrupt {
         if self.is_stopping() { Err(CommandError::interrupted()) } else { Ok(()) }
     }
 
-    /// Waits so long, or until a signal.
+    /// Waits this long, or until a signal.
     pub async fn pause(&self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep(time) => {}

@@ -1,6 +1,6 @@
-//! What a person sees of a command: its answer, notices, tables, progress, errors and exit codes.
+//! The output of a command: its answer, notices, tables, progress, errors and exit codes.
 //!
-//! Everything goes through here, because here what came from outside is escaped ([`escape`]).
+//! All output goes through here, because text from outside is escaped here ([`escape`]).
 
 pub mod error;
 pub mod escape;

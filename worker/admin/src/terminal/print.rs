@@ -14,7 +14,7 @@ use super::escape;
 /// The bar that is on the terminal.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Writes something while no bar is in the way.
+/// Writes something above the bar.
 fn aside(write: impl FnOnce()) {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match shown {
@@ -23,7 +23,7 @@ fn aside(write: impl FnOnce()) {
     }
 }
 
-/// Remembers the bar that is on the terminal from now on.
+/// Sets the bar that is on the terminal.
 pub(super) fn show(bar: ProgressBar) {
     *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
 }
@@ -33,7 +33,7 @@ pub(super) fn hide() {
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
-/// So many of something, as people say it.
+/// A count with its noun.
 ///
 /// ```
 /// use worker_admin::terminal::counted;
@@ -68,8 +68,9 @@ pub fn notice(line: impl Display) {
     aside(|| drop(writeln!(std::io::stderr(), "{}", escape::line(&line))));
 }
 
-/// Writes what is escaped already.
+/// Writes text that is already escaped.
 pub(super) fn write_answer(text: &str) {
-    // A reader that has gone (`| head`) has seen enough; what was asked for is done all the same.
+    // A reader that has closed the pipe (`
+    // head`) needs no more; the command goes on all the same.
     aside(|| drop(writeln!(std::io::stdout(), "{text}")));
 }

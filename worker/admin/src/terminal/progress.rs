@@ -34,7 +34,7 @@ impl Progress {
     #[must_use]
     pub fn new(verb: impl Into<Cow<'static, str>>, things: &'static str, total: impl Into<Option<u64>>) -> Self {
         let target = std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
-        // It may name what a provider calls its repository.
+        // It may contain a repository's name.
         let verb = escape::line(&verb.into()).into_owned().into();
         let progress = Self::on(target, verb, things, total.into());
         if let Some(bar) = &progress.bar {
@@ -59,7 +59,7 @@ impl Progress {
         Self { verb, things, total, done: 0, began: now, last_line: now, bar }
     }
 
-    /// There are so many, as far as is known now; `None` when nothing more is known than before.
+    /// Sets the expected number; `None` changes nothing.
     pub fn expect(&mut self, total: impl Into<Option<u64>>) {
         let Some(total) = total.into() else { return };
         let ended = self.total.is_some();
@@ -72,10 +72,10 @@ impl Progress {
         }
     }
 
-    /// So many more are done.
+    /// Counts this many more.
     pub fn add(&mut self, more: u64) {
         self.done += more;
-        // What came in meanwhile, or came twice, makes the whole larger and not the share above one.
+        // Objects that were added meanwhile, or came twice, increase the total.
         if self.total.is_some_and(|total| total < self.done) {
             self.expect(self.done);
         }
@@ -139,10 +139,10 @@ impl Drop for Progress {
 
 fn style(total: Option<u64>) -> ProgressStyle {
     let template = if total.is_some() { WITH_END } else { WITHOUT_END };
-    // The templates are ours: they read.
+    // The templates are constants, and valid.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-        // What cannot be drawn is not drawn.
+        // A number that cannot be drawn is left out.
         let _ = write!(out, "{:.0}", state.per_sec());
     })
 }

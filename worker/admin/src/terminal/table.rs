@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table as Lines, presets};
 use super::escape;
 use super::print::write_answer;
 
-/// Where the text of a column stands.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// Text.

@@ -26,7 +26,7 @@ pub struct Config {
     /// How to reach MongoDB.
     #[command(flatten)]
     pub mongo: MongoArgs,
-    /// What is in documents.
+    /// The content of documents.
     #[command(flatten)]
     pub documents: DocumentArgs,
     /// How to reach LD Eval.
@@ -52,7 +52,7 @@ pub struct Config {
     pub traces: TraceArgs,
 }
 
-/// What is in documents.
+/// The content of documents.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Documents")]
 pub struct DocumentArgs {

@@ -103,7 +103,7 @@ impl MongoArgs {
         parts.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 
-    /// Looks at the settings without asking a server.
+    /// Checks the settings without a request to the server.
     ///
     /// # Errors
     /// When they cannot work.
@@ -111,7 +111,7 @@ impl MongoArgs {
         UnusableUri::check(self.uri()?.expose()).map_err(|error| self.unusable(error))
     }
 
-    /// The store in this database. Returns without waiting for the server: the first command does.
+    /// The store in this database. Returns without a request to the server: the first command connects.
     ///
     /// # Errors
     /// When the address cannot be used; the text names the setting.
@@ -130,7 +130,7 @@ fn secret(uri: &str) -> Secret {
     uri.parse().expect("an address is not empty")
 }
 
-/// A name that MongoDB takes for a database.
+/// A name that MongoDB accepts for a database.
 fn database(text: &str) -> Result<String, Invalid> {
     let bad =
         |c: char| c.is_control() || matches!(c, '/' | '\\' | '.' | ' ' | '"' | '$' | '*' | '<' | '>' | ':' | '|' | '?');

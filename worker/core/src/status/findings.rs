@@ -1,7 +1,7 @@
-//! What is not as it should be.
+//! What is wrong.
 //!
-//! No unauthenticated client can raise the level: a request whose sender is not verified leaves a note, whatever it
-//! says, and silence, which nobody can forge, is what makes a team's trouble.
+//! No unauthenticated client can raise the level. A request whose sender is not verified leaves a note only. Silence,
+//! which cannot be forged, makes a finding about a team.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,8 +136,8 @@ fn dead_letters(observed: &Observations, courses: &Courses, rows: &mut [Row]) ->
     found.into_iter().filter(|(count, _)| *count > 0).map(|(_, finding)| finding).collect()
 }
 
-/// Teams of which nothing has come at all, and sources that the credentials file names and that never sent: one finding a
-/// course, and one a course and source.
+/// Teams of which no event came, and sources that the credentials file names and that never sent: one finding for each
+/// course, and one for each course and source.
 fn never_heard(courses: &Courses, rows: &mut [Row], now: i64) -> Vec<Finding> {
     let heard: BTreeSet<(Source, Project)> =
         rows.iter().filter(|row| row.last_accepted.is_some()).map(|row| (row.source, row.prj.clone())).collect();
@@ -167,7 +167,7 @@ fn never_heard(courses: &Courses, rows: &mut [Row], now: i64) -> Vec<Finding> {
     findings
 }
 
-/// Sources of listed teams that used to send: one finding a course and source.
+/// Sources of listed teams that stopped sending: one finding for each course and source.
 fn stopped(observed: &Observations, courses: &Courses, rows: &mut [Row], now: i64) -> Vec<Finding> {
     let mut groups: BTreeMap<(String, Source), (BTreeSet<Project>, i64)> = BTreeMap::new();
     if !observed.has_rhythms {
@@ -188,7 +188,7 @@ fn stopped(observed: &Observations, courses: &Courses, rows: &mut [Row], now: i6
     groups.into_iter().map(finding).collect()
 }
 
-/// Refusals after which nothing was accepted: one finding a source and reason.
+/// Refusals after which no event was accepted: one finding for each source and reason.
 fn refused(rows: &mut [Row], now: i64) -> Vec<Finding> {
     let mut groups: BTreeMap<(bool, Source, String), (BTreeSet<Project>, i64)> = BTreeMap::new();
     for row in rows.iter_mut() {

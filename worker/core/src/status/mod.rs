@@ -1,11 +1,11 @@
-//! The status page: is all well, and when not, what to do?
+//! The status page: what is wrong, and what to do.
 //!
 //! Reading order: what is read when somebody looks ([`activity`], [`observations`], [`collect`]), what it
 //! means ([`level`], [`teams`], [`term`], [`rhythm`], [`findings`], [`model`], which do not depend on pages), and how it is written
 //! ([`i18n`], [`say`], [`filter`], [`page`], [`serve`]).
 //!
-//! Nothing is read while nobody looks, and a look is kept for two seconds, so a page that a hundred people leave open
-//! costs what one costs.
+//! The page is read on request, and a result is kept for two seconds, so a page that a hundred people leave open costs
+//! what one costs.
 
 pub mod activity;
 pub mod observations;

@@ -1,4 +1,4 @@
-//! What the page says, without how: the state of everything, and what is wrong with it.
+//! What the page says, without its form: the state of everything, and what is wrong with it.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ impl Status {
     }
 }
 
-/// Of each course's tokens the one used last: an edited token is another one.
+/// The token of each course that was used last: an edited token is another one.
 fn newest(mut tokens: Vec<TokenBudget>, now: i64) -> Vec<TokenBudget> {
     tokens.retain(|token| now - token.at < TOKEN_AGE);
     tokens.sort_by(|a, b| (&a.provider, &a.label, b.at).cmp(&(&b.provider, &b.label, a.at)));

@@ -1,4 +1,4 @@
-//! What one look read, before it means anything. What could not be read is absent.
+//! What one pass read, before it is judged. What could not be read is absent.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::activity::DAY;
 
-/// From how many days with events on a rhythm can be told.
+/// With events on at least this many days, a source has a rhythm.
 const ENOUGH: usize = 5;
 
 /// A silence that is always too short to mean something, in days: a long weekend.
 const SHORT: i64 = 4;
 
-/// The silence that counts where no rhythm is known, in days.
+/// The silence, in days, that counts if no rhythm is known.
 const UNKNOWN: i64 = 14;
 
 /// Whether a source is silent for longer than its own rhythm explains: twice its longest pause, and a long weekend at

@@ -15,12 +15,12 @@ use super::statement::Shown;
 use super::write::{Write, documents_of, registers};
 use super::{memory, rename, settle};
 
-/// From how many events on batches take turns at writing. Large ones side by side cost each other more than they
-/// gain: the later of two is often written first, and then the earlier one's states are stale. Small ones
-/// wait for MongoDB's journal rather than its CPU, and share that.
+/// Batches with at least this many events are written one after another. Written at the same time, the later batch is
+/// often written first, and the states of the earlier one are then stale. Smaller batches wait for MongoDB's journal
+/// rather than its CPU, and share the journal's flushes.
 pub const LARGE: usize = 200;
 
-/// What became of a batch while MongoDB was there.
+/// The outcome of a batch while MongoDB answers.
 ///
 /// ```text
 /// match store.apply(batch).await {
@@ -40,12 +40,12 @@ pub enum Applied {
         /// Events of collections that MongoDB does not write to. They may be half stored; apply them again later.
         waiting: Vec<Waiting>,
     },
-    /// MongoDB refuses the documents of these events, whoever tries. *Nothing may be assumed of the others*: a refused
-    /// document may have stood for older events of its entity too.
+    /// MongoDB refuses the documents of these events on every attempt. *Nothing is known of the others*: a refused
+    /// document may have replaced older events of its entity in the fold.
     Refused(Vec<Refusal>),
 }
 
-/// An event whose document MongoDB refuses: its own fault, whoever tries.
+/// An event whose document MongoDB refuses on every attempt: the event's own fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Index of the event in the batch.
@@ -68,7 +68,7 @@ impl Store {
         let obstacles = Obstacles::default();
         let prjs = batch.repositories();
         if !batch.renames.is_empty() {
-            // First, so that what is told of another repository that takes the old name overwrites nothing.
+            // First, so that events of another repository that takes the old name overwrite nothing.
             memory::remember_renames(&self.db, &batch).await?;
             self.move_renamed(&memory::renames(&self.db, &prjs).await?, &obstacles).await?;
         }
@@ -78,8 +78,8 @@ impl Store {
         if !refusals.is_empty() {
             return Ok(Applied::Refused(refusals));
         }
-        // Names that the batch tells, or that somebody told since we asked. What was written under the old one is moved
-        // by whoever of the two looks later.
+        // Names in this batch, or written by another worker since the last read. The later of the two workers moves
+        // what was written under the old name.
         let mut now = memory::renames(&self.db, &prjs).await?;
         if !batch.renames.is_empty() || now.len() > renames.len() {
             let changed: BTreeSet<Rename> = now.difference(&renames).cloned().chain(batch.renames.clone()).collect();
@@ -120,7 +120,7 @@ impl Store {
             groups.entry(state.kind.collection(&state.prj)).or_default().push(Write::State(state, shown));
         }
         for link in batch.links.values() {
-            let name = batch.told(&link.prj, &Parent::Epic(link.epic.clone()));
+            let name = batch.version(&link.prj, &Parent::Epic(link.epic.clone()));
             groups.entry(Kind::UserStory.collection(&link.prj)).or_default().push(Write::Link(link, name));
         }
         groups.retain(|collection, _| !obstacles.is_in_the_way(collection));
@@ -134,7 +134,7 @@ impl Store {
         Ok(refusals.into_iter().flatten().flatten().collect())
     }
 
-    /// Writes until each is applied, known to be stale, or refused.
+    /// Writes until each write is applied, known to be stale, or refused.
     async fn write(&self, collection: String, mut writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
         let collection = collection.as_str();
         let mut refusals = Vec::new();
@@ -148,7 +148,7 @@ impl Store {
             }
             pending
         } else {
-            // Without the unique index nothing meets E11000: a stale state would be a further document.
+            // Without the unique index no E11000 would occur, and a stale state would be inserted as a second document.
             self.drop_stale(collection, &mut writes).await?;
             writes
         };
@@ -163,7 +163,7 @@ impl Store {
         if pending.is_empty() {
             return Ok(refusals);
         }
-        // Races are lost to somebody whose document is found afterwards. Here nothing is ever found.
+        // After a lost race the winner's document is found. Here none is found.
         let cause = format!(
             "{} of its documents meet E11000 {RETRIES} times in a row, but no document has their natural key; another \
              one has their _id",
@@ -172,7 +172,7 @@ impl Store {
         Err(command::blame(&self.db, collection, 0, cause).await)
     }
 
-    /// Of writes that failed, what has to be tried again: they met E11000, and not for being stale.
+    /// The failed writes to retry: they failed with E11000, and not because they are stale.
     async fn conflicted<'a>(
         &self,
         collection: &str,
@@ -195,8 +195,8 @@ impl Store {
         Ok(conflicted)
     }
 
-    /// Keeps of these writes what the documents that are there leave to be done. What only the primary has may be
-    /// rolled back, so only what the majority has makes a write stale.
+    /// Keeps what the stored documents leave to be written. Only a majority read may make a write stale: a document
+    /// that only the primary has could be rolled back.
     async fn drop_stale(&self, collection: &str, writes: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
         let Some(any) = writes.first().copied() else { return Ok(()) };
         let (filter, projection) = (documents_of(writes), registers());
@@ -208,7 +208,7 @@ impl Store {
             }
         }
         let left = writes.iter().flat_map(|write| match known.get(&write.id()) {
-            // Several only without the unique index; one that is new enough suffices.
+            // Without the unique index there may be several; one that is new enough is sufficient.
             Some(documents) => {
                 let left = documents.iter().map(|document| write.retry_as(document));
                 left.min_by_key(Vec::len).unwrap_or_default()

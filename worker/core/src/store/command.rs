@@ -12,52 +12,52 @@ use super::encode::raw;
 use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, code, of_command, of_statement, remedy};
 use super::sentence::sentence;
 
-/// How often a write that met E11000 is tried again.
+/// How often a write that failed with E11000 is retried.
 pub(super) const RETRIES: usize = 10;
 
-/// How many commands of one batch are under way at once; together they share MongoDB's journal flushes.
+/// Commands of one batch in flight. Together they share MongoDB's journal flushes.
 pub(super) const COMMANDS: usize = 16;
 
-/// How many statements one command carries at most, and how many bytes of them: the server's limits
-/// are 100,000 and 48 MB, but a smaller command blocks others for a shorter time.
+/// Statements of one command, and their bytes. The server's limits are 100,000 and 48 MB, but a smaller command blocks
+/// others for a shorter time.
 const STATEMENTS: usize = 1_000;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a command may take before MongoDB counts as away.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A command that takes longer counts as an outage of MongoDB.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the majority may take; less than [`PATIENCE`], so that the server says what is wrong.
+/// `wtimeout` of a write. Less than [`COMMAND_TIMEOUT`], so that the server's error says what is wrong.
 const MAJORITY_MS: i32 = 20_000;
 
-/// One statement of a command that was not applied.
+/// A statement of a command that was not applied.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     /// Index among the statements given.
     pub(super) index: usize,
     code: i32,
-    /// Of E11000, the fields of the index.
+    /// On E11000, the fields of the index.
     fields: Vec<String>,
     /// MongoDB's text.
     pub(super) error: String,
 }
 
 impl Failure {
-    /// It met a document of the same natural key. `E11000` on an index that is not ours is something else.
+    /// A document of the same natural key is stored. `E11000` on a foreign index is something else.
     pub(super) fn is_conflict(&self, key: &[&str]) -> bool {
         self.code == DUPLICATE_KEY && (self.fields == key || self.fields == ["_id"])
     }
 
-    /// It met a document of the same `_id`.
+    /// A document of the same `_id` is stored.
     pub(super) fn is_duplicate_id(&self) -> bool {
         self.is_conflict(&[])
     }
 
-    /// Why it can never be applied, where that is the statement's own fault.
+    /// Why it can never be applied, if the statement itself is the cause.
     pub(super) fn fault(&self) -> Option<&str> {
         matches!(of_statement(self.code), Blame::Content).then_some(self.error.as_str())
     }
 
-    /// What else it is: the collection's fault, or an outage.
+    /// Otherwise: the collection's fault, or an outage.
     pub(super) async fn into_error(self, db: &Database, collection: &str) -> StoreError {
         match of_statement(self.code) {
             Blame::Collection => blame(db, collection, self.code, self.error).await,
@@ -66,7 +66,7 @@ impl Failure {
     }
 }
 
-/// A collection that takes no writes is blocked where the server takes others; else all is an outage.
+/// A collection that refuses writes is blocked if the server takes other writes; otherwise it is an outage.
 pub(super) async fn blame(db: &Database, collection: &str, code: i32, cause: String) -> StoreError {
     match probe(db, "ld_blame").await {
         Ok(()) => StoreError::Blocked(Blocked { collection: collection.to_owned(), cause, remedy: remedy(code) }),
@@ -74,11 +74,11 @@ pub(super) async fn blame(db: &Database, collection: &str, code: i32, cause: Str
     }
 }
 
-/// Writes something that the majority has to acknowledge and journal.
+/// Runs a write that must be acknowledged by the majority and journalled.
 pub(super) async fn probe(db: &Database, who: &str) -> Result<(), StoreError> {
     let statement = doc! { "q": { "_id": who }, "u": { "$currentDate": { "at": true } }, "upsert": true };
     let command = doc! { "update": "ld_probe", "updates": [statement], "writeConcern": write_concern() };
-    let failures = patiently(async {
+    let failures = with_timeout(async {
         let reply = db.run_command(command).await?;
         read_reply(&reply, 0)
     });
@@ -94,7 +94,7 @@ pub(super) async fn update(
     Ok(update_counting(db, collection, statements).await?.0)
 }
 
-/// The same, and how many documents matched.
+/// As [`update`], with how many documents matched.
 pub(super) async fn update_counting(
     db: &Database,
     collection: &str,
@@ -103,7 +103,7 @@ pub(super) async fn update_counting(
     send(db, Verb::Update, collection, statements).await
 }
 
-/// The same for `insert`, of whole documents.
+/// As [`update`], for `insert` commands of whole documents.
 pub(super) async fn insert(
     db: &Database,
     collection: &str,
@@ -112,7 +112,7 @@ pub(super) async fn insert(
     Ok(send(db, Verb::Insert, collection, documents).await?.0)
 }
 
-/// The same for `delete`; a failed statement is an error, because none of ours can fail by itself.
+/// As [`update`], for `delete` commands. A failed statement is an error: no delete of ours can fail by itself.
 pub(super) async fn delete(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
     match send(db, Verb::Delete, collection, statements).await?.0.into_iter().next() {
         Some(failure) => Err(failure.into_error(db, collection).await),
@@ -135,8 +135,8 @@ pub(super) async fn find(
     find_as(ReadConcern::local(), db, collection, filter, projection).await
 }
 
-/// Reads what the majority has: for whoever goes without a write of his own because of what he finds. What
-/// only the primary has may be rolled back, and then nobody would write it again.
+/// Majority read, for a result that makes us *skip* a write. A document that only the primary has could be rolled back,
+/// and our write would be lost.
 pub(super) async fn find_durable(
     db: &Database,
     collection: &str,
@@ -153,7 +153,7 @@ async fn find_as(
     filter: Document,
     projection: Document,
 ) -> Result<Vec<Document>, StoreError> {
-    patiently(async {
+    with_timeout(async {
         let documents = db.collection::<Document>(collection);
         let cursor = documents.find(filter).projection(projection).read_concern(concern).await?;
         Ok(cursor.try_collect().await?)
@@ -161,11 +161,11 @@ async fn find_as(
     .await
 }
 
-/// Puts [`PATIENCE`] around a command: a frozen server neither answers nor closes the connection.
-pub(super) async fn patiently<T>(command: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(PATIENCE, command)
+/// Bounds a command by [`COMMAND_TIMEOUT`]: a frozen server neither answers nor closes the connection.
+pub(super) async fn with_timeout<T>(command: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(COMMAND_TIMEOUT, command)
         .await
-        .unwrap_or_else(|_| Err(StoreError::Outage(format!("no answer within {} s", PATIENCE.as_secs()))))
+        .unwrap_or_else(|_| Err(StoreError::Outage(format!("no answer within {} s", COMMAND_TIMEOUT.as_secs()))))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +212,7 @@ async fn send(
         }
         command.append(cstr!("ordered"), false);
         command.append(cstr!("writeConcern"), raw(&write_concern())?);
-        let reply = patiently(async { Ok(db.run_raw_command(command).await) }).await?;
+        let reply = with_timeout(async { Ok(db.run_raw_command(command).await) }).await?;
         match reply {
             Ok(reply) => {
                 failures.extend(read_reply(&reply, start)?);
@@ -239,7 +239,7 @@ fn write_concern() -> Document {
     doc! { "w": "majority", "j": true, "wtimeout": MAJORITY_MS }
 }
 
-/// A reply with `ok: 1` can still say that statements failed, or that the majority did not follow.
+/// A reply with `ok: 1` can still report failed statements, or a write concern error.
 fn read_reply(reply: &Document, offset: usize) -> Result<Vec<Failure>, StoreError> {
     let text = |document: &Document| document.get_str("errmsg").unwrap_or("no text").to_owned();
     if let Ok(concern) = reply.get_document("writeConcernError") {

@@ -1,4 +1,4 @@
-//! The database, and what every use of it has in common.
+//! The connection to the database, with the concerns that every command needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::obstacles::Obstacles;
 pub struct UnusableUri;
 
 impl UnusableUri {
-    /// Looks at an address without asking a server.
+    /// Checks an address without a request to the server.
     ///
     /// # Errors
     /// When it cannot be used.
@@ -41,13 +41,13 @@ pub struct Store {
 impl Store {
     /// Connects to `MONGO_URI`; the database is the one in its path, else `fallback_db`.
     ///
-    /// Returns without waiting for the server: the first command does.
+    /// Returns without a request to the server: the first command connects.
     ///
     /// # Errors
     /// When the URI cannot be used; the message says what to look at.
     pub async fn connect(uri: &str, fallback_db: &str) -> Result<Self, UnusableUri> {
         let mut options = ClientOptions::parse(uri).await.map_err(|_| UnusableUri)?;
-        // What is decided by a read must not be older than what was written before it, whatever the address asks for.
+        // Reads decide what is written, so they must see earlier writes, whatever `readPreference` the address has.
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.app_name.get_or_insert_with(|| "ld-connect-worker".to_owned());
         options.max_pool_size.get_or_insert(32);
@@ -64,7 +64,7 @@ impl Store {
         &self.db
     }
 
-    /// Makes the unique index of a project's collection, where it is missing.
+    /// Creates the unique index of a project's collection if it is missing.
     ///
     /// # Errors
     /// When MongoDB is away.
@@ -72,7 +72,7 @@ impl Store {
         self.indexes.ensure(&self.db, [(kind, prj)].into(), &Obstacles::default()).await
     }
 
-    /// Proves that a write is acknowledged by the majority and journalled.
+    /// Verifies that a write is acknowledged by the majority and journalled.
     ///
     /// # Errors
     /// When it is not, within the time a command has.

@@ -1,16 +1,16 @@
-//! Documents and orders as MongoDB takes them, and where a document keeps what it was made of.
+//! Documents and orders as MongoDB stores them, and the fields of `_ld` that say what a document was made from.
 //!
 //! ```text
 //! _ld: {
-//!   order      as of when its own state is (of a commit, the oldest; else the newest)
-//!   read       GitHub, of a state that the API told: as of when it was read
+//!   order      order of its own state (of a commit, the oldest; else the newest)
+//!   read       GitHub, of a state read from the API: when it was read
 //!   named      GitHub: the rename by which the repository has this name
-//!   action     as of when `action_type`, `assigned_by` (GitHub: `action`, `sender_info`) are
-//!   in         stories and tasks: as of when they are in their milestone
-//!   milestone  … as of when what they show of it is
-//!   story      tasks: as of when `userstory_is_closed` is
+//!   action     order of `action_type`, `assigned_by` (GitHub: `action`, `sender_info`)
+//!   in         stories and tasks: order of being in their milestone
+//!   milestone  … order of what they show of it
+//!   story      tasks: order of `userstory_is_closed`
 //!   links      stories: [{epic, told, created, named, name, reference}], one for each epic that the story is in
-//!   delivery   the delivery that its state came with
+//!   delivery   the delivery of its state
 //! }
 //! ```
 
@@ -42,7 +42,7 @@ pub const MILESTONE_FIELDS: [&str; 7] = [
     "estimated_finish",
 ];
 
-/// What only a webhook of the entity itself knows.
+/// What only a webhook of the entity itself contains.
 pub(super) const fn action_fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::GithubIssue | Kind::PullRequest => &["action", "sender_info"],
@@ -51,7 +51,7 @@ pub(super) const fn action_fields(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// A statement of an `update` command that makes a document where none matches.
+/// An upserting statement of an `update` command.
 pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<RawDocumentBuf, StoreError> {
     let mut statement = RawDocumentBuf::new();
     statement.append(cstr!("q"), raw(filter)?);
@@ -60,7 +60,7 @@ pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<Ra
     Ok(statement)
 }
 
-/// A document as bytes, in as much room as they take.
+/// A document as bytes, without spare capacity.
 pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> {
     let mut bytes = raw(document)?.into_bytes();
     bytes.shrink_to_fit();
@@ -81,8 +81,7 @@ pub(super) fn order(order: Order) -> Document {
     doc! { "t": order.t, "s": order.s, "r": order.r }
 }
 
-/// Reads an order. Versions that knew nothing of nested objects wrote none of their depth, which MongoDB takes for
-/// older than every other.
+/// Reads an order. Earlier versions wrote no depth of nested objects; MongoDB sorts a missing depth before all others.
 pub(super) fn read_order(value: &Bson) -> Option<Order> {
     let document = value.as_document()?;
     let number = |name| match document.get(name) {
@@ -136,12 +135,12 @@ pub(super) fn link_id(prj: &str, story: &Bson, epic: &Bson) -> String {
     id
 }
 
-/// Numbers bare and strings quoted, so that 17 and "17" stay two.
+/// Numbers bare and strings quoted, so that 17 and "17" stay different.
 pub(super) fn push_key(id: &mut String, part: &Bson) {
     match part {
         Bson::Int32(n) => id.push_str(&n.to_string()),
         Bson::Int64(n) => id.push_str(&n.to_string()),
-        // What a program in another language wrote; MongoDB compares numbers by value.
+        // Programs in other languages write other number types; MongoDB compares numbers by value.
         Bson::Double(n) if n.fract() == 0.0 && n.abs() < 9e15 => id.push_str(&format!("{n:.0}")),
         Bson::String(text) => {
             id.push('"');

@@ -1,9 +1,9 @@
-//! What look-ups add to documents that are there.
+//! What look-ups add to stored documents.
 //!
-//! None of these makes a document: one that is gone stays gone. A commit's facts never change, so they are
-//! written once and `_ld.enriched` remembers it. A sprint's figures change, and belong to whoever is in the
-//! sprint *when they come*: the filter asks for that, `_ld.figures` remembers whose they are, and the state
-//! that takes a story out of all sprints takes them away (`statement`).
+//! A look-up never creates a document: a deleted one stays deleted. A commit's facts never change, so they are written
+//! once, and `_ld.enriched` records it. A milestone's figures change. They belong to the stories and tasks that are in
+//! the milestone *when the figures arrive*: the filter requires that, `_ld.figures` records the milestone, and a state
+//! that takes a story out of its milestone removes them (`statement`).
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ use super::statement::{figures_update, no_figures_update};
 use worker_event::effect::Kind;
 use worker_providers::github::CommitFacts;
 
-/// Where a commit remembers that GitHub has been asked.
+/// Records that a commit was looked up at GitHub.
 const ENRICHED: &str = "_ld.enriched";
 
 impl Store {
-    /// Which of these commits are stored and nobody has looked up yet.
+    /// Which of these commits are stored and not looked up yet.
     ///
     /// # Errors
     /// When MongoDB is away.
@@ -49,7 +49,7 @@ impl Store {
         Ok(found.iter().filter_map(milestone).collect())
     }
 
-    /// Writes what GitHub knows of commits, on those that nobody has looked up yet.
+    /// Writes GitHub's facts on those of the commits that were not looked up yet.
     ///
     /// # Errors
     /// When MongoDB is away or refuses.
@@ -72,8 +72,8 @@ impl Store {
         self.add(Kind::Commit, prj, statements.collect::<Result<_, _>>()?).await
     }
 
-    /// Writes a sprint's figures on the stories and tasks that are in it; of a sprint nobody knows (`None`),
-    /// takes away those of another that a story brought along.
+    /// Writes a milestone's figures on the stories and tasks that are in it. If the provider does not know the
+    /// milestone (`None`), removes another milestone's figures that a story still shows.
     ///
     /// # Errors
     /// When MongoDB is away or refuses.

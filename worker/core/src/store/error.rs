@@ -1,4 +1,4 @@
-//! How a write can fail, and whose fault that is.
+//! How a write can fail, and what is at fault.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use super::sentence::sentence;
 /// MongoDB's "E11000 duplicate key".
 pub(super) const DUPLICATE_KEY: i32 = 11_000;
 
-/// MongoDB's "document failed validation": a person has given the collection a validator.
+/// MongoDB's "document failed validation": an operator has added a validator to the collection.
 pub(super) const FAILED_VALIDATION: i32 = 121;
 
-/// Too large or too deep. Whatever carries such a code is the fault of what is in it, also as a whole command.
+/// Too large or too deep. With such a code, the content is at fault, also in the refusal of a whole command.
 const TOO_LARGE: [i32; 4] = [10_334, 17_280, 17_419, 17_420];
 
-/// What a *statement* can never do: BadValue, FailedToParse, TypeMismatch, Overflow, InvalidLength, InvalidBSON,
-/// PathNotViable, DollarPrefixedFieldName, InvalidIdField, EmptyFieldName, DottedFieldName. About a whole command
-/// a server says the same of itself (`--nojournal` is a BadValue), so there they blame nobody.
+/// Codes of a *statement* that can never be applied: BadValue, FailedToParse, TypeMismatch, Overflow, InvalidLength,
+/// InvalidBSON, PathNotViable, DollarPrefixedFieldName, InvalidIdField, EmptyFieldName, DottedFieldName. For a whole
+/// command a server uses the same codes about itself (`--nojournal` is a BadValue), so there they count as an outage.
 const STATEMENTS_FAULT: [i32; 11] = [2, 9, 14, 15, 16, 22, 28, 52, 53, 56, 57];
 
-/// What a server says while it fails over, stops or is too busy: HostUnreachable, HostNotFound, MaxTimeMSExpired,
+/// Codes of a server that fails over, stops or is too busy: HostUnreachable, HostNotFound, MaxTimeMSExpired,
 /// WriteConcernFailed, NetworkTimeout, ShutdownInProgress, PrimarySteppedDown, ExceededTimeLimit, SocketException,
-/// NotWritablePrimary, InterruptedAtShutdown, Interrupted, InterruptedDueToReplStateChange,
-/// NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary.
+/// NotWritablePrimary, InterruptedAtShutdown, Interrupted, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
+/// NotPrimaryOrSecondary.
 const PASSES: [i32; 15] = [6, 7, 50, 64, 89, 91, 189, 262, 9001, 10_107, 11_600, 11_601, 11_602, 13_435, 13_436];
 
 /// Why a batch could not be written.
@@ -46,15 +46,15 @@ pub enum StoreError {
     },
 }
 
-/// A collection that MongoDB does not write to while it writes to others: a view, a time series, a validator,
-/// somebody's unique index. It heals by itself once a person has put it right.
+/// A collection that MongoDB does not write to while it writes to others: a view, a time series, a validator, a foreign
+/// unique index. Its events are written as soon as an operator has corrected it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Blocked {
     /// Its full name.
     pub collection: String,
     /// What MongoDB says.
     pub cause: String,
-    /// What a person can do.
+    /// What an operator can do.
     pub remedy: &'static str,
 }
 
@@ -67,18 +67,18 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// What a code about a whole command, or about a statement that is not at fault, leaves open.
+/// What else is at fault, by the code of a whole command or of a statement that is not at fault.
 #[derive(Debug)]
 pub(super) enum Blame {
-    /// The server, or the way to it.
+    /// The server, or the connection to it.
     Server,
-    /// What is in the command.
+    /// The content of the command.
     Content,
     /// The collection, if the server takes writes to another one.
     Collection,
 }
 
-/// Whom the failure of a whole command may blame.
+/// What is at fault when a whole command fails.
 pub(super) fn of_command(error: &Error) -> Blame {
     match *error.kind {
         ErrorKind::Command(ref command) if TOO_LARGE.contains(&command.code) => Blame::Content,
@@ -88,7 +88,7 @@ pub(super) fn of_command(error: &Error) -> Blame {
     }
 }
 
-/// Whom the failure of one statement may blame.
+/// What is at fault when one statement fails.
 pub(super) fn of_statement(code: i32) -> Blame {
     if TOO_LARGE.contains(&code) || STATEMENTS_FAULT.contains(&code) {
         Blame::Content
@@ -115,7 +115,7 @@ pub(super) fn code(error: &Error) -> i32 {
     if let ErrorKind::Command(command) = &*error.kind { command.code } else { 0 }
 }
 
-/// A read, or a command of a person's, that failed: nothing that an event is to blame for.
+/// A failed read, or a failed command of an operator: no event is at fault.
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         Self::Outage(sentence(&error))

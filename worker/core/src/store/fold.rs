@@ -1,4 +1,4 @@
-//! What a batch comes to: of several effects on one register, the one that wins.
+//! Folds a batch: of several effects on one register, the winning one remains.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,9 +13,9 @@ use super::error::StoreError;
 pub struct Event {
     /// The project it belongs to.
     pub prj: String,
-    /// Its delivery, kept in `_ld` so that a person can find what a document came from.
+    /// Its delivery, kept in `_ld` so that an operator can find a document's event.
     pub delivery: String,
-    /// What it makes true.
+    /// Its effects.
     pub effects: Vec<Effect>,
 }
 
@@ -29,17 +29,17 @@ pub(super) struct State {
     pub(super) read: Option<Order>,
     /// The rename by which its repository has the name of the key.
     pub(super) named: Option<Order>,
-    /// What the document shows of the entity itself. Encoded at once: thousands of these wait together, and as bytes
-    /// they take a quarter of the room.
+    /// What the document shows of the entity itself. Encoded at once: thousands of these wait together, and bytes take
+    /// a quarter of the memory.
     pub(super) fields: RawDocumentBuf,
-    /// What only webhooks know, by the newest one, which may be older than the state.
+    /// What only webhooks contain, by the newest one, which may be older than the state.
     pub(super) action: Option<(Order, Document)>,
     /// Stories and tasks: the id of the milestone they are in, null when in none. `None` for other kinds.
     pub(super) milestone: Option<Bson>,
     pub(super) story: Option<StoryOf>,
     pub(super) delivery: String,
     pub(super) event: usize,
-    /// Whether this is probably the first that is heard of the entity.
+    /// Whether this is probably the first event of the entity.
     pub(super) insert_first: bool,
 }
 
@@ -48,17 +48,17 @@ impl State {
         entity_id(self.kind, &self.prj, &self.key)
     }
 
-    /// The story a task hangs from.
+    /// The story that a task belongs to.
     pub(super) fn story_id(&self) -> Option<&Bson> {
         self.story.as_ref().map(|story| &story.id).filter(|id| **id != Bson::Null)
     }
 
-    /// As of when its repository has the name of the key.
+    /// Order of the repository's name in the key.
     pub(super) fn named(&self) -> Order {
         self.named.map_or(self.seen(), |named| named.max(self.seen()))
     }
 
-    /// As of when its document is there.
+    /// Order of its state.
     pub(super) fn seen(&self) -> Order {
         self.read.map_or(self.order, |read| read.max(self.order))
     }
@@ -70,24 +70,24 @@ pub(super) struct Link {
     pub(super) prj: String,
     pub(super) story: Bson,
     pub(super) epic: Bson,
-    /// As of when it is there.
+    /// Order of the link.
     pub(super) told: Order,
     /// Its newest creation.
     pub(super) created: Option<Order>,
     pub(super) event: usize,
 }
 
-/// What is gone.
+/// What was deleted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Target {
-    /// An entity, and with a story its tasks, with an epic its links.
+    /// An entity; with a story also its tasks, with an epic also its links.
     Entity(Kind, Key),
     /// The link of this story to this epic.
     Link { story: Bson, epic: Bson },
 }
 
 impl Target {
-    /// The `_id` under which the deletion is remembered.
+    /// The `_id` of the deletion in `ld_deletions`.
     pub(super) fn id(&self, prj: &str) -> String {
         match self {
             Self::Entity(kind, key) => entity_id(*kind, prj, key),
@@ -96,12 +96,12 @@ impl Target {
     }
 }
 
-/// As of when something is gone.
+/// The order of a deletion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Gone {
-    /// What was there until then is gone.
+    /// States older than this are deleted.
     pub(super) at: Option<Order>,
-    /// States up to this one are not shown, also when an API tells them later.
+    /// States up to this one are not shown, not even when an API returns them later.
     pub(super) superseded: Option<Order>,
 }
 
@@ -111,17 +111,17 @@ impl Gone {
         self.superseded = self.superseded.max(other.superseded);
     }
 
-    /// Whether it takes a state away.
+    /// Whether it deletes a state.
     pub(super) fn takes(&self, state: &State) -> bool {
         self.at.is_some_and(|at| at >= state.seen()) || self.superseded.is_some_and(|order| order >= state.order)
     }
 
-    /// As of when it is, as a whole.
+    /// The order of the deletion as a whole.
     pub(super) fn last(&self) -> Option<Order> {
         self.at.max(self.superseded)
     }
 
-    /// Actions up to this one are not shown. That a task went with its story is no end of them.
+    /// Actions up to this one are not shown. The deletion of a task with its story does not end its actions.
     pub(super) fn ends_actions(&self, kind: Kind) -> Option<Order> {
         if kind == Kind::Task { self.at } else { self.last() }
     }
@@ -135,7 +135,7 @@ pub(super) struct Deletion {
     pub(super) gone: Gone,
 }
 
-/// What other documents show something of.
+/// What other documents show of an entity.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Parent {
     /// On its stories and tasks: the seven fields.
@@ -147,7 +147,7 @@ pub(super) enum Parent {
 }
 
 impl Parent {
-    /// The `_id` under which what it shows is remembered.
+    /// The `_id` of the view in `ld_views`.
     pub(super) fn id(&self, prj: &str) -> String {
         let (name, id) = match self {
             Self::Milestone(id) => ("milestones", id),
@@ -160,12 +160,12 @@ impl Parent {
     }
 }
 
-/// What the batch says that other documents show.
+/// What the batch says about an entity that other documents show.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) prj: String,
     pub(super) parent: Parent,
-    pub(super) told: Option<(Order, Document)>,
+    pub(super) version: Option<(Order, Document)>,
     /// A milestone's deletion.
     pub(super) gone: Option<Order>,
 }
@@ -179,9 +179,9 @@ pub(super) struct Rename {
     pub(super) to: String,
 }
 
-/// What a batch of events comes to: the registers it writes, each once.
+/// The registers that a batch writes, each once.
 ///
-/// Keys are the `_id`s under which things are remembered.
+/// Keys are the `_id`s in the `ld_…` collections.
 #[derive(Debug, Default)]
 pub struct Batch {
     events: usize,
@@ -198,7 +198,7 @@ impl Batch {
     /// Folds events. Their order does not matter, but for the numbers in a [`Refusal`](super::Refusal).
     ///
     /// # Errors
-    /// When one of them cannot be encoded: its own fault, whoever tries.
+    /// When one of them cannot be encoded: the event's own fault.
     pub fn of(events: impl IntoIterator<Item = Event>) -> Result<Self, StoreError> {
         let mut batch = Self::default();
         events.into_iter().try_for_each(|event| batch.add(event))?;
@@ -208,7 +208,7 @@ impl Batch {
     /// Adds an event. The first one has the number 0 in a [`Refusal`](super::Refusal).
     ///
     /// # Errors
-    /// When it cannot be encoded: its own fault, whoever tries.
+    /// When it cannot be encoded: the event's own fault.
     pub fn add(&mut self, event: Event) -> Result<(), StoreError> {
         let number = self.events;
         self.events += 1;
@@ -233,8 +233,7 @@ impl Batch {
         self.events
     }
 
-    /// Leaves out what the batch itself deletes: it need not be written first, because the deletion is, and
-    /// says it all.
+    /// Leaves out what the batch itself deletes: the deletion is written, and it covers the state.
     pub(super) fn leave_out_deleted(&mut self) {
         let deletions = &self.deletions;
         self.states.retain(|id, state| deletions.get(id).is_none_or(|deletion| !deletion.gone.takes(state)));
@@ -272,8 +271,8 @@ impl Batch {
         Ok(())
     }
 
-    fn state(&mut self, event: usize, prj: &str, delivery: &str, told: effect::State) -> Result<(), StoreError> {
-        let effect::State { kind, key, order, read, fields, action, milestone, story } = told;
+    fn state(&mut self, event: usize, prj: &str, delivery: &str, stated: effect::State) -> Result<(), StoreError> {
+        let effect::State { kind, key, order, read, fields, action, milestone, story } = stated;
         if kind == Kind::UserStory
             && let (Some(id), Some(milestone)) = (key.first(), &milestone)
         {
@@ -335,19 +334,19 @@ impl Batch {
 
     fn view(&mut self, prj: &str, parent: Parent, order: Order, fields: Document) {
         let view = self.view_of(prj, parent);
-        if view.told.as_ref().is_none_or(|held| order > held.0) {
-            view.told = Some((order, fields));
+        if view.version.as_ref().is_none_or(|held| order > held.0) {
+            view.version = Some((order, fields));
         }
     }
 
     fn view_of(&mut self, prj: &str, parent: Parent) -> &mut View {
         let id = parent.id(prj);
-        self.views.entry(id).or_insert_with(|| View { prj: prj.to_owned(), parent, told: None, gone: None })
+        self.views.entry(id).or_insert_with(|| View { prj: prj.to_owned(), parent, version: None, gone: None })
     }
 
-    /// What the batch tells of something that other documents show.
-    pub(super) fn told(&self, prj: &str, parent: &Parent) -> Option<&(Order, Document)> {
-        self.views.get(&parent.id(prj))?.told.as_ref()
+    /// Adds what the batch says about an entity that other documents show.
+    pub(super) fn version(&self, prj: &str, parent: &Parent) -> Option<&(Order, Document)> {
+        self.views.get(&parent.id(prj))?.version.as_ref()
     }
 
     /// Adds the move of a document that is stored under another key.
@@ -358,12 +357,12 @@ impl Batch {
         }
     }
 
-    /// Adds the move of a deletion that is remembered under another key.
+    /// Adds the move of a deletion that is stored under another key.
     pub(super) fn add_gone(&mut self, prj: &str, kind: Kind, key: Key, gone: Gone) {
         self.delete(prj, Target::Entity(kind, key), gone);
     }
 
-    /// Brings issues and pull requests under their repository's newer name.
+    /// Moves issues and pull requests to their repository's newer name.
     pub(super) fn rename(&mut self, newer: impl Fn(&str, &str, Order) -> Option<(String, Order)>) {
         let renamed = |prj: &str, kind: Kind, key: &Key, at: Order| match (kind, key.as_slice()) {
             (Kind::GithubIssue | Kind::PullRequest, [Bson::String(name), number]) => {
@@ -433,9 +432,10 @@ fn with_repository(fields: &RawDocumentBuf, key: &Key) -> RawDocumentBuf {
     out
 }
 
-/// Whether a state is probably its entity's first: by far the cheapest to write, and merely dearer when it is not.
+/// Whether a state is probably its entity's first. An insert is much cheaper then, and only a little dearer when it is
+/// not.
 fn is_first(kind: Kind, action: Option<&Document>) -> bool {
-    let is = |name, told| action.is_some_and(|action| action.get_str(name).is_ok_and(|action| action == told));
+    let is = |name, wanted| action.is_some_and(|action| action.get_str(name).is_ok_and(|action| action == wanted));
     match kind {
         Kind::Commit | Kind::Row | Kind::PullRequest => true,
         Kind::GithubIssue => is("action", "opened"),

@@ -1,7 +1,7 @@
-//! Removing a project's documents, and taking people out of them.
+//! Removes a project's documents, and removes people from documents.
 //!
-//! The only writes that are not an effect of an event. A person is taken out of a document only while it shows
-//! the state that was read: a newer one comes through [`forgotten`](worker_event::privacy) anyway.
+//! These are the only writes that are not an effect of an event. A document is changed only while it shows the state
+//! that was read: a newer state passes [`forgotten`](worker_event::privacy) before it is written.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::{self, patiently};
+use super::command::{self, with_timeout};
 use super::connection::Store;
 use super::encode::{STATE, raw};
 use super::error::StoreError;
@@ -19,13 +19,13 @@ use super::memory;
 use worker_event::effect::Kind;
 use worker_event::privacy::{ANONYMOUS, Rules, hash, people};
 
-/// Where it is kept who is to be forgotten.
+/// The collection of forgotten people.
 const FORGOTTEN: &str = "ld_forgotten";
 
-/// How many documents of a collection there are, by collection.
+/// Documents of each collection.
 pub type Found = BTreeMap<String, u64>;
 
-/// What is remembered beside the documents, each with the project's id in `prj`.
+/// The `ld_…` collections with the project's id in `prj`.
 const REMEMBERED: [&str; 4] = [memory::DELETIONS, memory::VIEWS, memory::RENAMES, FORGOTTEN];
 
 fn majority() -> WriteConcern {
@@ -33,7 +33,7 @@ fn majority() -> WriteConcern {
 }
 
 impl Store {
-    /// What there is of a project: its collections, and what `ld_…` remembers of it.
+    /// What is stored of a project: its collections, and its documents in `ld_…` collections.
     ///
     /// # Errors
     /// When MongoDB is away.
@@ -41,12 +41,13 @@ impl Store {
         let mut found = Found::new();
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
-            let documents = patiently(async { Ok(all.count_documents(doc! {}).await?) }).await?;
+            let documents = with_timeout(async { Ok(all.count_documents(doc! {}).await?) }).await?;
             found.insert(name, documents);
         }
         for name in REMEMBERED {
             let all = self.db.collection::<Document>(name);
-            let documents = patiently(async { Ok(all.count_documents(doc! { "prj": prj.as_str() }).await?) }).await?;
+            let documents =
+                with_timeout(async { Ok(all.count_documents(doc! { "prj": prj.as_str() }).await?) }).await?;
             if documents > 0 {
                 found.insert(name.to_owned(), documents);
             }
@@ -54,10 +55,10 @@ impl Store {
         Ok(found)
     }
 
-    /// The collections that are the project's alone. A project's id holds no dot, so `github_A.` is nobody else's.
+    /// The collections of one project. A project's id holds no dot, so `github_A.` is a prefix of no other project's.
     async fn collections(&self, prj: &Project) -> Result<Vec<String>, StoreError> {
         let starts = Source::ALL.map(|source| format!("{source}_{prj}."));
-        let mut names = patiently(async { Ok(self.db.list_collection_names().await?) }).await?;
+        let mut names = with_timeout(async { Ok(self.db.list_collection_names().await?) }).await?;
         names.retain(|name| starts.iter().any(|start| name.starts_with(start)));
         names.sort();
         Ok(names)
@@ -70,17 +71,17 @@ impl Store {
     pub async fn forget_project(&self, prj: &Project) -> Result<(), StoreError> {
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
-            patiently(async { Ok(all.drop().write_concern(majority()).await?) }).await?;
+            with_timeout(async { Ok(all.drop().write_concern(majority()).await?) }).await?;
         }
         for name in REMEMBERED {
             let all = self.db.collection::<Document>(name);
             let of_project = doc! { "prj": prj.as_str() };
-            patiently(async { Ok(all.delete_many(of_project).write_concern(majority()).await?) }).await?;
+            with_timeout(async { Ok(all.delete_many(of_project).write_concern(majority()).await?) }).await?;
         }
         Ok(())
     }
 
-    /// Whom to forget, in all projects.
+    /// The forgotten people of all projects.
     ///
     /// # Errors
     /// When MongoDB is away.
@@ -90,8 +91,7 @@ impl Store {
         Ok(Rules::new(all.iter().filter_map(read)))
     }
 
-    /// Remembers that these names of a project are to be forgotten; workers heed it within
-    /// [`REFRESH`](super::forgotten::REFRESH).
+    /// Stores these names of a project as forgotten. Workers apply that within [`REFRESH`](super::forgotten::REFRESH).
     ///
     /// # Errors
     /// When MongoDB is away or refuses.
@@ -106,7 +106,7 @@ impl Store {
         command::none_failed(failures.into_iter().filter(|failure| !failure.is_duplicate_id()).collect())
     }
 
-    /// In how many documents of each collection these people are.
+    /// How many documents of each collection show these people.
     ///
     /// # Errors
     /// When MongoDB is away.
@@ -121,7 +121,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Takes these people out of the project's documents.
+    /// Removes these people from the project's documents.
     ///
     /// # Errors
     /// When MongoDB is away or refuses; what is left is changed by doing it again.
@@ -129,7 +129,7 @@ impl Store {
         let mut found = Found::new();
         for kind in Kind::ALL {
             let collection = kind.collection(prj.as_str());
-            // A document that was written in between is looked at again. Rules that are in force stop new ones.
+            // A document that was written in between is read again. The rules in force keep names out of new ones.
             let mut left = 0;
             for _ in 0..super::command::RETRIES {
                 let changes = self.changes(kind, prj, rules).await?;
@@ -148,7 +148,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Takes these people out of the actions of tasks that went with their story.
+    /// Removes these people from the actions of tasks that were deleted with their story.
     async fn anonymise_remembered(&self, prj: &Project, rules: &Rules) -> Result<(), StoreError> {
         /// Who did it.
         const BY: &str = "action.fields.assigned_by";
@@ -167,13 +167,13 @@ impl Store {
         command::none_failed(command::update(&self.db, memory::DELETIONS, &statements).await?)
     }
 
-    /// The statements that take people out of a collection.
+    /// The statements that remove people from a collection.
     async fn changes(&self, kind: Kind, prj: &Project, rules: &Rules) -> Result<Vec<RawDocumentBuf>, StoreError> {
         let Some(forgotten) = rules.in_project(prj.as_str()) else { return Ok(Vec::new()) };
         let all = self.db.collection::<Document>(&kind.collection(prj.as_str()));
-        let mut cursor = patiently(async { Ok(all.find(doc! {}).await?) }).await?;
+        let mut cursor = with_timeout(async { Ok(all.find(doc! {}).await?) }).await?;
         let mut changes = Vec::new();
-        while let Some(stored) = patiently(async { Ok(cursor.try_next().await?) }).await? {
+        while let Some(stored) = with_timeout(async { Ok(cursor.try_next().await?) }).await? {
             let mut document = stored.clone();
             if people::anonymise(kind, &mut document, &forgotten) {
                 changes.push(change(kind, &stored, document)?);
@@ -183,13 +183,13 @@ impl Store {
     }
 }
 
-/// Replaces what differs, while the document shows the state that was read.
+/// Replaces the documents that differ, while they show the state that was read.
 fn change(kind: Kind, stored: &Document, anonymous: Document) -> Result<RawDocumentBuf, StoreError> {
     let state = stored.get_document("_ld").ok().and_then(|ld| ld.get("order")).cloned();
     let state = state.unwrap_or_else(|| doc! { "$exists": false }.into());
     let filter = doc! { "_id": stored.get("_id").cloned().unwrap_or(Bson::Null), STATE: state };
     let update: Bson = match kind {
-        // Its names are people's words, which `$set` would take for paths; and nothing else writes to it.
+        // Users choose its field names, and `$set` would read dots in them as paths. Nothing else writes to it.
         Kind::Row => Bson::Array(vec![doc! { "$replaceWith": { "$literal": anonymous } }.into()]),
         _ => {
             let differs = anonymous.into_iter().filter(|(name, value)| stored.get(name) != Some(value));

@@ -1,4 +1,4 @@
-//! Unique indexes on natural keys, made when a collection is first touched.
+//! Unique indexes on natural keys, created when a collection is first written.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,44 +10,42 @@ use mongodb::Database;
 use mongodb::error::ErrorKind;
 
 use super::command::COMMANDS;
-use super::command::{patiently, refused};
+use super::command::{refused, with_timeout};
 use super::error::StoreError;
 use super::obstacles::Obstacles;
 use worker_event::effect::Kind;
 
-/// After this time an index is asked for again: somebody may have dropped the collection meanwhile. Until
-/// then uniqueness rests on `_id`, which follows from the natural key.
+/// After this time an index is checked again: the collection may have been dropped. Until then uniqueness rests on
+/// `_id`, which is derived from the natural key.
 const TRUST: Duration = Duration::from_secs(60);
 
-/// Codes of an index that cannot be made for what is already there: duplicates, or the same keys under
-/// other options.
+/// Codes of an index that cannot be created because of what is stored: duplicates, or the same keys with other options.
 const IN_THE_WAY: [i32; 3] = [11_000, 85, 86];
 
 /// Which collections are known to have their index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Indexes {
     known: Arc<Mutex<HashMap<String, Known>>>,
-    /// Held while a collection's index is made: every lane meets the same new collections at the same time, and
-    /// MongoDB makes an index that is being made already no faster for being asked thrice.
+    /// Held while a collection's index is created. Every slot meets a new collection at the same time, and repeated
+    /// requests do not speed it up.
     making: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
-/// What is known of a collection's index.
+/// State of a collection's index.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     since: Instant,
-    /// It is there; else what is in the collection is in its way.
+    /// It exists, or the content of the collection prevents it.
     there: bool,
 }
 
 impl Indexes {
-    /// Whether a second document of a natural key is refused. Where it is not, only an upsert finds the first.
+    /// Whether the index refuses a second document of a natural key. Without it, only an upsert finds the first.
     pub(super) fn refuses_duplicates(&self, collection: &str) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(collection).is_some_and(|known| known.there)
     }
 
-    /// Makes the indexes of these collections that are not known to be there. Those that MongoDB refuses become
-    /// obstacles.
+    /// Creates the indexes of these collections that are not known to exist. Refused ones become obstacles.
     pub(super) async fn ensure(
         &self,
         db: &Database,
@@ -68,7 +66,7 @@ impl Indexes {
             all.entry(name.to_owned()).or_default().clone()
         };
         let _making = making.lock().await;
-        // Another lane may have made it meanwhile.
+        // Another slot may have created it meanwhile.
         if self.is_unknown(name) {
             let there = create(db, kind, name).await?;
             let known = Known { since: Instant::now(), there };
@@ -84,7 +82,7 @@ impl Indexes {
     }
 }
 
-/// Says whether the index is there now.
+/// Creates the index, and returns whether it exists now.
 async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
     let fields = kind.key_fields();
     let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
@@ -94,15 +92,15 @@ async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, Sto
         }
     };
     if kind == Kind::Task {
-        // A story's deletion and its news find its tasks by it.
+        // The deletion and the view of a story find the story's tasks by it.
         let command = create(doc! { "key": { "userstory_id": 1 }, "name": "userstory_id" });
-        let made = patiently(async { Ok(db.run_command(command).await) }).await?;
+        let made = with_timeout(async { Ok(db.run_command(command).await) }).await?;
         if let Err(error) = made {
             return Err(refused(db, collection, &error).await);
         }
     }
     let command = create(doc! { "key": key, "name": fields.join("_"), "unique": true });
-    patiently(async {
+    with_timeout(async {
         match db.run_command(command).await {
             Ok(_) => Ok(true),
             Err(error) => match *error.kind {

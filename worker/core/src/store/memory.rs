@@ -1,18 +1,18 @@
-//! What has to be remembered beside the documents, in `ld_…` collections.
+//! What is stored beside the documents, in `ld_…` collections.
 //!
 //! ```text
-//! ld_deletions  {_id: "taiga_TeamA.tasks/17", prj, order, superseded, action}   what is gone, and as of when
+//! ld_deletions  {_id: "taiga_TeamA.tasks/17", prj, order, superseded, action}   what was deleted, and its order
 //! ld_views      {_id: "taiga_TeamA.milestones/5", prj, state, fields, since,    what other documents show of it
 //!                spread, gone, differs}
 //! ld_renames    {_id: "TeamA/o/r@5,7", prj, from, to, order}                    repositories' other names
 //! ```
 //!
-//! All of it only grows, and in which order it was written does not matter.
+//! All of it only grows, and the order of the writes does not matter.
 //!
-//! Of a view, `state` is its newest telling and `fields` what that said. `since` is as of when no other telling is in
-//! between: a document that shows it as of then or later shows the same. `spread` is the `since` up to which older
-//! documents were brought up to date. So a telling that says what is known already costs one write here, and
-//! nothing else.
+//! Each event that says something of an entity which others show is a version of its view. `state` is the order of the
+//! newest version and `fields` its content. `since` is the order since which no other content came between: a document
+//! that shows the content of that order or later is up to date. `spread` is the `since` up to which older documents
+//! were brought up to date. So a version with known content costs one write here, and nothing else.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -29,33 +29,33 @@ pub(super) const DELETIONS: &str = "ld_deletions";
 pub(super) const VIEWS: &str = "ld_views";
 pub(super) const RENAMES: &str = "ld_renames";
 
-/// The newest action of a task that went with its story, with the fields that show it.
+/// The newest action of a task that was deleted with its story, with the fields that show it.
 #[derive(Debug, Clone)]
 pub(super) struct Action {
     pub(super) at: Order,
     pub(super) fields: Document,
 }
 
-/// What is remembered of something that is gone.
+/// A deletion as it is stored.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Grave {
+pub(super) struct StoredDeletion {
     pub(super) gone: Gone,
     pub(super) action: Option<Action>,
 }
 
-/// A view as it is remembered.
+/// A view as it is stored.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownView {
-    pub(super) told: Option<Told>,
+    pub(super) version: Option<Version>,
     pub(super) gone: Option<Order>,
-    /// Some task was told without its story, or in another milestone: what it shows is no telling of this view, and on
-    /// every telling all tasks are looked at.
+    /// An event described a task without its story, or in another milestone. What that task shows is no version of this
+    /// view, so all tasks are checked for every version.
     pub(super) differs: bool,
 }
 
-/// What a view says, and as of when.
+/// The newest version of a view.
 #[derive(Debug, Clone)]
-pub(super) struct Told {
+pub(super) struct Version {
     pub(super) at: Order,
     pub(super) since: Order,
     pub(super) is_spread: bool,
@@ -64,17 +64,16 @@ pub(super) struct Told {
 
 /// Writes the deletions, views and renames of a batch.
 pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreError> {
-    let deletions = batch
-        .deletions
-        .iter()
-        .map(|(id, deletion)| (id.as_str(), deletion.prj.as_str(), Grave { gone: deletion.gone, action: None }));
-    // Milestones first: whoever sees that a story is in one sees what that shows.
+    let deletions = batch.deletions.iter().map(|(id, deletion)| {
+        (id.as_str(), deletion.prj.as_str(), StoredDeletion { gone: deletion.gone, action: None })
+    });
+    // Milestones first: a reader that sees a story in a milestone then also sees the milestone's view.
     let mut views: Vec<_> = batch.views.iter().collect();
     views.sort_by_key(|(_, view)| !matches!(view.parent, Parent::Milestone(_)));
     let views = views.into_iter().flat_map(|(id, view)| {
-        let told = view.told.as_ref().map(|(at, fields)| telling(id, &view.prj, *at, fields));
+        let version = view.version.as_ref().map(|(at, fields)| upsert_version(id, &view.prj, *at, fields));
         let gone = view.gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) }));
-        told.into_iter().chain(gone)
+        version.into_iter().chain(gone)
     });
     let differs = batch.states.values().filter_map(|state| {
         let story = state.story_id().filter(|_| state.story.as_ref().is_some_and(|story| !story.agrees))?;
@@ -102,12 +101,12 @@ pub(super) async fn remember_renames(db: &Database, batch: &Batch) -> Result<(),
     send(db, RENAMES, renames.collect::<Result<_, _>>()?).await
 }
 
-/// Writes deletions: `(_id, prj, what is remembered)`.
+/// Writes deletions: `(_id, prj, what is stored)`.
 pub(super) async fn remember_deletions<'a>(
     db: &Database,
-    deletions: impl Iterator<Item = (&'a str, &'a str, Grave)>,
+    deletions: impl Iterator<Item = (&'a str, &'a str, StoredDeletion)>,
 ) -> Result<(), StoreError> {
-    let statements = deletions.map(|(id, prj, Grave { gone, action })| {
+    let statements = deletions.map(|(id, prj, StoredDeletion { gone, action })| {
         let mut max = Document::new();
         max.extend(gone.at.map(|at| ("order".to_owned(), order(at).into())));
         max.extend(gone.superseded.map(|at| ("superseded".to_owned(), order(at).into())));
@@ -121,7 +120,7 @@ pub(super) async fn remember_deletions<'a>(
     send(db, DELETIONS, statements.collect::<Result<_, _>>()?).await
 }
 
-/// Remembers up to which telling documents were brought up to date.
+/// Records up to which version documents were brought up to date.
 pub(super) async fn mark_spread(db: &Database, spread: &HashMap<String, Order>) -> Result<(), StoreError> {
     let statements = spread
         .iter()
@@ -133,8 +132,8 @@ fn grow(id: &str, prj: &str, max: Document) -> Result<RawDocumentBuf, StoreError
     upsert(&doc! { "_id": id }, raw(&doc! { "$max": max, "$set": { "prj": prj } })?)
 }
 
-/// The newest telling remains. One that says something else than the newest moves `since` up to the later of the two.
-fn telling(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocumentBuf, StoreError> {
+/// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.
+fn upsert_version(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocumentBuf, StoreError> {
     let (at, fields) = (order(at), doc! { "$literal": fields.clone() });
     let is_newer = doc! { "$lt": ["$state", at.clone()] };
     let since = doc! { "$switch": {
@@ -156,7 +155,7 @@ fn telling(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocum
     upsert(&doc! { "_id": id }, RawBson::try_from(Bson::Array(stages)).map_err(unencodable)?)
 }
 
-/// Upserts by `_id` alone can only lose a race of inserts, and then only once.
+/// An upsert by `_id` alone can only lose a race of inserts, and only once.
 async fn send(db: &Database, collection: &str, mut statements: Vec<RawDocumentBuf>) -> Result<(), StoreError> {
     while !statements.is_empty() {
         let failures = command::update(db, collection, &statements).await?;
@@ -168,15 +167,18 @@ async fn send(db: &Database, collection: &str, mut statements: Vec<RawDocumentBu
     Ok(())
 }
 
-/// Reads which of these are gone, and as of when.
-pub(super) async fn deletions(db: &Database, ids: BTreeSet<String>) -> Result<HashMap<String, Grave>, StoreError> {
+/// Reads which of these are deleted, and the order of the deletion.
+pub(super) async fn deletions(
+    db: &Database,
+    ids: BTreeSet<String>,
+) -> Result<HashMap<String, StoredDeletion>, StoreError> {
     let found = by_ids(db, DELETIONS, ids).await?;
     let read = |document: &Document| {
         let action = document.get("action").and_then(|action| {
             let fields = action.as_document()?.get_document("fields").ok()?.clone();
             Some(Action { at: read_order(action)?, fields })
         });
-        Grave { gone: read_gone(document), action }
+        StoredDeletion { gone: read_gone(document), action }
     };
     Ok(found.into_iter().map(|(id, document)| (id, read(&document))).collect())
 }
@@ -186,9 +188,9 @@ fn read_gone(document: &Document) -> Gone {
     Gone { at: at("order"), superseded: at("superseded") }
 }
 
-/// The deletions of a repository's issues and pull requests: `(_id after the prefix, as of when)`.
+/// The deletions of a repository's issues and pull requests: `(_id after the prefix, order)`.
 pub(super) async fn deletions_under(db: &Database, prefix: &str) -> Result<Vec<(String, Gone)>, StoreError> {
-    // Of all texts that begin with it, the first that does not sorts before the prefix and the largest character.
+    // The range from the prefix to the prefix with the largest character holds all texts that begin with the prefix.
     let filter = doc! { "_id": { "$gte": prefix, "$lt": format!("{prefix}\u{10ffff}") } };
     let found = command::find(db, DELETIONS, filter, Document::new()).await?;
     let read = |document: &Document| {
@@ -197,17 +199,17 @@ pub(super) async fn deletions_under(db: &Database, prefix: &str) -> Result<Vec<(
     Ok(found.iter().filter_map(read).collect())
 }
 
-/// Reads what is remembered of these views.
+/// Reads these views.
 pub(super) async fn views(db: &Database, ids: BTreeSet<String>) -> Result<HashMap<String, KnownView>, StoreError> {
     let found = by_ids(db, VIEWS, ids).await?;
     let read = |document: Document| {
         let at = |name| document.get(name).and_then(read_order);
-        let told = || {
+        let version = || {
             let (at, since, spread) = (at("state")?, at("since")?, at("spread"));
             let fields = document.get_document("fields").ok()?.clone();
-            Some(Told { at, since, is_spread: spread >= Some(since), fields })
+            Some(Version { at, since, is_spread: spread >= Some(since), fields })
         };
-        KnownView { told: told(), gone: at("gone"), differs: document.get_bool("differs").unwrap_or(false) }
+        KnownView { version: version(), gone: at("gone"), differs: document.get_bool("differs").unwrap_or(false) }
     };
     Ok(found.into_iter().map(|(id, document)| (id, read(document))).collect())
 }

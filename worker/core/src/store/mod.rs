@@ -1,18 +1,18 @@
-//! Makes effects true in MongoDB, in any order, any number of times, from any number of workers.
+//! Applies effects to MongoDB, in any order, any number of times, from any number of workers.
 //!
-//! What a document shows is a function of registers that only grow: an entity's newest state and action, a story's
-//! links, what its milestone, its epic and its story were last told to be, and deletions. [`Store::apply`] takes these
-//! steps, each safe to repeat and safe to stop after:
+//! A document is a function of registers that only grow: an entity's newest state and action, a story's links, the
+//! newest views of its milestone, its epic and its story, and deletions. [`Store::apply`] takes these steps. Each can
+//! be repeated, and a crash after any of them is safe:
 //!
 //! 1. **Fold**: of several effects on one register in a batch only the newest remains.
 //! 2. **Write** all that the batch says: states and links into documents, by conditional upserts; deletions, views and
-//!    renames into `ld_…` collections. A stale state meets E11000 and is dropped once a state at least as new was seen.
-//!    What is probably new is tried as an insert first: where there is no document both do the same.
-//! 3. **Look** at what is remembered of everything that the batch concerns.
-//! 4. **Settle**: statements whose filters repeat the comparison bring documents up to what was seen.
+//! renames into `ld_…` collections. A stale state fails with E11000 and is dropped once a state at least as new was
+//! read. What is probably new is tried as an insert first, which has the same result if no document exists.
+//! 3. **Look** up what is stored in `ld_…` collections about everything that the batch concerns.
+//! 4. **Settle**: statements whose filters repeat the comparison bring documents up to what was read.
 //!
-//! Whatever two workers write, the later of the two looks after both writes, and settles. The proof, with a crash
-//! between any two steps, is in docs/convergence.md.
+//! Of two concurrent writes, the worker of the later one reads both, and settles. The proof, with a crash between any
+//! two steps, is in docs/convergence.md.
 
 mod error;
 mod sentence;

@@ -30,8 +30,8 @@ impl Store {
         Ok(prjs.iter().filter(exists).cloned().collect())
     }
 
-    /// Lets these projects appear as far as no more than `limit` do within an hour, by the server's clock. Returns those
-    /// that may; one that was let in within the hour may again.
+    /// Admits these projects while no more than `limit` are admitted within an hour, by the server's clock. Returns the
+    /// admitted ones; a project that was admitted within the hour is admitted again.
     ///
     /// # Errors
     /// When MongoDB does not answer.
@@ -67,7 +67,7 @@ impl Store {
     }
 }
 
-/// Whatever the server says about this document is not the fault of an event.
+/// No refusal of this document is an event's fault.
 fn outage(error: mongodb::error::Error) -> StoreError {
     StoreError::Outage(super::sentence(&error))
 }

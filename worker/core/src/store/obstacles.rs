@@ -1,4 +1,4 @@
-//! Collections that cannot be written, as a batch meets them.
+//! Collections that turn out to be blocked while a batch is applied.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::fold::Batch;
 pub struct Waiting {
     /// Index of the event in the batch.
     pub event: usize,
-    /// Why, and what a person can do; the same for all events of the collection.
+    /// Why, and what an operator can do; the same for all events of the collection.
     pub blocked: Arc<Blocked>,
 }
 
@@ -20,7 +20,7 @@ pub struct Waiting {
 pub(super) struct Obstacles(Mutex<BTreeMap<String, Arc<Blocked>>>);
 
 impl Obstacles {
-    /// Notes a blocked collection, so that the others go on without it: then there is no result.
+    /// Records a blocked collection, so that the others go on: then there is no result.
     pub(super) fn note<T>(&self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match result {
             Err(StoreError::Blocked(blocked)) => {

@@ -1,7 +1,7 @@
 //! Removes what chosen events wrote, so that a replay of the other events rebuilds it without them.
 //!
-//! Documents and `ld_…` collections only ever take newer states. What a forged event wrote would stay newer than every
-//! real one, so it has to go first: documents that the event wrote or changed, and what is remembered because of it.
+//! Documents and `ld_…` collections only take newer states. What a forged event wrote would stay newer than every real
+//! event. So these are removed first: documents that the event wrote or changed, and `ld_…` documents because of it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,12 +11,12 @@ use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::patiently;
+use super::command::with_timeout;
 use super::connection::Store;
 use super::error::StoreError;
 use super::forget::Found;
 
-/// Collections of ours that are not about events.
+/// Our collections that are not about events.
 const NOT_OF_EVENTS: [&str; 2] = ["ld_forgotten", "ld_probe"];
 
 /// How many documents one command removes.
@@ -29,7 +29,7 @@ pub struct RemovedEvents {
     pub deliveries: HashSet<String>,
     /// Their stream sequences.
     pub sequences: HashSet<i64>,
-    /// Values of a field that documents which they may have changed have: a milestone's number, a commit's hash.
+    /// Values of a field of the documents that they may have changed: a milestone's number, a commit's hash.
     pub changed: BTreeMap<&'static str, Vec<Bson>>,
     /// The stream's first sequence. A document whose newest event is older cannot be rebuilt.
     pub first_sequence: i64,
@@ -57,7 +57,7 @@ impl Store {
         yes: bool,
     ) -> Result<Removal, StoreError> {
         let mut removal = Removal::default();
-        let mut names = patiently(async { Ok(self.db.list_collection_names().await?) }).await?;
+        let mut names = with_timeout(async { Ok(self.db.list_collection_names().await?) }).await?;
         names.sort();
         let own = format!("{source}_{prj}.");
         for name in names {
@@ -71,9 +71,9 @@ impl Store {
                 doc! { "prj": prj.as_str() }
             };
             let collection = self.db.collection::<Document>(&name);
-            let mut cursor = patiently(async { Ok(collection.find(filter).await?) }).await?;
+            let mut cursor = with_timeout(async { Ok(collection.find(filter).await?) }).await?;
             let mut ids = Vec::new();
-            while let Some(document) = patiently(async { Ok(cursor.try_next().await?) }).await? {
+            while let Some(document) = with_timeout(async { Ok(cursor.try_next().await?) }).await? {
                 let wrote = events.wrote(if is_own { document.get("_ld") } else { None })
                     || (!is_own && events.remembered(&document));
                 if !wrote && is_own && events.may_have_changed(&document) {
@@ -94,7 +94,7 @@ impl Store {
                 let chosen = doc! { "_id": { "$in": ids.to_vec() } };
                 let majority =
                     WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
-                patiently(async { Ok(collection.delete_many(chosen).write_concern(majority).await?) }).await?;
+                with_timeout(async { Ok(collection.delete_many(chosen).write_concern(majority).await?) }).await?;
             }
         }
         Ok(removal)
@@ -102,7 +102,7 @@ impl Store {
 }
 
 impl RemovedEvents {
-    /// Whether what is kept about a document names one of the events.
+    /// Whether the `_ld` of a document names one of the events.
     fn wrote(&self, about: Option<&Bson>) -> bool {
         match about {
             Some(Bson::Document(about)) => about.iter().any(|(name, value)| match (name.as_str(), value) {
@@ -115,7 +115,7 @@ impl RemovedEvents {
         }
     }
 
-    /// Whether something is remembered because of one of the events.
+    /// Whether an `ld_…` document exists because of one of the events.
     fn remembered(&self, document: &Document) -> bool {
         document.iter().any(|(name, value)| name != "fields" && self.wrote(Some(value)))
     }
@@ -140,7 +140,7 @@ fn integer(value: &Bson) -> Option<i64> {
     }
 }
 
-/// Whether MongoDB takes two keys for the same.
+/// Whether MongoDB compares two keys as equal.
 fn same(one: &Bson, other: &Bson) -> bool {
     match (integer(one), integer(other)) {
         (Some(one), Some(other)) => one == other,

@@ -1,4 +1,4 @@
-//! Issues and pull requests of a repository that has another name by now.
+//! Issues and pull requests of a repository that was renamed.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use super::{command, memory};
 /// The kinds whose natural key holds the repository's name.
 const KINDS: [Kind; 2] = [Kind::GithubIssue, Kind::PullRequest];
 
-/// The state of a document of another program: older than anything told.
+/// The state of a document of another program: older than every event.
 const BEFORE_ALL: Order = Order { t: i64::MIN, s: i64::MIN, r: i64::MIN };
 
-/// The name under which something of a repository belongs that is as of `at`: its renames since, one after the other.
-/// `None` when that is the name it has; else also as of when.
+/// The repository name to which a state of order `at` belongs: its later renames are followed. `None` if the name is
+/// unchanged; otherwise also the order of the last rename.
 pub(super) fn newer_name(renames: &BTreeSet<Rename>, prj: &str, name: &str, at: Order) -> Option<(String, Order)> {
     let next = |name: &str, at: Order| {
         let later = renames.iter().filter(|rename| rename.prj == prj && rename.from == name && rename.order > at);
@@ -34,7 +34,7 @@ pub(super) fn newer_name(renames: &BTreeSet<Rename>, prj: &str, name: &str, at: 
 }
 
 impl Store {
-    /// Brings what is stored and remembered under older names under the newest.
+    /// Moves documents and deletions under older names to the newest name.
     pub(super) async fn move_renamed(
         &self,
         renames: &BTreeSet<Rename>,
@@ -70,7 +70,7 @@ impl Store {
             }
             self.write_and_settle(&batch, obstacles).await?;
             for (kind, id, at) in moved {
-                // A newer state under the old name is another one's: it stays.
+                // A newer state under the old name belongs to another repository: it stays.
                 let filter = doc! { "_id": id, "_ld.order": at };
                 let statement = super::encode::raw(&doc! { "q": filter, "limit": 1 })?;
                 obstacles.note(command::delete(&self.db, &kind.collection(prj), &[statement]).await)?;
@@ -80,7 +80,7 @@ impl Store {
     }
 }
 
-/// A stored document as the state that made it, its `_id`, and the filter of its order.
+/// A stored document as the state that wrote it, its `_id`, and the filter of its order.
 fn state_of(kind: Kind, prj: &str, mut document: Document) -> Result<Option<(State, Bson, Bson)>, StoreError> {
     let Some(id) = document.remove("_id") else { return Ok(None) };
     let ours = document.remove("_ld").and_then(|ours| ours.as_document().cloned()).unwrap_or_default();
@@ -97,7 +97,7 @@ fn state_of(kind: Kind, prj: &str, mut document: Document) -> Result<Option<(Sta
         read: at("read"),
         named: at("named"),
         fields: packed(&document)?,
-        // What another program wrote, or an earlier version, came with its state.
+        // Documents of another program, or of an earlier version, have no order of the action: it is that of the state.
         action: at("action").or_else(|| at("order").filter(|_| at("read").is_none())).map(|at| (at, action)),
         milestone: None,
         story: None,

@@ -2,11 +2,11 @@
 
 use mongodb::error::{CommandError, Error, ErrorKind, WriteFailure};
 
-/// What went wrong, in a sentence without its end.
+/// What went wrong, as a sentence without its full stop.
 #[must_use]
 pub fn sentence(error: &Error) -> String {
     match &*error.kind {
-        // The driver's text lists what it knows of each server.
+        // The driver's text dumps its state of each server.
         ErrorKind::ServerSelection { .. } => {
             "no server answers that fits (is mongod up, and is there a primary?)".to_owned()
         }
@@ -30,7 +30,7 @@ pub fn sentence(error: &Error) -> String {
         | ErrorKind::InvalidResponse { message, .. }
         | ErrorKind::IncompatibleServer { message, .. }
         | ErrorKind::Internal { message, .. } => message.clone(),
-        // Of these the driver's text is a sentence.
+        // For these the driver's text is a sentence.
         kind @ (ErrorKind::Bson(_) | ErrorKind::Shutdown | ErrorKind::SessionsNotSupported) => kind.to_string(),
         _ => "the driver failed".to_owned(),
     }

@@ -1,7 +1,7 @@
-//! Looks at what is remembered, and brings the documents that it concerns up to it.
+//! Reads `ld_…` collections, and brings the documents that they concern up to date.
 //!
-//! Two ways lead here. A deletion or a view *of this batch* is applied to all it concerns; one that was *found* for a
-//! document this batch wrote is applied to that document.
+//! There are two cases. A deletion or a view *of this batch* is applied to all documents that it concerns; one that was
+//! *read* for a document of this batch is applied to that document.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::slice;
@@ -17,20 +17,20 @@ use super::encode::{
 };
 use super::error::StoreError;
 use super::fold::{Batch, Deletion, Gone, Link, Parent, State, Target, View};
-use super::memory::{self, Action, Grave, KnownView, Told};
+use super::memory::{self, Action, KnownView, StoredDeletion, Version};
 use super::obstacles::Obstacles;
 use super::statement::{
     Shown, action_gone, action_restored, entity_gone, epic_shown, follow_story, links_gone, milestone_gone,
     milestone_shown, nothing_left, story_gone, story_shown, wholly_gone,
 };
 
-/// The state of a task whose document has none of ours: older than anything told.
+/// The state of a task whose document we did not write: older than every event.
 const BEFORE_ALL: Order = Order { t: i64::MIN, s: i64::MIN, r: i64::MIN };
 
-/// How often a milestone that tasks were moved into is looked at again.
+/// How often a milestone that tasks were moved into is read again.
 const ROUNDS: usize = 20;
 
-/// Applies what is remembered to what was written, and what was remembered to what is there.
+/// Applies stored deletions and views to what was written, and new ones to what is stored.
 pub(super) async fn settle(
     db: &Database,
     batch: &Batch,
@@ -43,7 +43,7 @@ pub(super) async fn settle(
         work.deletion(db, deletion).await?;
     }
     for (id, view) in &batch.views {
-        work.told_view(id, view)?;
+        work.apply_view(id, view)?;
     }
     for (id, state) in &batch.states {
         work.written_state(id, state, shown.get(id))?;
@@ -56,12 +56,12 @@ pub(super) async fn settle(
     if has_moved {
         follow_up(db, relies_on, obstacles).await?;
     }
-    // What is blocked has not been brought up to date.
+    // A blocked document was not brought up to date.
     if obstacles.is_empty() { memory::mark_spread(db, &spread).await } else { Ok(()) }
 }
 
-/// Tasks that were moved into a milestone show what that said before. Whoever told it something else meanwhile may have
-/// looked at them before they were moved; so we look at it afterwards.
+/// Tasks that were moved into a milestone show the view that was read before. Another worker may have written a newer
+/// view and updated its tasks before these were moved. So the view is read again afterwards.
 async fn follow_up(
     db: &Database,
     mut relied_on: BTreeMap<String, Reliance>,
@@ -78,8 +78,8 @@ async fn follow_up(
             let Some(view) = known.views.get(id) else { continue };
             reliance.state = state_of(view);
             let tasks = Kind::Task.collection(&reliance.prj);
-            if let Some(told) = &view.told {
-                work.update(tasks.clone(), milestone_shown(Document::new(), &reliance.milestone, told, told.at)?);
+            if let Some(version) = &view.version {
+                work.update(tasks.clone(), milestone_shown(Document::new(), &reliance.milestone, version, version.at)?);
             }
             if let Some(at) = view.gone {
                 work.update(tasks, milestone_gone(Document::new(), &reliance.milestone, at)?);
@@ -87,12 +87,12 @@ async fn follow_up(
         }
         work.send(db, obstacles).await?;
     }
-    Err(StoreError::Outage(format!("other workers told the same milestones {ROUNDS} times in a row")))
+    Err(StoreError::Outage(format!("other workers changed the same milestones {ROUNDS} times in a row")))
 }
 
-/// As of when a view's telling and deletion are.
+/// The orders of a view's newest version and of its deletion.
 fn state_of(view: &KnownView) -> (Option<Order>, Option<Order>) {
-    (view.told.as_ref().map(|told| told.at), view.gone)
+    (view.version.as_ref().map(|version| version.at), view.gone)
 }
 
 /// A milestone that tasks are moved into.
@@ -103,12 +103,12 @@ struct Reliance {
     state: (Option<Order>, Option<Order>),
 }
 
-/// What is remembered of everything that a batch concerns.
+/// What is stored about everything that a batch concerns.
 #[derive(Debug, Default)]
 struct Known {
-    gone: HashMap<String, Grave>,
+    gone: HashMap<String, StoredDeletion>,
     views: HashMap<String, KnownView>,
-    /// Of milestones that the batch deletes, the stories that were told later to be in them.
+    /// Of milestones that the batch deletes, the stories that later events put into them.
     still_in: HashMap<String, Vec<Bson>>,
 }
 
@@ -136,10 +136,10 @@ impl Known {
             memory::deletions(db, deletion_ids(batch)),
             memory::views(db, ids.keys().cloned().collect()),
         )?;
-        // The milestones in which stories are, for their tasks.
+        // The milestones of stories, for their tasks.
         let milestone = |(id, view): (&String, &KnownView)| {
-            let milestone = view.told.as_ref()?.fields.get("milestone_id").filter(|id| **id != Bson::Null)?;
-            // Of a milestone's view, it is itself.
+            let milestone = view.version.as_ref()?.fields.get("milestone_id").filter(|id| **id != Bson::Null)?;
+            // A milestone's view is its own.
             Some(Parent::Milestone(milestone.clone()).id(ids.get(id)?))
         };
         let more: BTreeSet<String> = views.iter().filter_map(milestone).filter(|id| !views.contains_key(id)).collect();
@@ -151,16 +151,16 @@ impl Known {
         self.views.get(&parent.id(prj))
     }
 
-    fn told(&self, prj: &str, parent: &Parent) -> Option<&Told> {
-        self.view(prj, parent)?.told.as_ref()
+    fn version(&self, prj: &str, parent: &Parent) -> Option<&Version> {
+        self.view(prj, parent)?.version.as_ref()
     }
 
     fn gone(&self, id: &str) -> Gone {
-        self.gone.get(id).map(|grave| grave.gone).unwrap_or_default()
+        self.gone.get(id).map(|deletion| deletion.gone).unwrap_or_default()
     }
 }
 
-/// The deletions that could concern what the batch wrote.
+/// The deletions that may concern what the batch wrote.
 fn deletion_ids(batch: &Batch) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for (id, state) in &batch.states {
@@ -177,19 +177,19 @@ fn deletion_ids(batch: &Batch) -> BTreeSet<String> {
     ids
 }
 
-/// Statements per collection, and what is to be remembered before and after them.
+/// Statements by collection, and what is stored in `ld_…` before and after them.
 #[derive(Debug)]
 struct Work<'k> {
     known: &'k Known,
-    /// Deletions of tasks that go with their story.
-    tasks: Vec<(String, String, Grave)>,
+    /// Deletions of tasks that are deleted with their story.
+    tasks: Vec<(String, String, StoredDeletion)>,
     deletes: HashMap<String, Vec<RawDocumentBuf>>,
     updates: HashMap<String, Vec<RawDocumentBuf>>,
-    /// Updates that bring tasks into another milestone.
+    /// Updates that move tasks to another milestone.
     moves: HashMap<String, Vec<RawDocumentBuf>>,
-    /// Deletes of what updates left nothing of.
+    /// Deletes of documents that updates left empty.
     remains: HashMap<String, Vec<RawDocumentBuf>>,
-    /// Up to which telling the documents that show a view are up to date afterwards.
+    /// Up to which version the documents that show a view are up to date afterwards.
     spread: HashMap<String, Order>,
     /// The milestones that tasks are moved into.
     relies_on: BTreeMap<String, Reliance>,
@@ -218,14 +218,14 @@ impl<'k> Work<'k> {
         Ok(())
     }
 
-    /// Deletes stories that nothing is left of, after the updates.
+    /// Deletes stories that updates left empty.
     fn delete_remains(&mut self, prj: &str, filter: Document) -> Result<(), StoreError> {
         let statement = raw(&doc! { "q": nothing_left(filter), "limit": 0 })?;
         self.remains.entry(Kind::UserStory.collection(prj)).or_default().push(statement);
         Ok(())
     }
 
-    /// A deletion of this batch, on all it concerns.
+    /// A deletion of this batch, on all documents that it concerns.
     async fn deletion(&mut self, db: &Database, deletion: &Deletion) -> Result<(), StoreError> {
         let Deletion { prj, target, gone } = deletion;
         match target {
@@ -273,94 +273,94 @@ impl<'k> Work<'k> {
         self.delete_remains(prj, stories)
     }
 
-    /// A task that goes with its story. It is remembered as of *its own* state: a newer state, which may
-    /// have moved it to another story, is not concerned; an older one must not bring it back.
+    /// A task that is deleted with its story. The deletion has the order of the task's *own* state: a newer state,
+    /// which may have moved it to another story, is not concerned; an older one must not restore it.
     fn task_gone(&mut self, prj: &str, task: &Bson, known: Order, action: Option<Action>) -> Result<(), StoreError> {
-        let grave = Grave { gone: Gone { at: None, superseded: Some(known) }, action };
-        self.tasks.push((entity_id(Kind::Task, prj, slice::from_ref(task)), prj.to_owned(), grave));
+        let deletion = StoredDeletion { gone: Gone { at: None, superseded: Some(known) }, action };
+        self.tasks.push((entity_id(Kind::Task, prj, slice::from_ref(task)), prj.to_owned(), deletion));
         self.delete(Kind::Task.collection(prj), doc! { "task_id": task.clone(), STATE: not_newer(known) })
     }
 
-    /// What the batch says that other documents show, on all that show something older.
-    fn told_view(&mut self, id: &str, view: &View) -> Result<(), StoreError> {
+    /// A view of the batch, on all documents that show an older version.
+    fn apply_view(&mut self, id: &str, view: &View) -> Result<(), StoreError> {
         let Some(known) = self.known.views.get(id) else { return Ok(()) };
         let prj = view.prj.as_str();
         let both = [Kind::UserStory, Kind::Task].map(|kind| kind.collection(prj));
         let all = Document::new;
-        let told = known.told.as_ref().filter(|_| view.told.is_some());
-        if let Some(told) = told.filter(|told| !told.is_spread) {
+        let version = known.version.as_ref().filter(|_| view.version.is_some());
+        if let Some(version) = version.filter(|version| !version.is_spread) {
             match &view.parent {
                 Parent::Milestone(milestone) => {
                     for collection in both.clone() {
-                        self.update(collection, milestone_shown(all(), milestone, told, told.since)?);
+                        self.update(collection, milestone_shown(all(), milestone, version, version.since)?);
                     }
                 }
                 Parent::Epic(epic) => {
-                    self.update(Kind::UserStory.collection(prj), epic_shown(all(), epic, told, told.since)?);
+                    self.update(Kind::UserStory.collection(prj), epic_shown(all(), epic, version, version.since)?);
                 }
-                Parent::Story(story) => self.story_told(prj, all(), story, told, told.since)?,
+                Parent::Story(story) => self.story_view(prj, all(), story, version, version.since)?,
             }
-            self.spread.insert(id.to_owned(), told.since);
+            self.spread.insert(id.to_owned(), version.since);
         }
-        if let (Some(told), Parent::Story(story), true) = (told, &view.parent, known.differs) {
-            self.differing_tasks(prj, story, told)?;
+        if let (Some(version), Parent::Story(story), true) = (version, &view.parent, known.differs) {
+            self.differing_tasks(prj, story, version)?;
         }
         if let (Some(at), Some(_), Parent::Milestone(milestone)) = (known.gone, view.gone, &view.parent) {
             for collection in both {
                 self.update(collection, milestone_gone(all(), milestone, at)?);
             }
             for story in self.known.still_in.get(id).into_iter().flatten() {
-                if let Some(told) = self.known.told(prj, &Parent::Story(story.clone())) {
-                    self.follow(prj, all(), story, told, told.at)?;
+                if let Some(version) = self.known.version(prj, &Parent::Story(story.clone())) {
+                    self.follow(prj, all(), story, version, version.at)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A story's telling, on tasks that show an older one.
-    fn story_told(
+    /// A story's view, on tasks that show an older version.
+    fn story_view(
         &mut self,
         prj: &str,
         tasks: Document,
         story: &Bson,
-        told: &Told,
+        version: &Version,
         since: Order,
     ) -> Result<(), StoreError> {
-        self.update(Kind::Task.collection(prj), story_shown(tasks.clone(), story, told, since)?);
-        self.follow(prj, tasks, story, told, since)
+        self.update(Kind::Task.collection(prj), story_shown(tasks.clone(), story, version, since)?);
+        self.follow(prj, tasks, story, version, since)
     }
 
-    /// A story's telling, on tasks that show something else which no telling of it said.
-    fn differing_tasks(&mut self, prj: &str, story: &Bson, told: &Told) -> Result<(), StoreError> {
+    /// A story's view, on tasks that show something that is no version of it.
+    fn differing_tasks(&mut self, prj: &str, story: &Bson, version: &Version) -> Result<(), StoreError> {
         let other = |field: &str, shown: &str| {
-            doc! { shown: { "$ne": told.fields.get(field).cloned().unwrap_or(Bson::Null) } }
+            doc! { shown: { "$ne": version.fields.get(field).cloned().unwrap_or(Bson::Null) } }
         };
         let closed = other("is_closed", "userstory_is_closed");
-        self.update(Kind::Task.collection(prj), story_shown(closed, story, told, told.at)?);
-        self.follow(prj, other("milestone_id", "milestone_id"), story, told, told.at)
+        self.update(Kind::Task.collection(prj), story_shown(closed, story, version, version.at)?);
+        self.follow(prj, other("milestone_id", "milestone_id"), story, version, version.at)
     }
 
-    /// Brings tasks into the milestone of their story. Those that an attempt before this one has brought there may show
-    /// what was true then.
+    /// Moves tasks to the milestone of their story. Tasks that an earlier attempt moved may show an older view.
     fn follow(
         &mut self,
         prj: &str,
         tasks: Document,
         story: &Bson,
-        told: &Told,
+        version: &Version,
         since: Order,
     ) -> Result<(), StoreError> {
         let known = self.known;
-        let milestone = told.fields.get("milestone_id").filter(|id| **id != Bson::Null);
+        let milestone = version.fields.get("milestone_id").filter(|id| **id != Bson::Null);
         let parent = milestone.map(|id| Parent::Milestone(id.clone()));
         let view = parent.as_ref().and_then(|parent| known.view(prj, parent));
-        let shown = view.and_then(|view| view.told.as_ref().filter(|_| view.gone.is_none_or(|gone| gone < told.at)));
-        let mut statements = vec![follow_story(tasks, story, told, since, shown)?];
+        let shown =
+            view.and_then(|view| view.version.as_ref().filter(|_| view.gone.is_none_or(|gone| gone < version.at)));
+        let mut statements = vec![follow_story(tasks, story, version, since, shown)?];
         if let (Some(id), Some(parent), Some(view)) = (milestone, &parent, view) {
             let of_story = || doc! { "userstory_id": story.clone() };
-            if let Some(told) = &view.told {
-                statements.push(milestone_shown(of_story(), id, told, told.since)?);
+            if let Some(version) = &view.version {
+                statements.push(milestone_shown(of_story(), id, version, version.since)?);
             }
             if let Some(at) = view.gone {
                 statements.push(milestone_gone(of_story(), id, at)?);
@@ -372,7 +372,7 @@ impl<'k> Work<'k> {
         Ok(())
     }
 
-    /// A document this batch wrote: is it deleted, or is what it shows of others known better?
+    /// For a document of this batch: is it deleted, or is there a newer view of what it shows?
     fn written_state(&mut self, id: &str, state: &State, shown: Option<&Shown>) -> Result<(), StoreError> {
         let (prj, kind) = (state.prj.as_str(), state.kind);
         let gone = self.known.gone(id);
@@ -385,7 +385,7 @@ impl<'k> Work<'k> {
         {
             self.update(kind.collection(prj), action_gone(kind, key_filter(kind, &state.key), last)?);
         }
-        if let Some(action) = self.known.gone.get(id).and_then(|grave| grave.action.as_ref())
+        if let Some(action) = self.known.gone.get(id).and_then(|deletion| deletion.action.as_ref())
             && Some(action.at) > last
         {
             self.update(kind.collection(prj), action_restored(key_filter(kind, &state.key), action)?);
@@ -395,10 +395,10 @@ impl<'k> Work<'k> {
         if let Some(milestone) = shown.milestone.as_ref().filter(|id| **id != Bson::Null)
             && let Some(known) = self.known.view(prj, &Parent::Milestone(milestone.clone()))
         {
-            if let Some(told) = &known.told
-                && shown.of_milestone < Some(told.since)
+            if let Some(version) = &known.version
+                && shown.of_milestone < Some(version.since)
             {
-                self.update(kind.collection(prj), milestone_shown(key.clone(), milestone, told, told.since)?);
+                self.update(kind.collection(prj), milestone_shown(key.clone(), milestone, version, version.since)?);
             }
             if let Some(at) = known.gone.filter(|at| shown.in_it <= Some(*at)) {
                 self.update(kind.collection(prj), milestone_gone(key.clone(), milestone, at)?);
@@ -411,23 +411,23 @@ impl<'k> Work<'k> {
                 return self.task_gone(prj, task, state.order, action);
             }
             if let Some(known) = self.known.view(prj, &Parent::Story(story.clone()))
-                && let Some(told) = &known.told
+                && let Some(version) = &known.version
             {
-                // One that no telling said, or that a deletion took, is no reason to leave it at that.
+                // A task that shows no version of the view, or whose shown view was deleted, may need an update too.
                 let is_odd = known.differs || shown.milestone_is_gone(self.known, prj);
-                let since = if is_odd { told.at } else { told.since };
+                let since = if is_odd { version.at } else { version.since };
                 if shown.of_story < Some(since) {
-                    self.update(Kind::Task.collection(prj), story_shown(key.clone(), story, told, since)?);
+                    self.update(Kind::Task.collection(prj), story_shown(key.clone(), story, version, since)?);
                 }
                 if shown.in_it < Some(since) {
-                    self.follow(prj, key, story, told, since)?;
+                    self.follow(prj, key, story, version, since)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A link this batch wrote: is its story, its epic or the link itself deleted, or the epic's name known better?
+    /// For a link of this batch: is its story, its epic or the link itself deleted, or is the epic's name newer?
     fn written_link(&mut self, link: &Link, batch: &Batch) -> Result<(), StoreError> {
         let prj = link.prj.as_str();
         let takes = |id: String| {
@@ -450,17 +450,17 @@ impl<'k> Work<'k> {
             self.links_gone(prj, key.clone(), &link.epic, at)?;
         }
         let parent = Parent::Epic(link.epic.clone());
-        let named = batch.told(prj, &parent).map(|(at, _)| *at);
-        if let Some(told) = self.known.told(prj, &parent).filter(|told| named < Some(told.since)) {
-            self.update(Kind::UserStory.collection(prj), epic_shown(key, &link.epic, told, told.since)?);
+        let named = batch.version(prj, &parent).map(|(at, _)| *at);
+        if let Some(version) = self.known.version(prj, &parent).filter(|version| named < Some(version.since)) {
+            self.update(Kind::UserStory.collection(prj), epic_shown(key, &link.epic, version, version.since)?);
         }
         Ok(())
     }
 
-    /// Sends everything: what must be remembered; deletes; updates; and deletes of what these left nothing of. Tells
-    /// whether tasks were moved into another milestone.
+    /// Sends everything: `ld_deletions` first; deletes; updates; and deletes of what the updates left empty. Returns
+    /// whether tasks were moved to another milestone.
     async fn send(self, db: &Database, obstacles: &Obstacles) -> Result<bool, StoreError> {
-        let tasks = self.tasks.iter().map(|(id, prj, grave)| (id.as_str(), prj.as_str(), grave.clone()));
+        let tasks = self.tasks.iter().map(|(id, prj, deletion)| (id.as_str(), prj.as_str(), deletion.clone()));
         memory::remember_deletions(db, tasks).await?;
         delete_all(db, self.deletes, obstacles).await?;
         update_all(db, self.updates, obstacles).await?;
@@ -502,14 +502,14 @@ async fn update_all(db: &Database, statements: Statements, obstacles: &Obstacles
 async fn update(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<i64, StoreError> {
     let (failures, matched) = command::update_counting(db, collection, statements).await?;
     for failure in failures {
-        // A document that has room for itself, but not for the newest name of everything it shows: it keeps the older.
+        // The document itself fits, but not with the newest name of everything it shows: it keeps the older name.
         let Some(error) = failure.fault() else { return Err(failure.into_error(db, collection).await) };
         tracing::warn!(collection, error, "a document is too large to show a newer name of what it belongs to");
     }
     Ok(matched)
 }
 
-/// The tasks that hang from a story, each with the order of its state and its newest action, unless newer than the
+/// The tasks of a story, each with the order of its state and its newest action, unless they are newer than the
 /// deletion.
 async fn tasks_of(
     db: &Database,
@@ -530,7 +530,7 @@ async fn tasks_of(
     Ok(found.into_iter().filter_map(read).collect())
 }
 
-/// Of milestones that the batch deletes, the stories that were told later to be in them: their tasks follow them.
+/// Of milestones that the batch deletes, the stories that later events put into them: their tasks follow them.
 async fn still_in(db: &Database, batch: &Batch) -> Result<HashMap<String, Vec<Bson>>, StoreError> {
     let mut all = HashMap::new();
     for (id, view) in &batch.views {

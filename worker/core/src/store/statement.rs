@@ -1,6 +1,6 @@
 //! The statements of `update` and `delete` commands, as pure functions.
 //!
-//! Every filter repeats the comparison of registers, so that a statement is right whenever it runs.
+//! Every filter repeats the comparison of registers, so a statement is right whenever it runs.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ use super::encode::{
 };
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Link, Parent, State};
-use super::memory::{Action, Told};
+use super::memory::{Action, Version};
 
 /// What a look-up adds to the stories and tasks of a milestone.
 const FIGURES: [&str; 6] = [
@@ -26,7 +26,7 @@ const FIGURES: [&str; 6] = [
     "milestone_total_tasks",
     "milestone_completed_tasks",
 ];
-/// Where a story or task remembers whose figures it shows.
+/// The milestone whose figures a story or task shows.
 const FIGURES_OF: &str = "_ld.figures";
 
 /// A statement that changes all documents that match.
@@ -40,11 +40,11 @@ pub(super) struct Shown {
     fields: Document,
     /// Stories and tasks: the milestone it is shown in, or null.
     pub(super) milestone: Option<Bson>,
-    /// As of when it is in that.
+    /// The order of being in that milestone.
     pub(super) in_it: Option<Order>,
-    /// As of when what is shown of the milestone is.
+    /// The order of what is shown of the milestone.
     pub(super) of_milestone: Option<Order>,
-    /// Tasks: as of when what is shown of the story is.
+    /// Tasks: the order of what is shown of the story.
     pub(super) of_story: Option<Order>,
 }
 
@@ -55,15 +55,15 @@ impl Shown {
         let (mut milestone, mut in_it) = (own.clone(), state.order);
         let mut shown = Self::default();
         if let Some(story) = &state.story {
-            let told = state.story_id().and_then(|id| batch.told(&state.prj, &Parent::Story(id.clone())));
-            let newer = told.filter(|(at, _)| story.is_closed.is_none() || *at > state.order);
+            let version = state.story_id().and_then(|id| batch.version(&state.prj, &Parent::Story(id.clone())));
+            let newer = version.filter(|(at, _)| story.is_closed.is_none() || *at > state.order);
             let (at, is_closed) = match newer {
                 Some((at, view)) => (Some(*at), view.get("is_closed").cloned()),
                 None => (story.is_closed.as_ref().map(|_| state.order), story.is_closed.clone()),
             };
             shown.of_story = at;
             shown.fields.insert("userstory_is_closed", is_closed.unwrap_or(Bson::Null));
-            if let Some((at, view)) = told.filter(|(at, _)| *at > state.order) {
+            if let Some((at, view)) = version.filter(|(at, _)| *at > state.order) {
                 (milestone, in_it) = (view.get("milestone_id").cloned().unwrap_or(Bson::Null), *at);
             }
         }
@@ -72,7 +72,7 @@ impl Shown {
             shown.of_milestone = Some(in_it);
         } else {
             shown.fields.insert("milestone_id", milestone.clone());
-            if let Some((at, view)) = batch.told(&state.prj, &Parent::Milestone(milestone.clone())) {
+            if let Some((at, view)) = batch.version(&state.prj, &Parent::Milestone(milestone.clone())) {
                 shown.fields.extend(view.clone());
                 shown.of_milestone = Some(*at);
             }
@@ -91,8 +91,8 @@ impl Shown {
     }
 }
 
-/// The `_id` a document is made with. It follows from the natural key, so that even without its unique
-/// index (a collection that was dropped a moment ago) two workers cannot insert a document twice.
+/// The `_id` of a new document. It is derived from the natural key, so that two workers cannot insert a document twice
+/// even without the unique index (in a collection that was dropped a moment ago).
 fn document_id(kind: Kind, key: &Key) -> Bson {
     match key.as_slice() {
         [single] => single.clone(),
@@ -100,7 +100,7 @@ fn document_id(kind: Kind, key: &Key) -> Bson {
     }
 }
 
-/// What a document shows that nobody has told.
+/// Fields of a document that no event has set.
 static UNENRICHED: LazyLock<Document> = LazyLock::new(unenriched);
 
 fn untold(kind: Kind) -> Document {
@@ -111,8 +111,7 @@ fn untold(kind: Kind) -> Document {
     }
 }
 
-/// Which state it takes the place of: an older one, of a commit a newer one. A document without any is not
-/// matched.
+/// Which state is replaced: an older one, of a commit a newer one. A document without a state is not matched.
 fn older_state(kind: Kind, at: Order) -> Document {
     match kind {
         Kind::Commit => doc! { "$gt": order(at) },
@@ -145,7 +144,7 @@ pub(super) fn state_upsert(
 
 /// All names are ours, so `$set` can name them; other registers of the document stay as they are.
 fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) -> Result<RawDocumentBuf, StoreError> {
-    // The filter's equalities make them on insert; naming them twice is a conflict only when they differ.
+    // The filter's equalities set them on insert. Naming them twice is a conflict only when they differ.
     let mut set = state.fields.clone();
     extend(&mut set, &shown.fields)?;
     let mut on_insert = doc! { "_id": document_id(state.kind, &state.key) };
@@ -183,7 +182,7 @@ fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) 
     update.append(cstr!("$set"), set);
     match state.kind {
         Kind::Commit => on_insert.extend(UNENRICHED.clone()),
-        // Null is less than every id and text: it fills what is absent, and changes nothing else.
+        // Null sorts before every id and text: it fills what is absent, and changes nothing else.
         Kind::UserStory => update.append(cstr!("$max"), raw(&nulls(&EPIC_FIELDS))?),
         _ => {}
     }
@@ -201,7 +200,7 @@ fn extend(document: &mut RawDocumentBuf, fields: &Document) -> Result<(), StoreE
     Ok(())
 }
 
-/// What is ours in a document that nobody wrote before.
+/// Our fields in a new document.
 fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let mut ours = RawDocumentBuf::new();
     ours.append(cstr!("order"), raw(&order(state.order))?);
@@ -231,7 +230,7 @@ fn shown_fields(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreErr
     Ok(fields)
 }
 
-/// The document that a state makes where there is none.
+/// The document that a state inserts.
 pub(super) fn document(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
     for (name, value) in shown_fields(state, shown)?.iter().flatten() {
@@ -245,7 +244,7 @@ pub(super) fn document(state: &State, shown: &Shown) -> Result<RawDocumentBuf, S
     Ok(document)
 }
 
-/// A state that may meet a document without one, and then stands beside what that shows already.
+/// A state for a document that may have none yet: merged into the fields that are there.
 pub(super) fn merge_into_existing(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let mut filter = key_filter(state.kind, &state.key);
     filter.insert(STATE, doc! { "$not": stale(state) });
@@ -283,7 +282,7 @@ pub(super) fn action_update(state: &State) -> Result<RawDocumentBuf, StoreError>
     update(filter, doc! { "$set": set })
 }
 
-/// The newest action of a task that came back after it went with its story.
+/// The newest action of a task that came back after it was deleted with its story.
 pub(super) fn action_restored(mut key: Document, action: &Action) -> Result<RawDocumentBuf, StoreError> {
     key.insert(ACTION, older(action.at));
     let mut set = action.fields.clone();
@@ -291,13 +290,13 @@ pub(super) fn action_restored(mut key: Document, action: &Action) -> Result<RawD
     update(key, doc! { "$set": set })
 }
 
-/// The `_id` that a document has, or is made with, as a stage of a pipeline sets it.
+/// The `_id` of a stored or new document, as a stage of a pipeline sets it.
 fn own_id(kind: Kind, key: &Key) -> Document {
     doc! { "_id": { "$ifNull": ["$_id", { "$literal": document_id(kind, key) }] } }
 }
 
-/// A row's names are people's words (`hours_a.b$c`), which `$set` would take for paths: the document is
-/// replaced by a literal instead.
+/// Users choose a row's field names (`hours_a.b$c`), and `$set` would read them as paths. So a literal replaces the
+/// document.
 fn row_update(state: &State) -> Result<RawArrayBuf, StoreError> {
     let mut literal = state.fields.clone();
     literal.append(cstr!("_ld"), bookkeeping(state, &Shown::default())?);
@@ -316,8 +315,8 @@ fn single(name: &CStr, value: impl Into<RawBson>) -> RawDocumentBuf {
     document
 }
 
-/// A story's link, on whatever is there. It commutes with every other: of each epic the newest telling, the newest
-/// creation and the newest name remain, and what the story shows is made of them.
+/// A story's link, on any document. It commutes with every other: for each epic the newest state, the newest creation
+/// and the newest name remain, and the story shows what follows from them.
 pub(super) fn link_upsert(link: &Link, name: Option<&(Order, Document)>) -> Result<RawDocumentBuf, StoreError> {
     let links = doc! { "$ifNull": [format!("${LINKS}"), []] };
     let epic = doc! { "$literal": link.epic.clone() };
@@ -329,10 +328,10 @@ pub(super) fn link_upsert(link: &Link, name: Option<&(Order, Document)>) -> Resu
             None => doc! { "$ifNull": [held, null] },
         }
     };
-    let named = |field: &str, told: &str| match name {
+    let named = |field: &str, shown: &str| match name {
         Some((at, view)) => doc! { "$cond": [
             { "$lt": ["$$held.named", order(*at)] },
-            { "$literal": view.get(told).cloned().unwrap_or(Bson::Null) },
+            { "$literal": view.get(shown).cloned().unwrap_or(Bson::Null) },
             format!("$$held.{field}"),
         ] },
         None => doc! { "$ifNull": [format!("$$held.{field}"), null] },
@@ -355,8 +354,8 @@ pub(super) fn link_upsert(link: &Link, name: Option<&(Order, Document)>) -> Resu
     upsert(&doc! { "userstory_id": link.story.clone() }, RawBson::try_from(stages).map_err(unencodable)?)
 }
 
-/// The stage that shows the link that was created last. Those that no webhook created are older, among themselves by
-/// their epic: null is less than every order.
+/// The stage that shows the link that was created last. Links that no webhook created are older, and ordered by their
+/// epic: null sorts before every order.
 fn show_epic() -> Document {
     let key = doc! { "c": "$$this.created", "e": "$$this.epic", "n": "$$this.name", "r": "$$this.reference" };
     let last = doc! { "$max": { "$map": { "input": format!("${LINKS}"), "in": key } } };
@@ -368,15 +367,15 @@ fn show_epic() -> Document {
 pub(super) fn epic_shown(
     mut filter: Document,
     epic: &Bson,
-    told: &Told,
+    version: &Version,
     since: Order,
 ) -> Result<RawDocumentBuf, StoreError> {
     filter.insert(LINKS, doc! { "$elemMatch": { "epic": epic.clone(), "named": older(since) } });
-    let field = |name: &str| doc! { "$literal": told.fields.get(name).cloned().unwrap_or(Bson::Null) };
-    let newer = doc! { "named": order(told.at), "name": field("epic_name"), "reference": field("epic_reference") };
+    let field = |name: &str| doc! { "$literal": version.fields.get(name).cloned().unwrap_or(Bson::Null) };
+    let newer = doc! { "named": order(version.at), "name": field("epic_name"), "reference": field("epic_reference") };
     let is_older = doc! { "$and": [
         { "$eq": ["$$this.epic", { "$literal": epic.clone() }] },
-        { "$lt": ["$$this.named", order(told.at)] },
+        { "$lt": ["$$this.named", order(version.at)] },
     ] };
     let renamed = doc! { "$cond": [is_older, { "$mergeObjects": ["$$this", newer] }, "$$this"] };
     let links = doc! { "$set": { LINKS: { "$map": { "input": format!("${LINKS}"), "in": renamed } } } };
@@ -391,7 +390,7 @@ pub(super) fn links_gone(mut filter: Document, epic: &Bson, at: Order) -> Result
     update(filter, vec![links_after(Some(epic), at), show_epic()])
 }
 
-/// The stage that leaves of the links, or of those to one epic, what was told later.
+/// The stage that keeps of the links, or of those to one epic, the ones newer than the deletion.
 fn links_after(epic: Option<&Bson>, at: Order) -> Document {
     let other = epic.map(|epic| doc! { "$ne": ["$$this.epic", { "$literal": epic.clone() }] });
     let keep = |newer: Document| match &other {
@@ -405,19 +404,19 @@ fn links_after(epic: Option<&Bson>, at: Order) -> Document {
     doc! { "$set": { LINKS: { "$map": { "input": rest, "in": uncreated } } } }
 }
 
-/// The filter of stories that nothing is left of: no state, and no link.
+/// The filter of empty stories: no state, and no link.
 pub(super) fn nothing_left(mut filter: Document) -> Document {
     filter.insert(STATE, doc! { "$exists": false });
     filter.insert(LINKS, Vec::<Bson>::new());
     filter
 }
 
-/// The filter of a story all of whose registers a deletion takes.
+/// The filter of a story all of whose registers a deletion removes.
 pub(super) fn wholly_gone(story: &Bson, at: Order) -> Document {
     doc! { "userstory_id": story.clone(), STATE: not_newer(at), "_ld.links.told": not_newer(at) }
 }
 
-/// Of a story, takes what a deletion takes, and leaves the rest.
+/// Removes from a story what a deletion covers, and keeps the rest.
 pub(super) fn story_gone(story: &Bson, at: Order) -> Result<RawDocumentBuf, StoreError> {
     let links = ["told", "created"].map(|field| doc! { LINKS: { "$elemMatch": { field: up_to(at) } } });
     let any = [doc! { STATE: up_to(at) }, doc! { ACTION: up_to(at) }].into_iter().chain(links);
@@ -436,7 +435,7 @@ pub(super) fn story_gone(story: &Bson, at: Order) -> Result<RawDocumentBuf, Stor
     update(filter, vec![links_after(None, at), left, show_epic()])
 }
 
-/// The filters of the document that a deletion takes.
+/// The filters of the document that a deletion removes.
 pub(super) fn entity_gone(key: &Document, gone: Gone) -> Vec<Document> {
     let mut filters = Vec::new();
     if let Some(at) = gone.at {
@@ -453,23 +452,23 @@ pub(super) fn entity_gone(key: &Document, gone: Gone) -> Vec<Document> {
     filters
 }
 
-/// Takes an action that is older than the entity's removal.
+/// Removes an action that is older than the entity's deletion.
 pub(super) fn action_gone(kind: Kind, mut key: Document, at: Order) -> Result<RawDocumentBuf, StoreError> {
     key.insert(ACTION, up_to(at));
     update(key, doc! { "$set": nulls(action_fields(kind)), "$unset": { ACTION: 1 } })
 }
 
-/// What a milestone shows, on documents in it that show an older view.
+/// A milestone's view, on documents in it that show an older version.
 pub(super) fn milestone_shown(
     mut filter: Document,
     id: &Bson,
-    told: &Told,
+    version: &Version,
     since: Order,
 ) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("milestone_id", id.clone());
     filter.insert(MILESTONE, older(since));
-    let mut set = told.fields.clone();
-    set.insert(MILESTONE, order(told.at));
+    let mut set = version.fields.clone();
+    set.insert(MILESTONE, order(version.at));
     update(filter, doc! { "$set": set })
 }
 
@@ -482,36 +481,36 @@ pub(super) fn milestone_gone(mut filter: Document, id: &Bson, at: Order) -> Resu
     update(filter, doc! { "$set": nulls(&MILESTONE_FIELDS), "$unset": without_figures() })
 }
 
-/// Whether its story is closed, on tasks that show an older view.
+/// Whether its story is closed, on tasks that show an older version.
 pub(super) fn story_shown(
     mut filter: Document,
     story: &Bson,
-    told: &Told,
+    version: &Version,
     since: Order,
 ) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("userstory_id", story.clone());
     filter.insert(STORY, older(since));
-    let is_closed = told.fields.get("is_closed").cloned().unwrap_or(Bson::Null);
-    update(filter, doc! { "$set": { "userstory_is_closed": is_closed, STORY: order(told.at) } })
+    let is_closed = version.fields.get("is_closed").cloned().unwrap_or(Bson::Null);
+    update(filter, doc! { "$set": { "userstory_is_closed": is_closed, STORY: order(version.at) } })
 }
 
-/// The milestone of its story, on tasks that are in theirs as of earlier. `view`: what that milestone shows, `None` when
-/// the story is in none or in a deleted one.
+/// The milestone of its story, on tasks whose membership is older. `view`: the milestone's view, `None` when the story
+/// is in none or in a deleted one.
 pub(super) fn follow_story(
     mut filter: Document,
     story: &Bson,
-    told: &Told,
+    version: &Version,
     since: Order,
-    view: Option<&Told>,
+    view: Option<&Version>,
 ) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("userstory_id", story.clone());
     filter.insert(IN, older(since));
     // Documents of earlier versions have no `_ld.in`.
-    filter.insert(STATE, older(told.at));
+    filter.insert(STATE, older(version.at));
     let mut set = nulls(&MILESTONE_FIELDS);
     set.extend(view.map(|view| view.fields.clone()).unwrap_or_default());
-    set.insert(IN, order(told.at));
-    set.insert(MILESTONE, order(view.map_or(told.at, |view| view.at)));
+    set.insert(IN, order(version.at));
+    set.insert(MILESTONE, order(view.map_or(version.at, |view| view.at)));
     let mut change = doc! { "$set": set };
     if view.is_none() {
         change.insert("$unset", without_figures());
@@ -519,12 +518,12 @@ pub(super) fn follow_story(
     update(filter, change)
 }
 
-/// Fields as a stage of a pipeline sets them: what is in them is never read as an expression.
+/// Fields as a stage of a pipeline sets them: their content is never read as an expression.
 fn literals(fields: Document) -> Document {
     fields.into_iter().map(|(name, value)| (name, doc! { "$literal": value }.into())).collect()
 }
 
-/// `$unset` of a milestone's figures: what is in no milestone shows none.
+/// `$unset` of a milestone's figures: a document in no milestone shows none.
 fn without_figures() -> Document {
     let mut unset = nulls(&FIGURES);
     unset.insert(FIGURES_OF, Bson::Null);
@@ -538,7 +537,7 @@ pub(super) fn figures_update(milestone: i64, figures: &Document) -> Result<RawDo
     update(doc! { "milestone_id": milestone }, vec![doc! { "$set": set }])
 }
 
-/// The statement that takes away the figures of another milestone, from those that are in this one.
+/// The statement that removes the figures of another milestone from those that are in this one.
 pub(super) fn no_figures_update(milestone: i64) -> Result<RawDocumentBuf, StoreError> {
     let filter = doc! { "milestone_id": milestone, FIGURES_OF: { "$exists": true, "$ne": milestone } };
     update(filter, doc! { "$unset": without_figures() })

@@ -1,5 +1,5 @@
-//! What a batch writes to one document, how it is tried, and what makes it stale. Its tests are those of the
-//! statements (`statement_tests.rs`).
+//! What a batch writes to one document, how it is tried, and what makes it stale. Tested with the statements
+//! (`statement_tests.rs`).
 
 use std::slice;
 
@@ -20,14 +20,14 @@ pub(super) enum Write<'a> {
     StateAlone(&'a State, &'a Shown),
     /// The action alone: the document's state is newer.
     Action(&'a State),
-    /// A state, also to a document that has none yet: of a story whose link came first.
+    /// A state, also for a document without one: of a story whose link came first.
     Merge(&'a State, &'a Shown),
-    /// A link, to whatever is there.
+    /// A link, for any document.
     Link(&'a Link, Option<&'a (Order, Document)>),
 }
 
 impl<'a> Write<'a> {
-    /// The event that it stands for.
+    /// Its event.
     pub(super) const fn event(&self) -> usize {
         match self {
             Self::State(state, _) | Self::StateAlone(state, _) | Self::Action(state) | Self::Merge(state, _) => {
@@ -37,13 +37,13 @@ impl<'a> Write<'a> {
         }
     }
 
-    /// Whether the document is probably not there yet.
+    /// Whether the document probably does not exist yet.
     pub(super) const fn inserts_first(&self) -> bool {
         matches!(self, Self::State(State { insert_first: true, .. }, _))
     }
 
-    /// The statement of an `update` command. It does nothing where the document is at least as new: then its filter
-    /// does not match, it tries to insert, and meets E11000. So does a state where the document has none yet.
+    /// The statement of an `update` command. A stale write does not match the filter, tries to insert, and fails with
+    /// E11000. So does a state whose document has none yet.
     pub(super) fn statement(&self) -> Result<RawDocumentBuf, StoreError> {
         match self {
             Self::State(state, shown) => state_upsert(state, shown, state.action.as_ref()),
@@ -54,8 +54,8 @@ impl<'a> Write<'a> {
         }
     }
 
-    /// The document that the statement makes where there is none; for an `insert` command, which costs MongoDB a
-    /// quarter. Nothing to insert: `None`.
+    /// The document to insert; for an `insert` command, which costs MongoDB a quarter of an upsert. Nothing to insert:
+    /// `None`.
     pub(super) fn document(&self) -> Result<Option<RawDocumentBuf>, StoreError> {
         match self {
             Self::State(state, shown) => document(state, shown).map(Some),
@@ -63,7 +63,7 @@ impl<'a> Write<'a> {
         }
     }
 
-    /// What is left to be tried beside a document that it met, found with [`registers`].
+    /// What remains to be tried beside the stored document, which was read with [`registers`].
     pub(super) fn retry_as(self, found: &Document) -> Vec<Self> {
         let (state, shown) = match self {
             Self::State(state, shown) | Self::StateAlone(state, shown) | Self::Merge(state, shown) => (state, shown),
@@ -87,20 +87,20 @@ impl<'a> Write<'a> {
         }
     }
 
-    /// Names the document, so that it can be found among others of its project.
+    /// The name of the document among others of its project.
     pub(super) fn id(&self) -> String {
         let (kind, key) = self.key();
         entity_id(kind, self.prj(), key)
     }
 
-    /// The same name, of a document that was found with [`registers`].
+    /// The same name, of a document that was read with [`registers`].
     pub(super) fn id_of(&self, found: &Document) -> Option<String> {
         let (kind, _) = self.key();
         let key: Option<Key> = kind.key_fields().iter().map(|field| found.get(field).cloned()).collect();
         Some(entity_id(kind, self.prj(), &key?))
     }
 
-    /// The fields of the unique index that a second document would meet.
+    /// The fields of the unique index that would refuse a second document.
     pub(super) fn key_fields(&self) -> &'static [&'static str] {
         self.key().0.key_fields()
     }
@@ -148,7 +148,7 @@ pub(super) fn documents_of(writes: &[Write<'_>]) -> Document {
     }
 }
 
-/// All key fields of all kinds, of which a document has its own, and as of when what it shows is.
+/// All key fields of all kinds, of which a document has its own, and the orders of what it shows.
 pub(super) fn registers() -> Document {
     let mut projection = doc! { "_id": 0, STATE: 1, ACTION: 1 };
     projection.extend(Kind::ALL.iter().flat_map(|kind| kind.key_fields()).map(|field| ((*field).to_owned(), 1.into())));

@@ -12,11 +12,11 @@ use crate::effect::Reject;
 /// already hangs some levels below the top of its document and of the statement that writes it.
 const DEEPEST: usize = 90;
 
-/// 2⁶³: doubles from here on stand for integers, and are no fractions.
+/// 2⁶³: doubles from here on are large integers, not fractions.
 const BEYOND_64_BITS: f64 = 9_223_372_036_854_775_808.0;
 
-/// What the error of a deeper value says; [`is_too_deep`] knows it by its beginning, which no error of
-/// serde's or serde_json's has.
+/// The error of a deeper value. [`is_too_deep`] recognises it by its beginning, which no error of serde or serde_json
+/// has.
 pub(super) const TOO_DEEP: &str = "nested deeper than 90 levels";
 
 /// Whether reading failed because a stored value was nested too deeply.
@@ -85,7 +85,7 @@ impl JsonValue {
     }
 }
 
-/// In a filter of MongoDB's, an object or list is an operator: as a key it would match the documents of others.
+/// In a filter of MongoDB, an object or list is an operator: as a key it would match other documents.
 fn not_a_key(path: &str, kind: &str) -> Reject {
     Reject::Shape(format!("{path}: it identifies the document, so it must be {kind}"))
 }

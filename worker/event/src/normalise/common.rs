@@ -5,10 +5,10 @@ use vocabulary::envelope::Envelope;
 
 use crate::effect::{Effect, Key, Kind, Notification, Order, State};
 
-/// Who LD Eval is told did what a backfill brought: nobody of the team did anything now.
+/// `author_login` of notifications after a backfill: no member of the team did anything now.
 pub const BACKFILL: &str = "backfill";
 
-/// What a person can set.
+/// What an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Custom attributes whose text becomes the number that it reads as.
@@ -35,8 +35,8 @@ pub(super) fn state(kind: Kind, key: Key, order: Order, fields: Document) -> Eff
     Effect::State(State { kind, key, order, read: None, fields, action: None, milestone: None, story: None })
 }
 
-/// A login in a webhook can have any length. Logins at GitHub and Taiga have at most 255 characters; a longer one names
-/// nobody there, and would make a notification larger than NATS takes.
+/// A login in a webhook can have any length. Logins at GitHub and Taiga have at most 255 characters. A longer one is
+/// nobody's, and would make a notification larger than NATS accepts.
 const AUTHOR_LOGIN_MAX: usize = 256;
 
 fn bounded(mut login: String) -> String {
@@ -46,7 +46,7 @@ fn bounded(mut login: String) -> String {
     login
 }
 
-/// What LD Eval is told: that something of this type changed, and who did it.
+/// A notification: something of this type changed, and who did it.
 pub(super) fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
     Notification {
         event_type: event_type.to_owned(),

@@ -58,10 +58,11 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
         "comment": row.comment,
         "epic": row.epic,
     };
-    // Hours stand beside the members as sent, or, when the add-on dropped the blanks only here, beside those left.
+    // Hours are in the order of the members as sent, or, when the add-on dropped the blanks only here, of the members
+    // that are left.
     add_hours(&mut fields, if sent.len() == hours.len() { &sent } else { &kept }, &hours);
     fields.insert("members", kept);
-    // After the members: of somebody who is called like an activity, the activity's hours are shown.
+    // After the members: if a member has the name of an activity, the activity's hours are shown.
     let config = cells(row.config_range.0);
     let of_activity = |index| config.get(index).and_then(Number::of_cell).unwrap_or(Number::ZERO);
     let mut total = Number::ZERO;
@@ -71,13 +72,13 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
         total = total.plus(hours);
     }
     fields.insert("total_hours", total);
-    // A row is never sent again with other values, so nothing but the sequence orders it.
+    // A row is never sent again with other values, so only the sequence orders it.
     let effect = state(Kind::Row, vec![activity_id], Order::new(0, sequence), fields);
     let notifications = vec![notification(envelope, "sheets_activity", String::new())];
     Ok(Normalised { effects: vec![effect], notifications })
 }
 
-/// Adds `hours_<member>`; a member without a cell has 0, and one who is there twice has the sum.
+/// Adds `hours_<member>`; a member without a cell has 0, and a member that is listed twice has the sum.
 fn add_hours(fields: &mut Document, members: &[String], hours: &[Bson]) {
     for (index, member) in members.iter().enumerate().filter(|(_, member)| !member.is_empty()) {
         let name = format!("hours_{member}");
@@ -102,7 +103,7 @@ fn cells(range: Bson) -> Vec<Bson> {
     out
 }
 
-/// The names as they were sent, trimmed; blanks are still there, as the empty name.
+/// The names as they were sent, trimmed; a blank is the empty name.
 fn members_as_sent(members: Bson) -> Vec<String> {
     match members {
         Bson::String(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),

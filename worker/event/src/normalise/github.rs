@@ -110,7 +110,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
     }
 }
 
-/// What a commit's document says until GitHub has been asked.
+/// What a commit's document shows before the look-up at GitHub.
 ///
 /// Not part of the commit's state: the store sets it once, when it inserts the document, so that a later
 /// push of the same commit cannot undo an enrichment.
@@ -150,7 +150,7 @@ fn commit_fields(envelope: &Envelope, context: &Context, commit: Commit) -> Resu
     let (chars, words) = (count(message.chars().count()), count(text::words(message)));
     let (task_is_written, task_reference) = text::task(message);
     let author = commit.author.unwrap_or_default();
-    // An empty user name is none: a login that nobody has would become a person on LD Eval's list.
+    // An empty user name is none: else an empty login would become a person on LD Eval's list.
     let login = if author.username.text() == Some("") { JsonValue::default() } else { author.username };
     Ok(doc! {
         "event": "commit",
@@ -158,7 +158,7 @@ fn commit_fields(envelope: &Envelope, context: &Context, commit: Commit) -> Resu
         "team_name": context.team_name.clone(),
         "repository": context.repo_name.clone(),
         "repo_name": context.repo_name.clone(),
-        // Who pushed is what only a push knows.
+        // Only a push contains who pushed.
         "sender_info": envelope.read_at.is_none().then(|| context.sender_info.clone()),
         "sha": sha,
         "url": commit.url,
@@ -205,7 +205,7 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
 fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let event: PullRequests = json::read(&envelope.payload)?;
     let action = event.action.text().unwrap_or_default();
-    // That one is deleted, only the API can tell: with its repository.
+    // Only the API says that one was deleted: with its repository.
     let is_known = match action {
         "closed" | "reopened" => true,
         "deleted" => envelope.read_at.is_some(),
@@ -247,8 +247,8 @@ fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject
     Ok(Normalised { effects, notifications: vec![notification(envelope, "pull_request", context.author)] })
 }
 
-/// Where a repository's issues and pull requests belong from now on. No document is made of it, and LD Eval computes
-/// nothing by repository, so nobody is notified.
+/// The new name of a repository's issues and pull requests. It makes no document, and LD Eval computes nothing by
+/// repository, so it makes no notification.
 fn repository(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let event: RepositoryChanged = json::read(&envelope.payload)?;
     let (changes, now) = (event.changes.unwrap_or_default(), event.repository.unwrap_or_default());
@@ -274,7 +274,7 @@ fn repository(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> 
     Ok(Normalised { effects, notifications: Vec::new() })
 }
 
-/// As of when an issue or a pull request is what a delivery says.
+/// When the state of an issue or a pull request became true.
 struct Told<'a> {
     envelope: &'a Envelope,
     sequence: i64,
@@ -283,7 +283,7 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// As of the object's own last change, whoever tells it.
+    /// The object's own last change, whatever delivery contains it.
     fn order(&self) -> Order {
         Order::new(self.updated_at.millis().unwrap_or(0), self.sequence)
     }
@@ -295,8 +295,8 @@ impl Told<'_> {
         vec![Effect::State(State { kind, key, order, read, fields, action, milestone: None, story: None })]
     }
 
-    /// A deletion does not touch `updated_at`, which may be months old: it is as of when we heard of it. A state that
-    /// is older than what was deleted is told by a replica that lags behind, whenever it is read.
+    /// A deletion does not change `updated_at`, which may be months old: it is as of its arrival. A lagging replica may
+    /// return an older state at any later time.
     fn gone(&self, key: Key) -> Vec<Effect> {
         let kind = self.kind;
         let at = self.envelope.read_at.unwrap_or(self.envelope.received_at);
@@ -305,14 +305,14 @@ impl Told<'_> {
     }
 }
 
-/// What every document of an event shares.
+/// The fields that every document of an event has.
 struct Context {
     repo_name: Bson,
     team_name: Bson,
     sender_info: Document,
-    /// Who LD Eval is told.
+    /// `author_login` of the notification.
     author: String,
-    /// As of when a push's commits are seen, in milliseconds since 1970.
+    /// When a push's commits were pushed, in milliseconds since 1970.
     pushed_at: i64,
 }
 

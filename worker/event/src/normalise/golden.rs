@@ -1,9 +1,9 @@
 //! Golden files: `worker/event/testdata/<source>/<what_it_proves>.json` beside `.expected.json`.
 //!
-//! An input is an envelope without its boilerplate: `event`, optionally `quality_model`, `received_at`,
-//! `sequence`, `read_at` (of the API), and either `payload` (JSON, taken byte by byte as it stands in the file) or `text` (what
-//! the payload would be, when that is not JSON). `BLESS=1 cargo test -p worker-event golden` rewrites the
-//! expected files; read the difference before committing it.
+//! An input is an envelope without its boilerplate: `event`, optionally `quality_model`, `received_at`, `sequence`,
+//! `read_at` (of the API), and either `payload` (JSON, byte by byte as in the file) or `text` (a payload that is not
+//! JSON). `BLESS=1 cargo test -p worker-event golden` rewrites the expected files; read the difference before you
+//! commit it.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,9 +1,9 @@
-//! How their JSON is read into typed structs.
+//! Reads senders' JSON into typed structs.
 //!
-//! serde's derive is almost what is needed. It differs where senders and people differ from us: it
-//! refuses a key that comes twice (here the last one wins, as in every other JSON reader), it takes an
-//! array for a struct, and its messages repeat the value, which may be a whole document. [`object!`]
-//! does the same work by those rules; unknown fields are skipped without being built.
+//! serde's derive is almost what is needed. It differs in three points: it refuses a key that comes twice (here the
+//! last one wins, as in every other JSON reader), it accepts an array for a struct, and its messages repeat the value,
+//! which may be a whole document. [`object!`] does the same work with our rules; unknown fields are skipped without
+//! being built.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -189,7 +189,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 }
 
-/// An object whose field names are people's words; null and missing are empty.
+/// An object whose field names users choose; null and missing are empty.
 #[derive(Debug, Default)]
 pub(super) struct Words(pub(super) Document);
 

@@ -1,9 +1,8 @@
 //! What an event means: from an [`Envelope`] to [`Effect`]s and notifications.
 //!
-//! Everything below this line is a function of the envelope and its place in the stream: no clock, no
-//! client, no log. Reading order: how their JSON is read (`json`, `bson_value`, `time`, `number`,
-//! `text`), then one file per source, which holds that source's shapes and maps them by hand to the
-//! documents that LD Eval reads.
+//! Everything below this line is a function of the envelope and its place in the stream: no clock, no client, no log.
+//! Reading order: how senders' JSON is read (`json`, `bson_value`, `time`, `number`, `text`), then one file per source,
+//! which has that source's shapes and maps them by hand to the documents that LD Eval reads.
 //!
 //! Three rules hold for every source. What is absent is null, and a missing object is an object whose
 //! fields are all absent. A value keeps the type it came with; an integer becomes an `Int32` where it
@@ -42,8 +41,8 @@ const LARGEST_DOCUMENT: usize = 15 * 1024 * 1024;
 /// a list of digits, which a story shows twice), so what comes of a smaller payload cannot be too large.
 const MEASURE_FROM: usize = 1024 * 1024;
 
-/// How large what *other* documents show of a milestone or an epic may be, in bytes of BSON: it comes on top of
-/// theirs, and no document that fits today may cease to fit because its milestone was renamed.
+/// How large what *other* documents show of a milestone or an epic may be, in bytes of BSON. It comes on top of theirs,
+/// and a renamed milestone must not make a stored document too large.
 const LARGEST_VIEW: usize = 256 * 1024;
 
 /// From which payload size on that is measured.
@@ -91,7 +90,7 @@ fn measure(effect: &Effect, payload: usize) -> Result<(), Reject> {
     Ok(())
 }
 
-/// A time as documents show it; null when the text is none.
+/// A time as documents show it; null when the text is not a time.
 #[must_use]
 pub fn shown_time(text: &str) -> bson::Bson {
     time::Stamp::of(text).into()
@@ -103,7 +102,7 @@ pub fn instant(text: &str) -> Option<i64> {
     time::Stamp::of(text).millis()
 }
 
-/// What a cell of a sheet says as a number.
+/// The number in a cell of a sheet.
 #[must_use]
 pub fn cell_number(cell: &bson::Bson) -> Option<bson::Bson> {
     number::Number::of_cell(cell).map(bson::Bson::from)

@@ -1,4 +1,4 @@
-//! As of when things are, and who decides between two of one instant.
+//! When things became true, and which of two wins at the same instant.
 
 use vocabulary::envelope::Envelope;
 use vocabulary::ids::Project;

@@ -1,4 +1,4 @@
-//! JSON that no JSON reader of ours takes, but that a sender's program writes.
+//! JSON that our reader refuses, but that a sender's program writes.
 
 use std::fmt::Write as _;
 

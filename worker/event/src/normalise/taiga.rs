@@ -1,7 +1,7 @@
 //! Taiga: userstory, task, issue, epic, milestone, relateduserstory.
 //!
-//! A delivery carries whole objects: a task its story and its milestone, a link its story and its epic. Each of them is
-//! told as of the delivery, as if it had an event of its own; the object itself is newer than what it carries.
+//! A delivery contains whole objects: a task its story and its milestone, a link its story and its epic. Each of them
+//! has effects as if it had an event of its own. The object itself is newer than the objects inside it.
 
 use std::mem::take;
 
@@ -18,7 +18,7 @@ use super::text;
 use super::time::Stamp;
 use crate::effect::{Effect, Kind, MilestoneFields, Normalised, Order, Reject, State, StoryOf};
 
-/// How much later than ingress had it a delivery may be as of: a date of 2099 must not win for ever.
+/// How much later than its arrival a delivery may be dated: a date of 2099 must not win for ever.
 const LATEST: i64 = 24 * 60 * 60 * 1000;
 
 object!(
@@ -31,8 +31,7 @@ object!(
     }
 );
 
-/// Declares one of the four things that have a document of their own: the fields that all of them have,
-/// and its own.
+/// Declares one of the four objects that have a document of their own: the common fields, and its own.
 macro_rules! item {
     ($name:ident, $kind:expr, $word:literal { $($field:ident: $type:ty = $key:literal),* $(,)? }) => {
         object!($name {
@@ -73,11 +72,11 @@ trait Item: DeserializeOwned + Default {
     /// Taiga's word for it.
     const WORD: &'static str;
 
-    /// Takes out what all four have.
+    /// Takes the common fields.
     fn take_common(&mut self) -> Common;
 }
 
-/// What all four have.
+/// The common fields.
 struct Common {
     id: JsonValue,
     reference: JsonValue,
@@ -138,7 +137,7 @@ object!(Named { id: JsonValue = "id", name: JsonValue = "name" });
 object!(Status { name: JsonValue = "name", is_closed: JsonValue = "is_closed" });
 object!(Points { value: JsonValue = "value" });
 
-/// Whether a value is a list that holds something.
+/// Whether a value is a list with items.
 #[derive(Debug, Default)]
 struct NonEmpty(bool);
 
@@ -162,7 +161,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64, settings: &Settings)
     }
 }
 
-/// An event without its `data`, and what has become true by it.
+/// An event without its `data`, and its effects.
 struct Delivery<'a> {
     envelope: &'a Envelope,
     settings: &'a Settings,
@@ -186,7 +185,7 @@ impl<'a> Delivery<'a> {
         Ok((Self { envelope, settings, action, by, order, effects }, event.data.unwrap_or_default()))
     }
 
-    /// An action that Taiga does not have yet is a change: what it shows is the newest state all the same.
+    /// An unknown action is a change: the state is the newest all the same.
     fn is_delete(&self) -> bool {
         self.action.text() == Some("delete")
     }
@@ -198,7 +197,7 @@ impl<'a> Delivery<'a> {
         Normalised { effects: self.effects, notifications }
     }
 
-    /// The fields that all four have.
+    /// The common fields.
     fn common<I: Item>(&self, common: Common, id: &Bson) -> Document {
         let mut fields = doc! {
             "event_type": I::WORD,
@@ -217,7 +216,7 @@ impl<'a> Delivery<'a> {
         fields
     }
 
-    /// The state of an item, as of when it is told: the delivery's own, or one inside it.
+    /// The state of an item: the delivery's own object, or one inside it.
     fn state(
         &mut self,
         kind: Kind,
@@ -237,7 +236,7 @@ impl<'a> Delivery<'a> {
         self.effects.push(Effect::Gone { kind, key: vec![id], order: self.order });
     }
 
-    /// A story or what is left of it: it is gone, and yet what it carries is told.
+    /// A deleted story; the objects inside its delivery still have effects.
     fn story(&mut self, mut story: Story, order: Order, is_gone: bool) -> Result<(), Reject> {
         let common = story.take_common();
         let id = common.id.clone().integer_key("data.id")?;
@@ -254,7 +253,7 @@ impl<'a> Delivery<'a> {
         let custom_attributes = self.numbers(story.custom_attributes.0);
         let mut fields = self.common::<Story>(common, &id);
         fields.extend(doc! {
-            // A story knows this itself, and its status may say otherwise.
+            // The story's own flag: its status may differ.
             "is_closed": story.is_closed.0.unwrap_or_default().or(false),
             "finished_date": story.finish_date,
             "total_points": total_points,
@@ -266,8 +265,8 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// A story inside another object, and the milestone that its state is in. One that is not whole has none: it says
-    /// at most its id and whether it is closed.
+    /// A story inside another object, with the milestone of its state. An incomplete one has no state: it contains at
+    /// most its id and whether it is closed.
     fn story_inside(&mut self, story: Option<Story>) -> Result<(StoryOf, Option<Bson>), Reject> {
         let mut story = story.unwrap_or_default();
         let id = match &story.id.0 {
@@ -342,7 +341,7 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// The epic of a link. One that is not whole, but has a subject, still says how stories call it.
+    /// The epic of a link. An incomplete one with a subject still contains the name that stories show.
     fn epic_inside(&mut self, epic: Option<Epic>) -> Result<Bson, Reject> {
         let mut epic = epic.unwrap_or_default();
         let id = epic.id.clone().integer_key("data.epic.id")?;
@@ -363,7 +362,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// A milestone inside another object is told, too. Returns its id, null when there is none.
+    /// A milestone inside another object has effects, too. Returns its id, null when there is none.
     fn milestone_of(&mut self, milestone: Option<Milestone>, order: Order) -> Result<Bson, Reject> {
         let milestone = milestone.unwrap_or_default();
         if milestone.id.0 == Bson::Null {
@@ -374,7 +373,8 @@ impl<'a> Delivery<'a> {
         Ok(id)
     }
 
-    /// Attributes that people fill with numbers, and LD Eval computes with, are numbers also where Taiga has text.
+    /// Attributes that users fill with numbers, and that LD Eval computes with, are numbers also where Taiga sends
+    /// text.
     fn numbers(&self, mut attributes: Document) -> Document {
         for name in &self.settings.numeric_attributes {
             if let Some(value @ Bson::String(_)) = attributes.get_mut(name)
@@ -414,7 +414,7 @@ fn milestone(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<
     Ok(delivery.done(&["task", "userstory"]))
 }
 
-/// The only place where Taiga says which epic a story belongs to; LD Eval sees it as the story's change.
+/// Only here Taiga says which epic a story belongs to; LD Eval sees it as a change of the story.
 fn related_story(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
     let (mut delivery, data) = Delivery::read::<RelatedStory>(envelope, sequence, settings)?;
     let story = delivery.story_inside(data.user_story)?.0.id;

@@ -1,4 +1,4 @@
-//! What is read out of people's sentences: references to tasks, and user stories that are written as such.
+//! What is found in users' sentences: references to tasks, and user stories.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ pub(super) fn task(message: &str) -> (bool, Bson) {
     };
     let number = first.get(1).map_or(Bson::Null, |digits| match digits.as_str().parse() {
         Ok(number) => integer(number),
-        // Beyond 64 bits: a double, and never an infinite one. Digits of other scripts are no number to us.
+        // Beyond 64 bits it is a double, and never an infinite one. Digits of other scripts are no number.
         Err(_) => digits.as_str().parse().map_or(Bson::Null, |double: f64| Bson::Double(double.min(f64::MAX))),
     });
     (true, number)

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::json::{skip_list, skip_object};
 
-/// Where the courses are. Compiled in, so that the machine's own time zone data does not matter.
+/// The courses' time zone. Compiled in, so that the machine's own time zone data does not matter.
 static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// A time as a sender wrote it.

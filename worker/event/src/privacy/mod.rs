@@ -1,14 +1,14 @@
-//! People who are to be forgotten: `worker forget --prj P --login L`.
+//! Forgotten people: `worker forget --prj P --login L`.
 //!
-//! What a provider sends of such a person is still sent, and still in the stream. So that neither a live
-//! event nor a replay brings the name back, it is remembered *that* it is to be forgotten, as a hash in
-//! `ld_forgotten`, and whatever is normalised passes here before it is stored:
+//! Providers still send such a person's name, and it is still in the stream. So that neither a live event nor a replay
+//! brings the name back, `ld_forgotten` stores a hash of it, and every normalised event is checked here before it is
+//! stored:
 //!
 //! ```text
 //! {_id: "3f5c…", prj: "TeamA", at: 1795455723511}     _id is the hash of "TeamA/<name in lower case>"
 //! ```
 //!
-//! Reading order: which fields hold people ([`people`]), and whether a name is one of those (here).
+//! Reading order: which fields hold people ([`people`]), and whether a name is forgotten (here).
 
 pub mod people;
 
@@ -19,7 +19,7 @@ use vocabulary::hash::short_sha256;
 
 use crate::effect::{Effect, Normalised};
 
-/// Whom to forget, in all projects.
+/// The forgotten people of all projects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules(HashMap<String, HashSet<String>>);
 
@@ -39,14 +39,14 @@ impl Rules {
         Self::new(names.iter().map(|name| (prj.to_owned(), hash(prj, name))))
     }
 
-    /// Whether a name is one of them; none when the project has none to forget.
+    /// Whether a name is forgotten; none when the project has no forgotten people.
     #[must_use]
     pub fn in_project<'a>(&'a self, prj: &'a str) -> Option<impl Fn(&str) -> bool + 'a> {
         let hashes = self.0.get(prj)?;
         Some(move |name: &str| hashes.contains(&hash(prj, name)))
     }
 
-    /// Takes forgotten people out of what an event means, before anything of it is stored or told.
+    /// Removes forgotten people from an event's effects and notifications, before anything is stored or sent.
     pub fn apply(&self, prj: &str, normalised: &mut Normalised) {
         let Some(forgotten) = self.in_project(prj) else { return };
         for effect in &mut normalised.effects {
@@ -64,7 +64,7 @@ impl Rules {
     }
 }
 
-/// The hash under which a name is remembered: enough to recognise it, not to read it.
+/// The hash under which a name is stored: enough to recognise it, not to read it.
 #[must_use]
 pub fn hash(prj: &str, name: &str) -> String {
     let text = format!("{prj}/{}", name.trim().to_lowercase());

@@ -1,16 +1,16 @@
-//! Which fields of a document hold people, and how one is taken out of them.
+//! Which fields of a document hold people, and how a person is removed from them.
 //!
-//! Free text (commit messages, descriptions, comments, custom attributes) is not searched: what somebody
-//! wrote there has no shape. Natural keys stay, so a repository under a person's own account keeps its name.
+//! Free text (commit messages, descriptions, comments, custom attributes) is not searched: names in it have no shape.
+//! Natural keys stay, so a repository under a person's own account keeps its name.
 
 use bson::{Bson, Document};
 
 use crate::effect::Kind;
 
-/// What a forgotten name becomes: the login that commits without one have by contract.
+/// What replaces a forgotten name: the login of commits without one.
 pub const ANONYMOUS: &str = "anonymous";
 
-/// Takes people out of a document, stored or about to be; tells whether there were any.
+/// Removes people from a document, stored or not yet; returns whether there were any.
 pub fn anonymise(kind: Kind, document: &mut Document, forgotten: &dyn Fn(&str) -> bool) -> bool {
     let mut changed = false;
     match kind {
@@ -55,7 +55,8 @@ fn login(document: &mut Document, field: &str, forgotten: &dyn Fn(&str) -> bool)
     found
 }
 
-/// An object that is a person: known by any of some fields, of which the login stays and the others go.
+/// An object that is a person: recognised by any of some fields, of which the login is replaced and the others are
+/// nulled.
 fn person(value: Option<&mut Bson>, whose: &[&str], others: &[&str], forgotten: &dyn Fn(&str) -> bool) -> bool {
     let Some(document) = value.and_then(Bson::as_document_mut) else { return false };
     if !whose.iter().any(|field| is(document.get(field), forgotten)) {
@@ -68,7 +69,7 @@ fn person(value: Option<&mut Bson>, whose: &[&str], others: &[&str], forgotten: 
     true
 }
 
-/// A list of names; gives those that were taken out.
+/// A list of names; returns those that were removed.
 fn list(document: &mut Document, field: &str, forgotten: &dyn Fn(&str) -> bool) -> Option<Vec<String>> {
     let names = document.get_mut(field).and_then(Bson::as_array_mut)?;
     let mut gone = Vec::new();
@@ -91,7 +92,7 @@ fn row(document: &mut Document, forgotten: &dyn Fn(&str) -> bool) -> bool {
         .filter(|(name, _)| **name == renamed || all.contains(name))
         .map(|(_, hours)| hours.clone())
         .collect();
-    // In its place: fields that a reader knows stay where they were.
+    // At the same place: the order of the fields stays.
     let mut sum = Some(crate::normalise::number::sum(&hours));
     *document = std::mem::take(document)
         .into_iter()

@@ -1,4 +1,4 @@
-//! One request, until there is an answer: rate limits are waited for, failures are tried again.
+//! One request, until it is answered: rate limits are waited for, failures are retried.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use worker_providers::client::ProviderReply;
 
 use crate::reading::as_of::Clock;
 
-/// After how many failures in a row a request is given up. The pauses between them grow to a minute.
+/// After this many failures in a row a request is given up. The pauses between them grow to a minute.
 const FAILURES: u32 = 8;
 
-/// How long an answer may take: Taiga's whole lists take longer than what a look-up asks.
+/// How long an answer may take: Taiga's whole lists take longer than a look-up.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A shorter wait is not announced.
 const ANNOUNCED_WAIT: Duration = Duration::from_secs(3);
 
-/// A longer wait is not waited for by what can be done later as well.
+/// A background reconciliation does not wait longer than this; it is done later.
 const LONG_WAIT: Duration = Duration::from_secs(20);
 
-/// Why something ends before its end.
+/// Why something ends early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Halt {
-    /// Asked to stop, by a signal or by the loss of the lease.
+    /// A stop: a signal, or the loss of the lease.
     Stopped,
-    /// A provider, MongoDB or NATS does not answer, or the token is not taken: nothing else can go on either.
+    /// A provider, MongoDB or NATS does not answer, or the token is refused: nothing else can go on either.
     Down {
         /// What happened, to what.
         what: String,
@@ -61,7 +61,7 @@ impl Halt {
         Self::Down { what: what.to_string(), advice }
     }
 
-    /// The answer of a provider is of no shape that its API documents.
+    /// The answer of a provider does not have the shape that its API documents.
     pub fn unreadable(provider: &str, path: &str, what: impl fmt::Display) -> Self {
         let what = format_args!("{provider}'s answer to {path} cannot be read: {what}");
         Self::failed(what, "Check GITHUB_API_URL and TAIGA_API_URL")
@@ -104,13 +104,13 @@ pub struct Asking {
     pub stop: CancellationToken,
     /// How much of the rate limit may be used.
     pub share: Share,
-    /// Where waits and failures are said.
+    /// Where waits and failures are written.
     pub notice: fn(&str),
     calls: Arc<AtomicU64>,
 }
 
 impl Asking {
-    /// Nothing asked yet.
+    /// No request yet.
     #[must_use]
     pub fn new(stop: CancellationToken, share: Share, notice: fn(&str)) -> Self {
         Self { stop, share, notice, calls: Arc::default() }
@@ -122,7 +122,7 @@ impl Asking {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Asks until there is an answer: waits at limits, tries again after failures, gives up at a refusal.
+    /// Sends a request until it is answered: waits at limits, retries after failures, gives up at a refusal.
     pub(super) async fn until_answered<F>(&self, provider: &str, ask: impl Fn() -> F) -> Result<Answer, Halt>
     where
         F: Future<Output = Result<ProviderReply, ProviderError>> + Send,
@@ -135,7 +135,7 @@ impl Asking {
                 Ok(reply) => {
                     self.calls.fetch_add(1, Ordering::Relaxed);
                     let answer = Answer::new(reply, sent);
-                    // Others wait behind this one, so it does not wait for the reset.
+                    // Other teams wait behind this one, so it does not wait for the reset.
                     return self.over_share(&answer).map_or(Ok(answer), |wait| Err(Halt::Later(wait)));
                 }
                 Err(ProviderError::Limited(wait)) if self.share == Share::Half && wait > LONG_WAIT => {

@@ -14,19 +14,19 @@ use crate::reading::as_of::Clock;
 
 const GITHUB: &str = "GitHub";
 
-/// How often a renamed repository leads on.
+/// How many redirects of a renamed repository are followed.
 const REDIRECTS: usize = 3;
 
-/// GitHub, asked with one token.
+/// GitHub's API with one token.
 #[derive(Debug, Clone)]
 pub struct GithubApi {
     /// The client that it shares with look-ups.
     pub github: Arc<GithubClient>,
     /// Whose rate limit is used.
     pub token: Token,
-    /// How it is asked.
+    /// How requests are sent.
     pub asking: Asking,
-    /// Pages of earlier readings; without them every page is read anew.
+    /// Pages of earlier readings; without them every page is read again.
     pub kept: Option<KeptPages>,
 }
 
@@ -37,7 +37,7 @@ impl GithubApi {
     /// When it cannot be asked.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, Halt> {
         let mut answer = self.ask(Method::GET, path).await?;
-        // What was renamed answers with its new address. The client goes to no other server.
+        // A renamed repository redirects to its new address. The client follows to no other server.
         for _ in 0..REDIRECTS {
             let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
             let Some(location) = location.filter(|_| answer.status.is_redirection()) else { break };
@@ -68,7 +68,7 @@ impl GithubApi {
             .await
     }
 
-    /// A list, page by page from its first; `slim` keeps of an item what is used of it.
+    /// A list, page by page from its first; `slim` keeps the fields that are used.
     #[must_use]
     pub fn pages(&self, path: String, slim: fn(&Value) -> Value) -> Pages<'_> {
         Pages { api: self, next: Some(path), slim, lenient: false, first: None }
@@ -114,7 +114,7 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// When the first page was asked for.
+    /// When the first page was requested.
     #[must_use]
     pub const fn first(&self) -> Option<Clock> {
         self.first

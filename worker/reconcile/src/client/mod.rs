@@ -1,4 +1,4 @@
-//! The providers' APIs, each asked until there is an answer.
+//! The providers' APIs. Each request is repeated until it is answered.
 
 mod asking;
 mod github;

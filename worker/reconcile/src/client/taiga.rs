@@ -13,17 +13,17 @@ use crate::reading::as_of::Clock;
 
 const TAIGA: &str = "Taiga";
 
-/// How often a list that changed between its pages is read anew.
+/// How often a list that changed between its pages is read again.
 const TRIES: usize = 3;
 
-/// Taiga, asked with one account.
+/// Taiga's API with one account.
 #[derive(Debug, Clone)]
 pub struct TaigaApi {
     /// The client that it shares with look-ups.
     pub taiga: Arc<TaigaClient>,
-    /// Whose it is asked as.
+    /// The account.
     pub account: Account,
-    /// How it is asked.
+    /// How requests are sent.
     pub asking: Asking,
 }
 
@@ -32,9 +32,9 @@ pub struct TaigaApi {
 pub struct Listed {
     /// The items.
     pub items: Vec<Value>,
-    /// No item is missing, as far as the pages tell.
+    /// No item is missing, as far as the pages say.
     pub whole: bool,
-    /// When its first page was asked for.
+    /// When its first page was requested.
     pub clock: Clock,
 }
 
@@ -55,14 +55,14 @@ impl TaigaApi {
         self.asking
             .until_answered(TAIGA, || {
                 self.taiga.request(&self.account, "reconcile", (method.clone(), path), |request| {
-                    // Lists come whole.
+                    // Lists come in one answer.
                     request.timeout(REQUEST_TIMEOUT).header("x-disable-pagination", "True")
                 })
             })
             .await
     }
 
-    /// A whole list: in one answer where Taiga gives one, else page by page, and anew when it changed meanwhile.
+    /// A whole list: in one answer where Taiga gives one, else page by page, and read again if it changed meanwhile.
     ///
     /// # Errors
     /// When it cannot be asked, or is not there.
@@ -105,7 +105,7 @@ impl TaigaApi {
     }
 }
 
-/// Whether pages hold each item of their list once: all said the same count, and so many different items are there.
+/// Whether pages hold each item of their list once: all gave the same count, and there are as many different items.
 fn is_whole(items: &[Value], counts: &[usize]) -> bool {
     let ids: HashSet<String> = items.iter().filter_map(|item| Some(item.get("id")?.to_string())).collect();
     // Links have no id of their own, and come in one page.

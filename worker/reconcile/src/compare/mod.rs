@@ -1,14 +1,14 @@
-//! What a document shows beside what a provider's API says. Pure.
+//! Compares a document with what a provider's API returns. Pure.
 
 pub mod removal;
 pub mod shown;
 
 use bson::{Bson, Document};
 
-/// What only webhooks know: it stays as it is.
+/// What only webhooks contain: it stays as it is.
 const OF_WEBHOOKS: [&str; 4] = ["action_type", "assigned_by", "action", "sender_info"];
 
-/// The fields in which a document does not show what the API says; those of webhooks alone, and `but`, apart.
+/// The fields in which a document differs from the API, apart from those that only webhooks contain and `but`.
 #[must_use]
 pub fn differences<'a>(stored: &Document, shown: &'a Document, but: &[&str]) -> Vec<&'a str> {
     let told = shown.iter().filter(|(name, _)| !OF_WEBHOOKS.contains(&name.as_str()) && !but.contains(&name.as_str()));

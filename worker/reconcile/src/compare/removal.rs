@@ -1,10 +1,10 @@
-//! Whether what is gone may be removed without a person.
+//! Whether documents that are gone at the provider may be removed without an operator.
 
-/// From how many documents on a removal waits for a person, when they are more than a third of all.
+/// From this many documents on, a removal waits for an operator if it is more than a third of all.
 const FEW: usize = 10;
 
-/// Whether removing so many documents of so many needs a person: an account that lost a role, a project that was
-/// restored from a backup or a list that is wrong looks like this, too.
+/// Whether the removal of so many documents of so many needs an operator. An account that lost a role, a project that
+/// was restored from a backup or a wrong list looks the same.
 #[must_use]
 pub const fn needs_a_person(removed: usize, stored: usize) -> bool {
     removed > FEW && removed * 3 > stored

@@ -1,5 +1,5 @@
-//! What the document of an event would show: the event goes through the same `normalise` as every other, so that
-//! types, times and numbers are those of webhooks.
+//! What the document of an event would show. The event goes through the same `normalise` as every other, so that types,
+//! times and numbers are those of webhooks.
 
 use bson::{Bson, Document};
 use shared::envelope::Envelope;
@@ -20,7 +20,7 @@ pub struct Shown {
     pub milestone: Option<Bson>,
 }
 
-/// What an event says of its own object. `None` when it says nothing of a document.
+/// What an event says of its own object. `None` if it concerns no document.
 ///
 /// # Errors
 /// When `normalise` refuses it.
@@ -36,7 +36,7 @@ pub fn shown(envelope: &Envelope, forgotten: &Rules, settings: &Settings) -> Res
         }
         _ => None,
     });
-    // What it carries is told as older.
+    // The objects inside it are older.
     Ok(states.max_by_key(|(order, _)| *order).map(|(_, shown)| shown))
 }
 

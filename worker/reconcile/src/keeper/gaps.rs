@@ -1,4 +1,4 @@
-//! When webhooks may have been lost: stretches in which no ingress left a beat, and webhooks that it answered 503.
+//! Times in which webhooks may have been lost: no ingress published a beat, or ingress answered 503.
 
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use serde::{Deserialize, Serialize};
@@ -8,13 +8,13 @@ use shared::topology::StreamName;
 use crate::client::Halt;
 use crate::parts::Parts;
 
-/// Where it is remembered.
+/// The key of its state.
 const KEY: &str = "gaps";
 
 /// How many beats are read at a time.
 const AT_A_TIME: usize = 1_000;
 
-/// A stretch of time of which webhooks may be lost, in milliseconds since 1970, and how far its recovery is.
+/// A time in which webhooks may have been lost, in milliseconds since 1970, and the state of its recovery.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Gap {
     /// The last beat before.
@@ -36,7 +36,7 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// Reads what came since, and remembers it.
+    /// Reads the beats since the last read, and stores the state.
     ///
     /// # Errors
     /// When NATS cannot be asked.
@@ -59,14 +59,14 @@ impl Gaps {
                 Err(error) => return Err(Halt::nats(error)),
             }
         }
-        // Without a gap there is nothing that must not be read again: it is remembered now and then.
+        // Without a gap nothing must be read again, so the state is stored now and then.
         if gaps.open != before.open || gaps.sequence >= before.sequence + 30 {
             gaps.remember(parts).await?;
         }
         Ok(gaps)
     }
 
-    /// Remembers how far it is.
+    /// Stores the state.
     ///
     /// # Errors
     /// When NATS does not take it.
@@ -74,7 +74,7 @@ impl Gaps {
         parts.remember(KEY, self).await
     }
 
-    /// Takes in a beat (or what was missed) of this time.
+    /// Adds a beat (or a lost webhook) of this time.
     fn see(&mut self, sequence: u64, at: i64, missed: Option<Missed>) {
         self.sequence = sequence;
         if let Some(Missed { from, to, .. }) = missed {
@@ -88,7 +88,7 @@ impl Gaps {
         self.last_beat = self.last_beat.max(at);
     }
 
-    /// A gap more: what was done for an earlier one may be wrong again.
+    /// Another gap: what was done for an earlier one may be wrong again.
     fn add(&mut self, from: i64, to: i64) {
         let open = self.open.take().unwrap_or(Gap { from, to, done: Vec::new() });
         self.open = Some(Gap { from: open.from.min(from), to: open.to.max(to), done: Vec::new() });

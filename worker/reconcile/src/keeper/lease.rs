@@ -1,4 +1,4 @@
-//! One worker at a time: a message that only one can write, and that expires when its holder dies.
+//! One worker at a time: a message in `LD_LEASES`, written by compare-and-set, that expires when its holder dies.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use async_nats::jetstream::Context;
 use shared::topology::{LEASE, Topology};
 use tokio_util::sync::CancellationToken;
 
-/// What only one worker may do.
+/// The lease of reconciliation.
 const NAME: &str = "reconcile";
 
 /// How often the lease is renewed: a failed attempt leaves time for another before it expires.
@@ -29,7 +29,7 @@ impl Lease {
         lease.write().await.then_some(lease)
     }
 
-    /// Renews it until `done`. Returns when it is lost, for whatever reason, before another can have it.
+    /// Renews it until `done`. Returns when it is lost, before another worker can have it.
     pub async fn keep(mut self, done: CancellationToken) {
         let mut renewed = tokio::time::Instant::now();
         while done.run_until_cancelled(tokio::time::sleep(RENEW)).await.is_some() {
@@ -41,7 +41,7 @@ impl Lease {
         }
     }
 
-    /// Writes it, if nobody else has since.
+    /// Writes it if no other worker has written it since.
     async fn write(&mut self) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", self.sequence.to_string().as_str());

@@ -3,7 +3,7 @@
 use metrics::{counter, describe_counter, describe_gauge};
 use shared::source::Source;
 
-/// What the providers are asked for.
+/// Requests to the providers.
 pub(super) const SOURCES: [Source; 2] = [Source::Github, Source::Taiga];
 
 /// Failures of a provider.

@@ -1,7 +1,7 @@
-//! Reconciliation by itself, in `worker run`: after a gap and in turns, by one worker at a time.
+//! Automatic reconciliation in `worker run`: after a gap and in turns, by one worker at a time.
 //!
-//! Reading order: which worker ([`lease`]), when ([`schedule`], [`gaps`]), what is asked for again ([`failed`]), and what
-//! is done then (here). How far it is stands in NATS, so that another worker goes on where this one was killed.
+//! Reading order: which worker ([`lease`]), when ([`schedule`], [`gaps`]), which deliveries are redelivered
+//! ([`failed`]), and what is done then (here). The progress is in NATS, so that another worker continues after a crash.
 
 pub mod failed;
 pub mod gaps;
@@ -32,32 +32,32 @@ use crate::report::{Counts, Report};
 use crate::settle;
 use crate::wish::{Depth, Wish};
 
-/// How often it is looked whether anything is to be done.
+/// How often it is checked whether there is work.
 const TICK: Duration = Duration::from_secs(5);
 
-/// How much earlier than a gap deliveries may have begun to fail, and objects have changed.
+/// How much earlier than a gap deliveries may have begun to fail, and objects may have changed.
 const BEFORE_GAP_MS: i64 = 60_000;
 
-/// For how long a team that cannot be read is left alone, and after how long a gap is given up for it.
+/// How long a team that cannot be read is skipped, and after how long a gap is given up for it.
 const RETRY: Duration = Duration::from_secs(60);
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 
-/// How often it is looked whether a team is due.
+/// How often it is checked whether a team is due.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// How often failures are logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reconciles by itself.
+/// Reconciles automatically.
 #[derive(Debug)]
 pub struct Keeper {
     reconciler: Reconciler,
     when: When,
     holder: String,
     started: i64,
-    /// Of teams that could not be read: until when they are left alone.
+    /// Teams that could not be read, and until when they are skipped.
     resting: HashMap<String, Instant>,
-    /// When it is looked again whether a team is due.
+    /// When it is checked again whether a team is due.
     look: Instant,
     failures: Throttle,
 }
@@ -75,7 +75,7 @@ pub struct Done {
     pub removed: usize,
     /// How many are gone and wait for a person.
     pub unconfirmed: usize,
-    /// What a person should know.
+    /// Findings for an operator.
     pub findings: Vec<String>,
     /// How many requests it took.
     pub calls: u64,
@@ -137,7 +137,7 @@ impl Keeper {
         }
     }
 
-    /// Does what is to be done now.
+    /// Does the work that is due.
     async fn turn(&mut self, held: &CancellationToken) -> Result<(), Halt> {
         let gaps = Gaps::look(&self.reconciler.parts).await?;
         if gaps.open.is_some() {
@@ -166,7 +166,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// After a gap: failed deliveries first, then what the lists tell and what was changed, then every object.
+    /// After a gap: failed deliveries first, then lists and changed objects, then every object.
     async fn recover(&mut self, mut gaps: Gaps, held: &CancellationToken) -> Result<(), Halt> {
         let Some(gap) = gaps.open.clone() else { return Ok(()) };
         let asking = self.asking(held, Share::Whole);
@@ -210,7 +210,7 @@ impl Keeper {
                         all = false;
                         self.rest(source, prj, &error);
                     }
-                    // Given up: the next turn reads it all the same.
+                    // Given up: the next turn reads it.
                     Ok(()) | Err(_) => {
                         if let Some(gap) = &mut gaps.open {
                             gap.done.push(key);
@@ -248,7 +248,7 @@ impl Keeper {
         self.tell(prj, source, &report).await
     }
 
-    /// Asks a provider again for a team's failed deliveries.
+    /// Requests a team's failed deliveries again at a provider.
     async fn ask_again(&self, prj: &Project, source: Source, since: i64, asking: &Asking) -> Result<usize, Halt> {
         let Reconciler { public_url, courses, .. } = &self.reconciler;
         let mut asked = 0;
@@ -278,7 +278,7 @@ impl Keeper {
         Ok(asked)
     }
 
-    /// Says in metrics, log and NATS what was found.
+    /// Writes the result to metrics, log and NATS.
     async fn tell(&self, prj: &Project, source: Source, report: &Report) -> Result<(), Halt> {
         let Counts { checked, repaired, removed, unconfirmed, .. } = report.total(source);
         let labels = [("source", source.as_str().to_owned()), ("prj", prj.to_string())];
@@ -332,7 +332,7 @@ impl Keeper {
         self.resting.get(&format!("{source}.{prj}")).is_some_and(|until| *until > Instant::now())
     }
 
-    /// One team's trouble is not another's: it is left alone for a while.
+    /// One team's failure does not stop the others: it is skipped for a while.
     fn rest(&mut self, source: Source, prj: &Project, error: &Halt) {
         let rest = if let Halt::Later(wait) = error { RETRY.max(*wait) } else { RETRY };
         self.resting.insert(format!("{source}.{prj}"), Instant::now() + rest);

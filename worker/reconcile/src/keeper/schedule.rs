@@ -8,14 +8,14 @@ use shared::ids::Project;
 
 use crate::config::When;
 
-/// Where it is night.
+/// The time zone of the night.
 static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// When the night begins, and how many seconds teams are spread over.
 const NIGHT: Time = jiff::civil::time(1, 0, 0, 0);
 const HOURS: u64 = 5 * 3600;
 
-/// Whether a team is due. `done` is when it was last reconciled, `started` when this worker began to look: what
+/// Whether a team is due. `done` is when it was last reconciled, `started` when this worker began to check: a team that
 /// was never reconciled is not due before its next turn. All in milliseconds since 1970.
 #[must_use]
 pub fn is_due(when: When, prj: &Project, now: i64, done: Option<i64>, started: i64) -> bool {

@@ -1,9 +1,9 @@
-//! As of when a reading is true.
+//! The time at which a reading is true.
 
 /// How much earlier a reading counts: `Date` has whole seconds, and a provider's servers do not share one clock.
 const MARGIN_MS: i64 = 10_000;
 
-/// How much earlier where the provider does not tell its time: our clocks may differ.
+/// How much earlier if the provider does not send its time: our clocks may differ.
 const UNKNOWN_CLOCK_MS: i64 = 300_000;
 
 /// When a request was made, in milliseconds since 1970.
@@ -18,7 +18,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The provider's clock as of which an answer surely knew everything; never later than ours.
+    /// The provider's time at which the answer is surely complete; never later than our clock.
     #[must_use]
     pub const fn as_of(self) -> i64 {
         let Self { date, sent, received } = self;
@@ -31,7 +31,7 @@ impl Clock {
         if at < received { at } else { received }
     }
 
-    /// The provider's clock when it answered, or ours.
+    /// The provider's time of the answer, or ours.
     #[must_use]
     pub fn now(self) -> i64 {
         self.date.unwrap_or(self.received)

@@ -1,4 +1,4 @@
-//! One repository as GitHub's API shows it, in the words of its webhooks.
+//! One repository as GitHub's API returns it, in the shape of webhooks.
 //!
 //! | webhook | made of |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `pull_request` `closed` | the list of pull requests; each by itself for `merged_by` |
 //! | `pull_request` `reopened` | an open one that has a document |
 //!
-//! Lists are in the order in which their items were made, so that what changes meanwhile stays on its page.
+//! Lists are in the order of creation, so that an item that changes meanwhile stays on its page.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,23 +24,23 @@ pub struct Repository {
     common: Map<String, Value>,
 }
 
-/// What was listed of one kind, and as of when.
+/// The list of one kind, and its time.
 #[derive(Debug, Default)]
 pub struct Numbered {
     /// By number.
     pub items: BTreeMap<u64, Value>,
-    /// As of when all of it is true, in milliseconds since 1970.
+    /// The time at which all of it is true, in milliseconds since 1970.
     pub as_of: i64,
-    /// The list names everything there is.
+    /// The list is complete.
     pub whole: bool,
 }
 
 impl Repository {
-    /// Of what `/repos/…` shows.
+    /// From the answer to `/repos/…`.
     #[must_use]
     pub fn of(shown: &Value) -> Self {
         let owner = shown.get("owner").cloned().unwrap_or_default();
-        // Not `pushed_at`: of when a commit was pushed nothing is known.
+        // Without `pushed_at`: the API does not say when a commit was pushed.
         let part = |name: &str| (name.to_owned(), shown.get(name).cloned().unwrap_or_default());
         let repository: Map<_, _> =
             ["id", "name", "full_name", "private", "owner", "default_branch"].map(part).into_iter().collect();
@@ -68,7 +68,7 @@ impl Repository {
     pub async fn issues(&self, api: &GithubApi, since: Option<i64>) -> Result<Numbered, Halt> {
         let range = since.map(|since| format!("&since={}", seconds(since))).unwrap_or_default();
         let mut issues = self.numbered(api, "issues", &range, slim_issue).await?;
-        // To GitHub's list, a pull request is an issue too.
+        // GitHub's list contains pull requests as issues.
         issues.items.retain(|_, issue| issue.get("pull_request").is_none());
         issues.whole &= since.is_none();
         Ok(issues)
@@ -100,7 +100,7 @@ impl Repository {
         Ok(all)
     }
 
-    /// The webhook that would say what is shown of an issue.
+    /// The webhook for the state of an issue.
     #[must_use]
     pub fn issue_webhook(&self, issue: &Value) -> Value {
         let action = match (text(issue, "state"), text(issue, "state_reason")) {
@@ -112,18 +112,18 @@ impl Repository {
         self.webhook(&sender, json!({ "action": action, "issue": issue }))
     }
 
-    /// The webhook that would say that an issue is gone.
+    /// The webhook for the deletion of an issue.
     #[must_use]
     pub fn issue_gone_webhook(&self, number: u64) -> Value {
         self.webhook(&Value::Null, json!({ "action": "deleted", "issue": { "number": number } }))
     }
 
-    /// The webhook that would say what is shown of a closed pull request.
+    /// The webhook for the state of a closed pull request.
     #[must_use]
     pub fn pull_webhook(&self, pull: &Value) -> Value {
         let sender = [pull.get("merged_by"), pull.get("user")].into_iter().flatten().find(|user| user.is_object());
         let mut pull = pull.clone();
-        // A list does not say whether it was merged, but when.
+        // A list does not contain `merged`, but `merged_at`.
         if pull.get("merged").is_none_or(Value::is_null)
             && let Some(fields) = pull.as_object_mut()
         {
@@ -134,21 +134,21 @@ impl Repository {
         self.webhook(&sender.cloned().unwrap_or_default(), own)
     }
 
-    /// What no webhook says: that a pull request is gone.
+    /// The deletion of a pull request, for which GitHub has no webhook.
     #[must_use]
     pub fn pull_gone_webhook(&self, number: u64) -> Value {
         let pull = json!({ "number": number });
         self.webhook(&Value::Null, json!({ "action": "deleted", "number": number, "pull_request": pull }))
     }
 
-    /// The webhook that would say that a pull request is open again.
+    /// The webhook for the reopening of a pull request.
     #[must_use]
     pub fn pull_open_webhook(&self, number: u64, updated_at: &Value) -> Value {
         let pull = json!({ "number": number, "state": "open", "updated_at": updated_at });
         self.webhook(&Value::Null, json!({ "action": "reopened", "number": number, "pull_request": pull }))
     }
 
-    /// The webhook that would say that the repository is called so now; none when both parts of its name changed.
+    /// The webhook for the renaming of the repository; none when both parts of its name changed.
     #[must_use]
     pub fn renamed_webhook(&self, from: &str) -> Option<Value> {
         let ((owner, name), (new_owner, new_name)) = (from.split_once('/')?, self.full_name.split_once('/')?);
@@ -160,7 +160,7 @@ impl Repository {
         Some(self.webhook(&Value::Null, json!({ "action": action, "changes": changes })))
     }
 
-    /// Pushes of these commits, one for each author: its sender is what the documents say of who sent it.
+    /// Pushes of these commits, one for each author: its sender is the sender in the documents.
     #[must_use]
     pub fn pushes(&self, commits: &[&Value]) -> Vec<(Value, usize)> {
         let mut by_author: BTreeMap<&str, (Value, Vec<Value>)> = BTreeMap::new();
@@ -223,7 +223,7 @@ impl<'a> Commits<'a> {
     pub async fn orphans(&mut self, pull: &Value, known: &HashMap<String, bson::Document>) -> Result<Vec<Value>, Halt> {
         let (Some(head), Some(number)) = (pull.get("head"), number(pull)) else { return Ok(Vec::new()) };
         let here = head.get("repo").and_then(|repo| text(repo, "full_name")) == Some(&self.repository.full_name);
-        // Of a fork nothing was pushed here.
+        // Commits of a fork were not pushed here.
         if !here || text(head, "sha").is_none_or(|sha| self.seen.contains(sha) || known.contains_key(sha)) {
             return Ok(Vec::new());
         }
@@ -239,7 +239,7 @@ impl<'a> Commits<'a> {
                 .into_iter()
                 .filter(|commit| text(commit, "sha").is_some_and(|sha| self.seen.insert(sha.to_owned())))
                 .collect();
-            // What a page of seen commits is built on was seen with them.
+            // The parents of known commits are known.
             let known = fresh.is_empty() && count > 0;
             all.extend(fresh);
             if known {

@@ -1,4 +1,4 @@
-//! What the providers' APIs say of a team, and as of when.
+//! What the providers' APIs return for a team, and the time at which it is true.
 
 pub mod as_of;
 pub mod github;

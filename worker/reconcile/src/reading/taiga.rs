@@ -1,4 +1,4 @@
-//! One Taiga project as its API shows it, in the words of its webhooks.
+//! One Taiga project as its API returns it, in the shape of webhooks.
 //!
 //! | list | tells all but | which is read of the object itself |
 //! |---|---|---|
@@ -7,9 +7,9 @@
 //! | issues | `description` | `/issues/{id}` |
 //! | epics, milestones | | |
 //!
-//! Names of statuses, points and attributes are the project's own: `status_extra_info` translates them into the
-//! account's language. The project is read before and after the lists, because a list of what the account may not
-//! see is an empty one.
+//! Names of statuses, points and attributes are the project's own: `status_extra_info` has them in the account's
+//! language. The project is read before and after the lists, because Taiga returns an empty list if the account may not
+//! see it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ impl Item {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Epic, Self::Story, Self::Task, Self::Issue];
 
-    /// Taiga's word in webhooks, LD Eval's word in notifications.
+    /// The type in Taiga's webhooks and in LD Eval's notifications.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Item {
         }
     }
 
-    /// The path of its list, and what is counted.
+    /// The path of its list, and the name of its count.
     #[must_use]
     pub const fn list(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl Item {
         }
     }
 
-    /// Fields of its document of which its list says nothing.
+    /// Fields of its document that its list does not contain.
     #[must_use]
     pub const fn not_listed(self) -> &'static [&'static str] {
         match self {
@@ -103,20 +103,20 @@ impl Item {
 /// A project, read once.
 #[derive(Debug)]
 pub struct Project {
-    /// As of when all of it is true, in milliseconds since 1970.
+    /// The time at which all of it is true, in milliseconds since 1970.
     pub as_of: i64,
     /// Its number.
     pub id: i64,
     shown: Value,
-    /// What was listed of each kind; a kind that was not asked for, or that the account may not see, is not there.
+    /// The list of each kind; a kind that was not requested, or that the account may not see, is absent.
     pub lists: BTreeMap<Item, BTreeMap<i64, Value>>,
     /// Its milestones.
     pub milestones: BTreeMap<i64, Value>,
-    /// Of which kinds (and, as `None`, of milestones) the list names everything there is.
+    /// The kinds (`None`: milestones) whose list is complete.
     pub whole: BTreeSet<Option<Item>>,
-    /// In which epics a story is: their `id`, `ref` and `subject`.
+    /// The epics of a story: their `id`, `ref` and `subject`.
     pub epics_of: BTreeMap<i64, BTreeMap<i64, Value>>,
-    /// What a person should know.
+    /// Findings for an operator.
     pub findings: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl Project {
         let after = api.get(&path).await?.unwrap_or_default();
         for (what, whole) in complete {
             let permission = what.map_or("view_milestones", Item::permission);
-            // Between the two the account may have lost it.
+            // The account may have lost it between the two.
             if whole && [&project.shown, &after].iter().all(|shown| may_see(shown, permission) == Some(true)) {
                 project.whole.insert(what);
             }
@@ -170,7 +170,7 @@ impl Project {
         Ok(Some(project))
     }
 
-    /// In which epics stories are: a story's list says it, of an older Taiga each epic's.
+    /// The epics of stories: from the list of stories, of an older Taiga from each epic's list.
     async fn read_links(&mut self, api: &TaigaApi) -> Result<(), Halt> {
         let (Some(stories), Some(_)) = (self.lists.get(&Item::Story), self.lists.get(&Item::Epic)) else {
             return Ok(());
@@ -234,7 +234,7 @@ impl Project {
         all.into_iter().flatten()
     }
 
-    /// Reads of an object what its list does not say, into the object as it was listed. `None` when it is gone.
+    /// Reads the fields of an object that its list does not contain, and adds them to it. `None` when it was deleted.
     ///
     /// # Errors
     /// When Taiga cannot be asked.
@@ -271,7 +271,7 @@ impl Project {
         Value::Object(named.collect())
     }
 
-    /// The webhook that would say what is shown of an object.
+    /// The webhook for the state of an object.
     #[must_use]
     pub fn webhook(&self, item: Item, shown: &Value) -> Value {
         let mut data = Map::new();
@@ -325,20 +325,20 @@ impl Project {
             let role = role.parse::<i64>().ok().map(Value::from);
             let role = self.named("roles", role.as_ref());
             let point = self.entry("points", Some(point));
-            // A database's `48` is the `48.0` of webhooks.
+            // `48` in a database is `48.0` in webhooks.
             let value = point.and_then(|point| point.get("value")?.as_f64());
             json!({ "role": role.get("name"), "name": point.and_then(|point| point.get("name")), "value": value })
         });
         points.collect()
     }
 
-    /// The webhook that would say what a milestone is like.
+    /// The webhook for the state of a milestone.
     #[must_use]
     pub fn milestone_webhook(&self, shown: &Value) -> Value {
         event("milestone", "change", self.as_of, milestone(shown))
     }
 
-    /// The webhook that would say that a story is in an epic, or no longer is.
+    /// The webhook for the link of a story to an epic, or for its end.
     #[must_use]
     pub fn link_webhook(&self, story: i64, epic: i64, linked: bool) -> Value {
         let own = self.lists.get(&Item::Epic).and_then(|epics| epics.get(&epic));
@@ -356,7 +356,7 @@ impl Project {
         event("relateduserstory", if linked { "create" } else { "delete" }, self.as_of, data)
     }
 
-    /// The webhook that would say that something is gone.
+    /// The webhook for a deletion.
     #[must_use]
     pub fn gone_webhook(&self, kind: &str, id: i64) -> Value {
         let data = json!({ "id": id, "project": { "id": self.id, "name": self.name() } });
@@ -380,7 +380,7 @@ fn milestone(shown: &Value) -> Value {
     Value::Object(data)
 }
 
-/// Whether an account may see something of a project; `None` where Taiga does not say what it may.
+/// Whether an account may see something of a project; `None` if Taiga does not return its permissions.
 fn may_see(project: &Value, permission: &str) -> Option<bool> {
     let permissions = project.get("my_permissions")?.as_array()?;
     Some(permissions.iter().any(|one| one == permission))
@@ -398,7 +398,7 @@ fn take(data: &mut Map<String, Value>, item: &Value, names: &[&str]) {
     data.extend(names.iter().map(|name| ((*name).to_owned(), item.get(*name).cloned().unwrap_or_default())));
 }
 
-/// Project names to numbers, for tests of what is made of a reading.
+/// Project names to numbers, for tests.
 #[cfg(test)]
 impl Project {
     pub(crate) fn of(shown: Value, as_of: i64) -> Self {

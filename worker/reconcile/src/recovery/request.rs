@@ -1,4 +1,4 @@
-//! What is asked for, checked before anything is done.
+//! The request, validated before anything is done.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;

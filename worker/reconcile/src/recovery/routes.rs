@@ -1,4 +1,4 @@
-//! HTTP: who may ask, one recovery of a team at a time, and answers in the administration tool's words.
+//! HTTP: which clients may ask, one recovery of a team at a time, and the answers that the administration tool expects.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// An end-to-end test compares it with the real answers.
 const OPENAPI: &str = include_str!("../../../../docs/openapi-recovery.json");
 
-/// What recoveries work with.
+/// What recoveries use.
 #[derive(Debug)]
 pub struct Recovery {
     reconciler: Reconciler,
@@ -55,12 +55,13 @@ impl Recovery {
         Asking::new(self.soft.clone(), Share::Whole, |text| tracing::info!("{text}"))
     }
 
-    /// The refusal of who may not ask. A browser sends JSON to another origin only after a preflight, which fails here.
+    /// The refusal of an unauthenticated client. A browser sends JSON to another origin only after a preflight, which
+    /// fails here.
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
         if let Some(token) = &self.token {
             let sent =
                 headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-            // Hashes take the same time to compare, wherever the texts differ.
+            // Hashes are compared, so that the time says nothing about the token.
             if sent.map(sha256_hex) != Some(sha256_hex(token.expose())) {
                 let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
                 let error = "Send Authorization: Bearer, with the worker's RECOVERY_TOKEN";
@@ -99,7 +100,7 @@ fn bad_request(error: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
 }
 
-/// A team that is being recovered. It is free again when this is dropped, also by a panic.
+/// A team that is being recovered. Dropping this releases it, also in a panic.
 struct TeamInHand(Arc<Recovery>, Project);
 
 impl Drop for TeamInHand {
@@ -131,7 +132,7 @@ async fn recover_team(recovery: Arc<Recovery>, sources: &[Source], headers: &Hea
         return (StatusCode::CONFLICT, Json(json!({ "status": "busy", "error": error }))).into_response();
     }
     let in_hand = TeamInHand(Arc::clone(&recovery), prj.clone());
-    // A task of its own, so that it goes on when the client hangs up.
+    // A task of its own, so that it continues if the client disconnects.
     let work = tokio::spawn(async move {
         tracing::info!(%prj, "a recovery was asked for");
         let (is_ok, answer) = run::team(&recovery.reconciler, &recovery.asking(), team).await;

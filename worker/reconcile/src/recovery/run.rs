@@ -10,10 +10,10 @@ use crate::reconciler::Reconciler;
 use crate::report::Report;
 use crate::wish::Wish;
 
-/// Whose token a request's is, in metrics and logs.
+/// The label of a request's token, in metrics and logs.
 const LABEL: &str = "recovery request";
 
-/// Recovers a team. One step a provider; one that fails does not stop the other.
+/// Recovers a team. One step for each provider; one that fails does not stop the other.
 pub(super) async fn team(reconciler: &Reconciler, asking: &Asking, team: Team) -> (bool, Value) {
     let Team { wish, github, taiga } = team;
     let mut steps = Vec::new();
@@ -60,7 +60,7 @@ pub(super) async fn team(reconciler: &Reconciler, asking: &Asking, team: Team) -
     (is_ok, answer)
 }
 
-/// Adds what became of one provider; whether it went well.
+/// Adds the result of one provider; returns whether it succeeded.
 fn step(steps: &mut Vec<Value>, source: Source, done: Result<Report, Halt>) -> bool {
     let failure = match &done {
         Err(error) => Some(error.to_string()),

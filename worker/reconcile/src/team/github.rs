@@ -1,4 +1,4 @@
-//! One repository: its lists beside the documents of one `prj`.
+//! Compares the lists of one repository with the documents of one `prj`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,7 +20,7 @@ use crate::report::{Finding, Report};
 use crate::stored::{self, Stored};
 use crate::wish::{GithubKind, Wish};
 
-/// What a list of pull requests does not say.
+/// What a list of pull requests does not contain.
 const PULL_NOT_LISTED: [&str; 1] = ["merged_by"];
 
 /// Reconciles a project's documents with the repositories of an organisation or person, or with one of them.
@@ -44,7 +44,7 @@ pub async fn reconcile(
             for one in found.values() {
                 match repository(parts, api, wish, one).await {
                     Ok(found) => report.extend(found),
-                    // One repository's trouble is not another's.
+                    // One repository's failure does not stop the others.
                     Err(error @ Halt::Failed { .. }) => {
                         let finding = format!("{}: {error}", one.full_name);
                         report.findings.push(Finding { prj: wish.prj.clone(), source: Source::Github, finding });
@@ -133,7 +133,7 @@ impl Pass<'_> {
             let answer = self.api.ask(Method::GET, &path).await?;
             let gone = match answer.status {
                 StatusCode::NOT_FOUND | StatusCode::GONE => true,
-                // It was transferred; the address of its repository leads elsewhere, unless that was renamed too.
+                // It was transferred: its repository has another address, unless that was renamed too.
                 status if status.is_redirection() => true,
                 status if status.is_success() => {
                     let found = answer.json("GitHub", &path)?.unwrap_or_default();
@@ -184,7 +184,7 @@ impl Pass<'_> {
                 continue;
             }
             let found = self.api.get(&format!("/repos/{}/pulls/{number}", repository.full_name)).await?;
-            // Reopened since it was listed: then its webhook says so.
+            // Reopened since it was listed: its webhook says so.
             let Some(pull) = found.filter(|pull| text(pull, "state") == Some("closed")) else {
                 self.feed.counts(KIND).same += 1;
                 continue;
@@ -211,7 +211,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// A commit that is stored keeps the view of its push, and is never removed: only those that are not stored differ.
+    /// A stored commit keeps the view of its push, and is never removed: only commits that are not stored differ.
     async fn commits(&mut self, pulls: &Numbered) -> Result<(), Halt> {
         const KIND: &str = "commits";
         let mut reading = Commits::new(self.api, self.repository, self.wish.range);
@@ -235,7 +235,7 @@ impl Pass<'_> {
         counts.checked += found.len();
         counts.same += found.len() - missing.len();
         counts.repaired += missing.len();
-        // As of no known push: any push that a webhook told of is earlier.
+        // Its push is unknown: the push of any webhook is earlier.
         let as_of = pulls.as_of;
         for part in missing.chunks(COMMITS_TOGETHER) {
             for (webhook, _) in self.repository.pushes(part) {
@@ -246,7 +246,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Whether a document does not show what is said of its object.
+    /// Whether a document differs from the object in the API.
     fn differs(
         &self,
         event: &shared::envelope::Envelope,
@@ -261,7 +261,8 @@ impl Pass<'_> {
         Ok(stored.is_none_or(|stored| !is_newer(stored, object) && !differences(stored, &shown.fields, but).is_empty()))
     }
 
-    /// What has a document and is not listed any more; none while that waits for a person. A repository that does not answer itself keeps its documents.
+    /// Documents that are no longer listed; none while the removal waits for an operator. Documents of a repository
+    /// that does not answer itself stay.
     async fn missing(&mut self, kind: &'static str, listed: &Numbered, stored: &Stored) -> Result<BTreeSet<u64>, Halt> {
         if !self.wish.is_whole() || !listed.whole {
             return Ok(BTreeSet::new());
@@ -288,7 +289,7 @@ fn document(stored: &Stored, number: u64) -> Option<&Document> {
     stored.get(&i64::try_from(number).ok()?)
 }
 
-/// Whether a document shows a newer state than an answer, whose replica lags.
+/// Whether a document shows a newer state than an answer of a lagging replica.
 fn is_newer(stored: &Document, object: &Value) -> bool {
     let updated = text(object, "updated_at").and_then(parse_instant);
     stored::as_of(stored).zip(updated).is_some_and(|(stored, updated)| stored > updated)
@@ -300,7 +301,7 @@ fn leads_to(url: &str, full_name: &str) -> bool {
     path.ends_with(&format!("/repos/{}", full_name.to_lowercase()))
 }
 
-/// Former names of repositories: documents under a name that GitHub leads from to another.
+/// Former names of repositories: documents under a name that GitHub redirects to another.
 ///
 /// # Errors
 /// When a server cannot be asked.
@@ -315,7 +316,7 @@ pub async fn former_names(
         if current.contains_key(&name) || name.split('/').count() != 2 {
             continue;
         }
-        // It may have left the organisation, or be another course's: only a repository that we read under its new
+        // It may have left the organisation, or belong to another course: only a repository that we read under its new
         // name is renamed here.
         let Some(shown) = api.get(&format!("/repos/{name}")).await? else { continue };
         let Some(repository) = text(&shown, "full_name").and_then(|full_name| current.get(full_name)) else { continue };

@@ -1,4 +1,4 @@
-//! One Taiga project: its lists beside the documents of one `prj`.
+//! Compares the lists of one Taiga project with the documents of one `prj`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Milestones have no documents: what stories and tasks show of them is compared, and told once for all.
+    /// Milestones have no documents: what stories and tasks show of them is compared, and published once for all.
     async fn milestones(&mut self) -> Result<(), Halt> {
         let mut shown_of: BTreeMap<i64, Vec<bson::Document>> = BTreeMap::new();
         for item in [Item::Story, Item::Task] {
@@ -119,7 +119,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Each object of a list beside its document.
+    /// Compares each object of a list with its document.
     async fn items(&mut self, item: Item) -> Result<(), Halt> {
         let project = self.project;
         for (id, listed) in project.lists.get(&item).into_iter().flatten() {
@@ -134,7 +134,7 @@ impl Pass<'_> {
                 self.feed.counts(item.list()).same += 1;
                 continue;
             }
-            // Gone since it was listed: the next reading says so.
+            // Deleted since it was listed: the next reading finds it.
             let Some(whole) = project.detail(self.api, item, *id).await? else {
                 self.feed.counts(item.list()).same += 1;
                 continue;
@@ -150,7 +150,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Whether an object's document does not show it.
+    /// Whether an object's document differs from it.
     fn differs(&self, item: Item, id: i64, object: &Value, but: &[&str]) -> Result<bool, Halt> {
         let event = self.feed.event(item.word(), self.project.as_of, &self.project.webhook(item, object));
         let shown = shown::shown(&event, &self.feed.forgotten, &self.parts.settings).map_err(super::refused)?;
@@ -170,7 +170,7 @@ impl Pass<'_> {
         Ok(moved || !differences(document, &fields, but).is_empty())
     }
 
-    /// In which epic a story is.
+    /// The epic of a story.
     async fn links(&mut self) -> Result<(), Halt> {
         let project = self.project;
         for (story, epics) in &project.epics_of {
@@ -183,7 +183,7 @@ impl Pass<'_> {
                 told.push((epic, false));
             }
             match shown.and_then(|epic| Some((epic, epics.get(&epic)?))) {
-                // Which of several is shown only webhooks know.
+                // Only webhooks say which of several is shown.
                 Some((epic, shown)) => {
                     let current = project.lists.get(&Item::Epic).and_then(|all| all.get(&epic)).unwrap_or(shown);
                     let subject = current.get("subject").and_then(Value::as_str);
@@ -210,7 +210,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// What the lists no longer name, and what is not at its own address either.
+    /// What is no longer listed, and not at its own address either.
     async fn removals(&mut self) -> Result<(), Halt> {
         if !self.wish.is_whole() {
             return Ok(());
@@ -267,7 +267,7 @@ impl Pass<'_> {
                 }
             }
         }
-        // To an account that lost its role meanwhile everything is gone.
+        // An account that lost its role sees nothing.
         if !gone.is_empty() && !self.project.is_still_seen(self.api).await? {
             let finding = format!(
                 "the account of {} lost its role in the project while it was read: nothing was removed; run the same command again",
@@ -293,12 +293,12 @@ impl Pass<'_> {
         self.documents.get(&item)?.get(&id)
     }
 
-    /// Whether a document is of this Taiga project: another's may be under the same `prj`.
+    /// Whether a document belongs to this Taiga project: another project may have the same `prj`.
     fn is_here(&self, document: &bson::Document) -> bool {
         document.get("project_id").and_then(integer) == Some(self.project.id)
     }
 
-    /// Whether a webhook has said something newer than what was read.
+    /// Whether a webhook contained something newer than what was read.
     fn is_newer(&self, document: &bson::Document) -> bool {
         stored::as_of(document).is_some_and(|at| at > self.project.as_of)
     }

@@ -86,7 +86,7 @@ pub(super) async fn show(stream: &Stream, id: u64, output: Output) -> Result<(),
             let mut shown = json_of(&letter);
             let headers: Map<_, _> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
             shown.insert("headers".to_owned(), headers.into());
-            // As text: it may not be JSON, and its bytes are what matters.
+            // As text: it may not be JSON.
             shown.insert("payload".to_owned(), payload.into());
             print_json(&Value::from(shown));
         }

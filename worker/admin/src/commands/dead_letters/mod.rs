@@ -1,4 +1,4 @@
-//! `worker dead-letters`: lists what could not be processed, publishes it again, removes it.
+//! `worker dead-letters`: lists, redrives and removes dead letters.
 
 mod filter;
 mod list;

@@ -112,7 +112,7 @@ impl Redrive<'_> {
             match self.tally.tried(format_args!("dead letter {}", letter.sequence), sent) {
                 Ok(Some(())) => stored.push(letter),
                 Ok(None) => {}
-                // Those that are stored are removed all the same.
+                // Those that are stored are removed, also if another one failed.
                 Err(error) => outage = Some(error),
             }
         }
@@ -136,7 +136,7 @@ impl Redrive<'_> {
         }
     }
 
-    /// The message that died. Of an unsigned event the dead letter holds the beginning, and `LD_EVENTS` the whole.
+    /// The original message. For an unsigned event the dead letter has the beginning, and `LD_EVENTS` the whole.
     async fn whole(&self, letter: &Stored) -> Result<Stored, CommandError> {
         if letter.headers.get(dead_letter::TRUNCATED).is_none() {
             return Ok(letter.clone());
@@ -187,7 +187,7 @@ impl Redrive<'_> {
     }
 }
 
-/// The message as it was before it died, with where it comes from.
+/// The message as it was before it became a dead letter, with its origin.
 fn original(whole: &Stored, letter: &Stored) -> Outgoing {
     let identity =
         dead_letter::Identity { sequence: letter.sequence, stored_at: letter.stored_at, headers: &letter.headers };

@@ -23,7 +23,7 @@ pub fn ago(published_nanos: i128) -> Duration {
 enum State {
     Ok,
     NotOk,
-    /// Neither good nor bad, but worth knowing; or it could not be looked at.
+    /// Worth knowing, or not checked.
     Note,
 }
 
@@ -85,7 +85,7 @@ impl Checks {
         }
     }
 
-    /// What they come to.
+    /// The exit code.
     #[must_use]
     pub fn end(self) -> Exit {
         let Self { output, made, not_ok } = self;

@@ -1,4 +1,4 @@
-//! A signed delivery through the real ingress: GitHub's `ping`, which is checked like any other and stored nowhere.
+//! A signed delivery through the running ingress: GitHub's `ping`, which is checked like any other and not stored.
 
 use std::fmt::Write as _;
 
@@ -86,7 +86,7 @@ async fn send(
     project: &str,
     secret: Option<&Secret>,
 ) -> Result<(StatusCode, String), CommandError> {
-    // Unsigned it is the documented sign of life, which names no project and is noted nowhere.
+    // Unsigned it is the documented health check, which names no project and leaves no trace.
     let query = if secret.is_some() { format!("prj={project}") } else { "ping=1".to_owned() };
     let url = ingress.join(&format!("webhook/github?{query}")).map_err(CommandError::usage)?;
     let mut request = http.post(url).header("content-type", "application/json").header("x-github-event", "ping");

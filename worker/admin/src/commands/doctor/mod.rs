@@ -1,5 +1,5 @@
-//! `worker doctor`: what a person would check by hand, in order, each with what to do about it. A check that fails
-//! stops no other.
+//! `worker doctor`: the checks that an operator would do by hand, in order, each with what to do. A failed check stops
+//! no other.
 //!
 //! It changes nothing but its own probe document in `ld_probe`; ingress checks and ignores the test delivery. Reading
 //! order: a check's result ([`checks`]), NATS, MongoDB and LD Eval ([`parts`]), the tokens ([`tokens`]), the projects

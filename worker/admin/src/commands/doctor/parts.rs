@@ -1,4 +1,4 @@
-//! NATS and its streams, MongoDB and its indexes, LD Eval; what waits, and what is dead.
+//! NATS and its streams, MongoDB and its indexes, LD Eval; the backlogs, and dead letters.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ const NEARLY_FULL: f64 = 0.95;
 /// From which share of its ceiling on the stream of dead letters counts as nearly full.
 const DEAD_NEARLY_FULL: f64 = 0.8;
 
-/// How old work may be that waits.
+/// Maximum age of waiting work.
 const OLDEST_WAITING: Duration = Duration::from_secs(120);
 
 /// The first MongoDB that is supported.
 const MONGODB: i32 = 6;
 
-/// Whether NATS answers and the streams are there; `None` when nothing more can be asked of it.
+/// Whether NATS answers and the streams are there; `None` when nothing else of NATS can be checked.
 pub async fn nats(checks: &mut Checks, settings: &Config) -> Option<Connection> {
     let address = shared::redact::without_passwords(&settings.nats.nats_url);
     let connection = match Connection::open(&settings.nats, &settings.streams, "worker-doctor").await {
@@ -156,7 +156,7 @@ fn is_of(kind: Kind, collection: &str, prj: Option<&Project>) -> bool {
     }
 }
 
-/// Whether LD Eval answers. Any answer will do: asked for real, it would compute.
+/// Whether LD Eval answers. Any status will do: a real request would make it compute.
 pub async fn ld_eval(checks: &mut Checks, settings: &Config, http: &reqwest::Client) {
     let url = format!("http://{}:{}/", settings.eval.eval_host, settings.eval.eval_port);
     match http.get(&url).send().await {
@@ -172,7 +172,7 @@ pub async fn ld_eval(checks: &mut Checks, settings: &Config, http: &reqwest::Cli
     }
 }
 
-/// Whether workers are there and keep up, with events, notifications and look-ups.
+/// Whether workers run and keep up, with events, notifications and look-ups.
 pub async fn backlog(checks: &mut Checks, streams: &Connection) {
     for (name, of, to_do) in [
         (StreamName::Events, "events", "is `worker run` up, and MongoDB? Look at the worker's /readyz and log"),
@@ -205,7 +205,7 @@ pub async fn backlog(checks: &mut Checks, streams: &Connection) {
     let Ok(events) = streams.stream(StreamName::Events).await else { return };
     for _ in 0..20 {
         match consumer(streams, &events, StreamName::Events).await {
-            // A worker that is idle waits for the next event; one that is not has some in flight.
+            // An idle worker waits in a pull; a busy one has messages in flight.
             Some(info) if info.num_waiting > 0 || info.num_ack_pending > 0 => {
                 return checks.ok("workers", "at least one takes events");
             }
@@ -220,7 +220,7 @@ async fn consumer(streams: &Connection, stream: &Stream, name: StreamName) -> Op
     stream.consumer_info(streams.topology.durable(name)).await.ok()
 }
 
-/// Whether something could not be processed.
+/// Whether there are dead letters.
 pub async fn dead_letters(checks: &mut Checks, streams: &Connection, prj: Option<&Project>) {
     let filter = streams.topology.dead_filter(None, prj);
     let Ok(stream) = streams.stream(StreamName::Dead).await else { return };

@@ -1,4 +1,4 @@
-//! Whether tokens and accounts are good, and what is left of their budget.
+//! Whether tokens and accounts are valid, and what is left of their rate limits.
 
 use std::collections::HashSet;
 
@@ -43,7 +43,7 @@ struct Me {
     auth_token: Option<String>,
 }
 
-/// Asks GitHub and Taiga about every token and account once.
+/// One request to GitHub or Taiga for each token and account.
 pub async fn check(
     checks: &mut Checks,
     settings: &EnrichArgs,
@@ -191,7 +191,7 @@ fn whose(label: &str) -> String {
     if label == "default" { "the default one".to_owned() } else { format!("that of {label:?}") }
 }
 
-/// Where a token or account stands.
+/// The place of a token or account in the settings.
 fn place(label: &str, field: &str, variable: &str) -> String {
     if label == "default" { variable.to_owned() } else { format!("{field} of {label:?} in the credentials file") }
 }

@@ -90,7 +90,7 @@ impl Options {
     }
 }
 
-/// Whose documents: of a project and source.
+/// The project and source of the documents.
 type Owner = (Project, Source);
 
 /// The chosen events.
@@ -114,7 +114,7 @@ pub(super) async fn run(options: &Options, interrupt: &Interrupt) -> Result<(), 
         // Chosen while nothing is in flight, so that no worker writes one of them afterwards.
         let chosen = choose(options, &connection, interrupt).await?;
         let events = connection.stream(StreamName::Events).await?;
-        // First what they wrote: as long as they are in the stream, an interrupted command can be repeated.
+        // Documents first: while the events are in the stream, an interrupted command can be repeated.
         remove_from_store(options, &store, &chosen).await?;
         remove_dead_letters(options, &connection, &chosen, interrupt).await?;
         remove_events(&events, &chosen, interrupt).await?;
@@ -167,7 +167,7 @@ async fn choose(options: &Options, connection: &Connection, interrupt: &Interrup
     Ok(chosen)
 }
 
-/// By which fields the documents are found that an event may have changed beside its own.
+/// The fields by which documents are found that an event may have changed beside its own.
 fn changed(source: Source, event: &Stored, fields: &mut BTreeMap<&'static str, Vec<Bson>>) {
     let Ok(bytes) = shared::envelope::payload(&event.headers, &event.payload) else { return };
     let payload: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -199,7 +199,7 @@ fn changed(source: Source, event: &Stored, fields: &mut BTreeMap<&'static str, V
             if let Some(field) = own {
                 add(field, data.get("id"));
             }
-            // A delivery also states the objects that it carries.
+            // A delivery also describes the objects inside it.
             for object in [data, &data["user_story"]] {
                 add("userstory_id", object["user_story"].get("id"));
                 add("milestone_id", object["milestone"].get("id"));
@@ -236,7 +236,7 @@ async fn remove_from_store(options: &Options, store: &Store, chosen: &Chosen) ->
     Ok(())
 }
 
-/// A redrive must not bring them back either.
+/// A redrive must not store them again either.
 async fn remove_dead_letters(
     options: &Options,
     connection: &Connection,

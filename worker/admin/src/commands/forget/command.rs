@@ -1,4 +1,4 @@
-//! What both ways to forget have: options, connections, what is printed, and whose a message is.
+//! What both commands share: options, connections, what is printed, and the project of a message.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -69,12 +69,12 @@ impl ForgetCommand {
     }
 }
 
-/// MongoDB did not do it.
+/// A failure of MongoDB.
 pub(super) fn mongo(error: impl std::fmt::Display) -> CommandError {
     CommandError::mongo("Not everything was forgotten", error).advise("Run the same command again")
 }
 
-/// The JSON of a message, if it is any.
+/// The JSON of a message, if it is JSON.
 pub(super) fn payload(message: &Stored) -> Option<Value> {
     let bytes = shared::envelope::payload(&message.headers, &message.payload).ok()?;
     serde_json::from_slice(&bytes).ok()

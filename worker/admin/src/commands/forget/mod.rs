@@ -1,8 +1,8 @@
 //! `worker forget`: removes a project, or removes a person from one.
 //!
-//! A project (`project`): its messages and documents are removed while no worker has an event in flight, so nothing
-//! that was under way brings them back. A person (`person`): the name is remembered as forgotten first; once every
-//! worker applies that, documents are changed. docs/privacy.md lists what this does not reach.
+//! A project (`project`): its messages and documents are removed while no worker has an event in flight, so that no
+//! worker writes them again. A person (`person`): the name is stored as forgotten first; once every worker applies
+//! that, documents are changed. docs/privacy.md lists what this does not reach.
 
 mod command;
 mod person;

@@ -52,7 +52,7 @@ impl ForgetCommand {
         Ok(())
     }
 
-    /// Pages of the providers' lists are read anew, and what they say of the person then passes the rules.
+    /// The providers' lists are read again, and names in them are removed by the rules.
     async fn forget_pages(&self) -> Result<(), CommandError> {
         let stream = self.connection.stream(StreamName::Reconcile).await?;
         let pages = self.connection.topology.reconcile_subject("page.>");
@@ -60,7 +60,7 @@ impl ForgetCommand {
         purged.map(drop).map_err(|error| CommandError::nats("LD_RECONCILE cannot be purged", error))
     }
 
-    /// Notifications and look-ups that wait: they are still to be done, without the name.
+    /// Changes waiting notifications and look-ups: they remain, without the name.
     async fn anonymise_work(&self, names: &HashSet<String>) -> Result<(), CommandError> {
         let Options { prj, yes, .. } = &self.options;
         let topology = &self.connection.topology;
@@ -96,7 +96,7 @@ impl ForgetCommand {
         Ok(())
     }
 
-    /// Deletes the messages that name the person, of those that are processed.
+    /// Deletes processed messages that name the person.
     async fn erase_messages(&self, names: &HashSet<String>) -> Result<(), CommandError> {
         let Options { prj, yes, .. } = &self.options;
         let topology = &self.connection.topology;
@@ -125,7 +125,7 @@ impl ForgetCommand {
     }
 }
 
-/// Publishes a message of a work queue anew. The stream keeps one message a subject, so this one replaces the old.
+/// Publishes a message of a work queue again. The stream keeps one message a subject, so it replaces the old one.
 async fn replace(publisher: &Publisher, message: Stored, work: &Value) -> Result<(), CommandError> {
     let mut headers = HeaderMap::new();
     for (name, values) in message.headers.iter().filter(|(name, _)| !name.to_string().starts_with("Nats-")) {
@@ -136,12 +136,12 @@ async fn replace(publisher: &Publisher, message: Stored, work: &Value) -> Result
     published.map(drop).map_err(|error| CommandError::nats("A waiting message still names the person", error))
 }
 
-/// Names as they are compared.
+/// Names in the form in which they are compared.
 fn comparable(names: &[String]) -> HashSet<String> {
     names.iter().map(|name| name.trim().to_lowercase()).collect()
 }
 
-/// Writes `anonymous` for each text of the JSON that is one of the names; whether there was one.
+/// Replaces each text of the JSON that is one of the names by `anonymous`; returns whether there was one.
 fn anonymise(value: &mut Value, names: &HashSet<String>) -> bool {
     match value {
         Value::String(text) if names.contains(&text.trim().to_lowercase()) => {

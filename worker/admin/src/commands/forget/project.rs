@@ -1,4 +1,4 @@
-//! Removes a project: messages of every stream, documents, and what `ld_…` collections hold of it.
+//! Removes a project: messages of every stream, documents, and `ld_…` documents.
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::TryStreamExt as _;
@@ -46,13 +46,13 @@ impl ForgetCommand {
     }
 
     async fn remove(&self) -> Result<Vec<(String, u64)>, CommandError> {
-        // Notifications and look-ups of what was in flight go with the rest.
+        // Notifications and look-ups of events that were in flight are removed too.
         let messages = self.project_messages(true).await?;
         self.store.forget_project(&self.options.prj).await.map_err(mongo)?;
         Ok(messages)
     }
 
-    /// Removes what the streams hold of the project (or counts it).
+    /// Removes (or counts) the project's messages.
     async fn project_messages(&self, yes: bool) -> Result<Vec<(String, u64)>, CommandError> {
         let (topology, prj) = (&self.connection.topology, &self.options.prj);
         let mut all = Vec::new();
@@ -62,11 +62,11 @@ impl ForgetCommand {
             (StreamName::Dead, topology.dead_filter(None, Some(prj))),
             (StreamName::Reconcile, topology.reconcile_subject(&format!("done.*.{prj}"))),
             (StreamName::Reconcile, topology.reconcile_subject(&format!("owed.{prj}"))),
-            // Kept pages do not say whose they are; those of other projects are read anew.
+            // Stored pages do not name their project; those of other projects are read again.
             (StreamName::Reconcile, topology.reconcile_subject("page.>")),
         ] {
             if name == StreamName::Dead && prj.as_str() == UNKNOWN {
-                // Its dead letters are among those without a project, which are looked at one by one.
+                // Its dead letters are among those without a project, which are checked one by one.
                 continue;
             }
             let stream = self.connection.stream(name).await?;

@@ -1,4 +1,4 @@
-//! A document of the Python service as one of ours: pure functions, one per kind.
+//! Converts a document of the Python service to one of ours: pure functions, one per kind.
 
 use bson::{Bson, Document, doc};
 use shared::hash::sha256_hex;
@@ -77,7 +77,7 @@ pub(super) fn taiga(
     (old, milestone, story)
 }
 
-/// The epic that a story was in, as the effects that say so.
+/// The epic of a story, as effects.
 pub(super) fn links(kind: Kind, fields: &mut Document, order: Order) -> Vec<Effect> {
     let take = |name: &str, fields: &mut Document| fields.remove(name).unwrap_or(Bson::Null);
     if kind != Kind::UserStory {
@@ -92,7 +92,7 @@ pub(super) fn links(kind: Kind, fields: &mut Document, order: Order) -> Vec<Effe
     ]
 }
 
-/// As of when a Taiga document is: its `modified_date`, as text that compares as the times do.
+/// When a Taiga document became true: its `modified_date`, as text that compares like the times.
 pub(super) fn modified(document: &Document) -> String {
     match document.get_str("modified_date").map(|text| (shown_time(text), text)) {
         // The backfill's, with an offset.
@@ -114,8 +114,7 @@ pub(super) fn github_issue(prj: &str, mut old: Document) -> Option<(Vec<Bson>, O
     Some((vec![repo, number], (!over).then_some(old)))
 }
 
-/// A row of `<prj>_sheets`. Its body is gone, so its `activity_id` is the hash of what was kept of it: rows that are
-/// alike in everything are one.
+/// A row of `<prj>_sheets`. Its body is not stored, so its `activity_id` is the hash of its fields: equal rows are one.
 pub(super) fn row(prj: &str, mut old: Document) -> Result<(Bson, Document), bson::error::Error> {
     old.remove("_id");
     let bytes = old.to_vec()?;
@@ -134,7 +133,7 @@ pub(super) fn row(prj: &str, mut old: Document) -> Result<(Bson, Document), bson
     Ok((id, old))
 }
 
-/// What must change in a commit that stays where it is; `others` are the same commit, stored again.
+/// The changes to a commit that stays in its collection; `others` are further copies of it.
 pub(super) fn commit(kept: &Document, others: &[&Document]) -> Document {
     let looked_up = |document: &&Document| {
         document
@@ -142,7 +141,7 @@ pub(super) fn commit(kept: &Document, others: &[&Document]) -> Document {
             .is_ok_and(|stats| stats.get("total").is_some_and(|total| *total != Bson::Int32(0)))
     };
     let mut set = Document::new();
-    // Whichever of them GitHub was asked about.
+    // From whichever copy GitHub was looked up for.
     if !looked_up(&kept) {
         let stats = others.iter().copied().find(looked_up).and_then(|other| other.get("stats").cloned());
         let stats = stats.or_else(|| kept.get("stats").filter(|stats| stats.as_document().is_some()).cloned());
@@ -168,10 +167,10 @@ pub(super) fn commit(kept: &Document, others: &[&Document]) -> Document {
     changed(kept, set)
 }
 
-/// What must change in a pull request that stays where it is.
+/// The changes to a pull request that stays in its collection.
 pub(super) fn pull_request(kept: &Document) -> Document {
     let mut set = Document::new();
-    // It kept whether in `merged_at`. GitHub closes a pull request in the moment in which it merges it.
+    // `merged_at` says whether it was merged. GitHub closes a pull request at the moment of the merge.
     if let Some(Bson::Boolean(merged)) = kept.get("merged_at") {
         let at = if *merged { kept.get("closed_at").cloned().unwrap_or(Bson::Null) } else { Bson::Null };
         set.extend(doc! { "merged": *merged, "merged_at": at });
@@ -182,7 +181,7 @@ pub(super) fn pull_request(kept: &Document) -> Document {
     changed(kept, set)
 }
 
-/// Only what is not so already: a second run changes nothing.
+/// Only what differs: a second run changes nothing.
 fn changed(kept: &Document, set: Document) -> Document {
     set.into_iter().filter(|(name, value)| kept.get(name) != Some(value)).collect()
 }

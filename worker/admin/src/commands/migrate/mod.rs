@@ -1,9 +1,9 @@
 //! `worker migrate`: copies what the Python service stored into our collections.
 //!
-//! The Python service kept GitHub issues in `<prj>_issues` (one document an event), rows in `<prj>_sheets`, what its backfill read of
-//! Taiga in `taiga_<prj>.userstory`, `.task`, `.issue` and `.epic`, and every commit and pull request once for each
-//! delivery. All of it is older than anything this worker writes. So it goes through the store as of the far past, where
-//! each of our documents wins, and of copies those with `_ld` stay. Every step may be repeated.
+//! The Python service stored GitHub issues in `<prj>_issues` (one document an event), rows in `<prj>_sheets`, its
+//! backfill of Taiga in `taiga_<prj>.userstory`, `.task`, `.issue` and `.epic`, and every commit and pull request once
+//! for each delivery. All of it is older than anything this worker writes. So it is written with an order in the far
+//! past, where each of our documents wins, and of copies those with `_ld` stay. Every step may be repeated.
 
 mod convert;
 mod notices;
@@ -29,16 +29,16 @@ use worker_core::config::MongoArgs;
 use worker_core::store::{Applied, Batch, Event, Store, StoreError, sentence};
 use worker_event::effect::{Effect, Kind, Order, State, StoryOf};
 
-/// Milliseconds before 1970 to which all times are moved: before everything a provider can say.
+/// Milliseconds before 1970 to which all times are moved: before every time that a provider can send.
 const FAR_PAST: i64 = 1 << 60;
 
-/// What only webhooks know of an entity.
+/// What only webhooks contain.
 const ACTION_FIELDS: [&str; 4] = ["action", "sender_info", "action_type", "assigned_by"];
 
-/// What the Python service wrote about itself, not about projects.
+/// What the Python service wrote about itself.
 const OWN_RECORDS: [&str; 2] = ["inactivity_intervals", "system_heartbeats"];
 
-/// How many documents go to the store at once.
+/// How many documents are written at once.
 const BATCH: usize = 500;
 
 /// What to move, and how.
@@ -128,7 +128,7 @@ async fn migrate(options: Options) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// MongoDB did not do something with a collection.
+/// A failure of MongoDB in a collection.
 fn failed(collection: &str, error: &mongodb::error::Error) -> CommandError {
     CommandError::mongo(format_args!("{collection} cannot be migrated"), sentence(error))
 }
@@ -182,7 +182,7 @@ fn sources(names: &[String], only: Option<&Project>) -> Vec<Source> {
                 _ => return None,
             },
         };
-        // Names with other characters are somebody else's collections.
+        // Names with other characters are foreign collections.
         let prj = Project::new(prj).ok()?;
         let wanted = only.is_none_or(|only| *only == prj);
         wanted.then(|| Source { name: name.clone(), prj: prj.as_str().to_owned(), kind })
@@ -195,11 +195,11 @@ fn sources(names: &[String], only: Option<&Project>) -> Vec<Source> {
 struct Count {
     /// Documents of the Python service.
     read: usize,
-    /// Older or equal ones of the same thing.
+    /// Older or equal copies of the same thing.
     copies: usize,
     /// Documents written, or changed.
     written: usize,
-    /// There is a document at least as new.
+    /// A stored document is at least as new.
     newer: usize,
     /// Without a natural key, or refused by MongoDB.
     unusable: usize,
@@ -224,7 +224,7 @@ impl Count {
     }
 }
 
-/// One entity, ready for the store.
+/// One entity, ready to be written.
 struct Moved {
     key: Vec<Bson>,
     effects: Vec<Effect>,
@@ -232,7 +232,7 @@ struct Moved {
 
 struct Migration<'a> {
     store: &'a Store,
-    /// None of a dry run.
+    /// None in a dry run.
     notices: Option<&'a Notices>,
 }
 
@@ -252,8 +252,8 @@ impl Migration<'_> {
         }
     }
 
-    /// Commits and pull requests are where they belong, but several times: the document of ours stays, else the one
-    /// that came first. A worker may be writing meanwhile; nothing that it has touched is touched here.
+    /// Commits and pull requests stay in their collections, but there are copies: our document stays, else the first
+    /// one. A worker may write meanwhile; nothing that it has written is changed here.
     async fn in_place(&self, source: &Source) -> Result<Count, CommandError> {
         let collection = self.majority(&source.name);
         let mut groups: BTreeMap<String, Vec<Document>> = BTreeMap::new();
@@ -269,7 +269,7 @@ impl Migration<'_> {
         let mut progress = source.progress("settled", groups.len());
         for documents in groups.into_values() {
             progress.add(1);
-            // A pull request that was closed twice is as it was the last time; a commit as it was the first.
+            // Of a pull request that was closed twice the last copy counts; of a commit the first.
             let untouched = |document: &&Document| !document.contains_key("_ld");
             let ours = documents.iter().find(|document| !untouched(document));
             let kept = ours.or(if source.kind == Kind::Commit { documents.first() } else { documents.last() });
@@ -307,11 +307,11 @@ impl Migration<'_> {
         Ok(count)
     }
 
-    /// Everything else goes into another collection, through the store.
+    /// All others move to another collection, through the store.
     async fn move_over(&self, source: &Source) -> Result<Count, CommandError> {
         let there = self.there(source).await?;
         let mut count = Count::default();
-        // The documents come in the order in which they were stored, so a later one is newer.
+        // The documents are read in the order in which they were stored, so a later one is newer.
         let mut newest: BTreeMap<String, (String, Option<Moved>)> = BTreeMap::new();
         for document in all(self.store.database(), &source.name).await? {
             count.read += 1;
@@ -331,7 +331,7 @@ impl Migration<'_> {
         let mut wanted = Vec::new();
         for (key, (at, moved)) in newest {
             match (there.get(&key), moved) {
-                // The end of an issue: there is nothing to show.
+                // The deletion of an issue has no document.
                 (_, None) => count.newer += 1,
                 (Some(held), Some(_)) if held.is_as_new_as(&at) => count.newer += 1,
                 (_, Some(moved)) => wanted.push(moved),
@@ -346,7 +346,7 @@ impl Migration<'_> {
         Ok(count)
     }
 
-    /// Writes, and returns how many MongoDB refuses.
+    /// Writes, and returns how many documents MongoDB refused.
     async fn apply(&self, source: &Source, mut wanted: Vec<Moved>) -> Result<usize, CommandError> {
         let mut refused = 0;
         let mut progress = source.progress("moved", wanted.len());
@@ -385,7 +385,7 @@ impl Migration<'_> {
         Ok(refused)
     }
 
-    /// What the target holds already, by natural key.
+    /// The documents of the target, by natural key.
     async fn there(&self, source: &Source) -> Result<HashMap<String, There>, CommandError> {
         let documents = all(self.store.database(), &source.target()).await?;
         let known = documents.into_iter().filter_map(|document| {
@@ -422,7 +422,7 @@ fn moved(source: &Source, document: Document, there: &HashMap<String, There>) ->
     // resolved above.
     let order = Order::new(-FAR_PAST, 0);
     let state = |key: Vec<Bson>, mut fields: Document, milestone: Option<Document>, story: Option<StoryOf>| {
-        // A commit's and a row's are their own.
+        // A commit and a row have an order of their own.
         let known: &[&str] = if matches!(kind, Kind::Commit | Kind::Row) { &[] } else { &ACTION_FIELDS };
         let action = fields.keys().filter(|name| known.contains(&name.as_str())).cloned().collect::<Vec<_>>();
         let action: Document =

@@ -1,4 +1,4 @@
-//! LD Eval is notified of every type of a project whose documents were migrated: it recomputes only what it is told.
+//! Notifies LD Eval of every type of a project whose documents were migrated: it recomputes only notified types.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use worker_reconcile::settle;
 use crate::streams::ConnectArgs;
 use crate::terminal::CommandError;
 
-/// Which projects LD Eval is to be notified of.
+/// The projects of which LD Eval is to be notified.
 #[derive(Debug)]
 pub(super) struct Notices {
     parts: Parts,

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::Texts;
 
-/// Where the readers are.
+/// The readers' time zone.
 static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// How many teams a sentence names.
