@@ -113,7 +113,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     worker_core::meters::describe();
     worker_reconcile::keeper::metrics::describe();
     let (courses, watcher) = credentials::open(&config.credentials.credentials_file)
-        .map_err(|problem| format!("the teachers' file is broken: {problem}"))?;
+        .map_err(|problem| format!("the credentials file is broken: {problem}"))?;
     let tokens = Tokens::new(courses.clone(), &config.enrich)?;
     let mut life = Lifecycle::new(config.shutdown.shutdown_grace);
     let (readiness_sender, ready) = channel::channel(Readiness::not_yet(STARTING));
@@ -141,7 +141,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
         if reconcile.recovery_token.is_none() && !config.work.admin_addr.ip().is_loopback() {
             tracing::warn!(
                 address = %config.work.admin_addr,
-                "RECOVERY_API is on without RECOVERY_TOKEN: whoever reaches ADMIN_ADDR may start recoveries; let only the administration tool reach it, or set RECOVERY_TOKEN"
+                "RECOVERY_API is on without RECOVERY_TOKEN: every client that reaches ADMIN_ADDR may start recoveries; let only the administration tool reach it, or set RECOVERY_TOKEN"
             );
         }
         let hosts = Hosts::new(&config.enrich.github_api_url, config.enrich.taiga_api());

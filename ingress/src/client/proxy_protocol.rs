@@ -36,7 +36,7 @@ impl From<io::Error> for InvalidHeader {
 /// What the first bytes of a connection are.
 #[derive(Debug, PartialEq, Eq)]
 enum Begin {
-    /// No such header: the connection itself speaks.
+    /// No such header: the connection is the client's own.
     Other,
     /// Perhaps one: more bytes are needed.
     Partial,

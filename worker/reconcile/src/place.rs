@@ -56,7 +56,7 @@ pub struct Found<T> {
 /// Repositories of a project's documents that have one of our hooks for it.
 ///
 /// # Errors
-/// When a server cannot be asked.
+/// When a server does not answer.
 pub async fn hooked_repositories(
     parts: &Parts,
     api: &GithubApi,
@@ -95,7 +95,7 @@ pub async fn hooked_repositories(
 /// Slugs of the Taiga projects of a project's documents that have one of our hooks for it.
 ///
 /// # Errors
-/// When a server cannot be asked.
+/// When a server does not answer.
 pub async fn hooked_projects(
     parts: &Parts,
     api: &TaigaApi,

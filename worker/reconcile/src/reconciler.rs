@@ -76,7 +76,7 @@ impl Reconciler {
     /// Reconciles a team at one provider, and publishes what differs. [`Self::finish`] notifies LD Eval.
     ///
     /// # Errors
-    /// When a server cannot be asked, or it is to stop.
+    /// When a server does not answer, or at a stop.
     pub async fn source(&self, wish: &Wish, source: Source, asking: &Asking) -> Result<Report, Halt> {
         let wish = &self.with_model(wish).await?;
         let mut report = Report::default();
@@ -121,7 +121,7 @@ impl Reconciler {
     /// Reconciles a team with a place at GitHub.
     ///
     /// # Errors
-    /// When a server cannot be asked, or it is to stop.
+    /// When a server does not answer, or at a stop.
     pub async fn github(&self, wish: &Wish, place: &GithubPlace, api: &GithubApi) -> Result<Report, Halt> {
         team::github::reconcile(&self.parts, api, wish, &place.owner, place.name.as_deref()).await
     }
@@ -129,7 +129,7 @@ impl Reconciler {
     /// Reconciles a team with a Taiga project.
     ///
     /// # Errors
-    /// When a server cannot be asked, or it is to stop.
+    /// When a server does not answer, or at a stop.
     pub async fn taiga(&self, wish: &Wish, slug: &str, api: &TaigaApi) -> Result<Report, Halt> {
         team::taiga::reconcile(&self.parts, api, wish, slug).await
     }
@@ -137,7 +137,7 @@ impl Reconciler {
     /// Notifies LD Eval of what was published, once it is processed.
     ///
     /// # Errors
-    /// When NATS or MongoDB cannot be asked, or it is to stop.
+    /// When NATS or MongoDB does not answer, or at a stop.
     pub async fn finish(&self, prj: &Project, asking: &Asking) -> Result<(), Halt> {
         settle::notify(&self.parts, prj, &asking.stop, asking.notice).await
     }
@@ -145,7 +145,7 @@ impl Reconciler {
     /// The same with a quality model: the given one, else the course's, else the newest event's.
     ///
     /// # Errors
-    /// When NATS cannot be asked.
+    /// When NATS does not answer.
     pub async fn with_model(&self, wish: &Wish) -> Result<Wish, Halt> {
         let mut wish = wish.clone();
         if wish.quality_model.is_none() {

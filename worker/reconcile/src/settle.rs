@@ -36,7 +36,7 @@ const EVENT_TYPES: [(Kind, &str); 8] = [
 /// Waits until workers have settled every event that is in the stream now.
 ///
 /// # Errors
-/// When NATS cannot be asked, or it is to stop.
+/// When NATS does not answer, or at a stop.
 pub async fn until_processed(parts: &Parts, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
     let Parts { jetstream, topology, .. } = parts;
     let name = topology.stream(StreamName::Events);
@@ -63,7 +63,7 @@ pub async fn until_processed(parts: &Parts, stop: &CancellationToken, notice: fn
 /// Notifies LD Eval of a project whose events were published: once they are processed, of every type.
 ///
 /// # Errors
-/// When NATS or MongoDB cannot be asked, or it is to stop. Then it is still owed.
+/// When NATS or MongoDB does not answer, or at a stop. Then it is still owed.
 pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, notice: fn(&str)) -> Result<(), Halt> {
     let Some(quality_model) = parts.owed(prj).await? else { return Ok(()) };
     // Types whose last document is removed still have documents here.
@@ -77,7 +77,7 @@ pub async fn notify(parts: &Parts, prj: &Project, stop: &CancellationToken, noti
 /// The same for documents that were written without events: at once.
 ///
 /// # Errors
-/// When NATS or MongoDB cannot be asked. Then it is still owed.
+/// When NATS or MongoDB does not answer. Then it is still owed.
 pub async fn notify_at_once(parts: &Parts, prj: &Project) -> Result<(), Halt> {
     let Some(quality_model) = parts.owed(prj).await? else { return Ok(()) };
     queue(parts, prj, event_types(parts, prj).await?, quality_model).await?;

@@ -24,7 +24,7 @@ impl GithubClient {
     /// What is there; `None` when it is not, or not for this token.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, CommandError> {
         read(GITHUB, path, &self.ask(Method::GET, path, None).await?)
     }
@@ -50,7 +50,7 @@ impl GithubClient {
     /// The whole list; `None` when there is none to see.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn all(&self, path: String) -> Result<Option<Vec<Value>>, CommandError> {
         self.list(path).rest().await
     }
@@ -58,7 +58,7 @@ impl GithubClient {
     /// The whole list; `None` when there is none, or this token may not see it.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn all_it_may_see(&self, path: String) -> Result<Option<Vec<Value>>, CommandError> {
         Pages { lenient: true, ..self.list(path) }.rest().await
     }
@@ -66,7 +66,7 @@ impl GithubClient {
     /// The repository, or all of the organisation or person, as GitHub shows them; `None` when this token sees none.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn visible_repositories(
         &self,
         org: &str,
@@ -102,7 +102,7 @@ impl GithubClient {
     /// Sends a request until it is answered, with any status.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(FAILURES, method, path, body).await
     }
@@ -110,7 +110,7 @@ impl GithubClient {
     /// Sends a request once: a failed one may have been executed, and a repetition would do it twice.
     ///
     /// # Errors
-    /// When it cannot be asked, or fails.
+    /// When it does not answer, or fails.
     pub async fn ask_once(
         &self,
         method: Method,
@@ -123,7 +123,7 @@ impl GithubClient {
     /// Sends a request, at most `most` times.
     ///
     /// # Errors
-    /// When it cannot be asked, or fails that often.
+    /// When it does not answer, or fails that often.
     pub async fn ask_at_most(
         &self,
         most: u32,
@@ -158,7 +158,7 @@ impl Pages<'_> {
     /// The next page; `None` after the last, or when there is no such list.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, CommandError> {
         let Some(path) = self.next.take() else { return Ok(None) };
         let reply = self.github.ask(Method::GET, &path, None).await?;

@@ -24,7 +24,7 @@ impl TaigaClient {
     /// What is there; `None` when it is not, or not for this account.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, CommandError> {
         read(TAIGA, path, &self.ask(Method::GET, path, None).await?)
     }
@@ -32,7 +32,7 @@ impl TaigaClient {
     /// A whole list: in one answer where Taiga gives one, else page by page.
     ///
     /// # Errors
-    /// When it cannot be asked, or is not there.
+    /// When it does not answer, or is not there.
     pub async fn list(&self, path: &str) -> Result<Vec<Value>, CommandError> {
         let mut all = Vec::new();
         for page in 1_u32.. {
@@ -62,7 +62,7 @@ impl TaigaClient {
     /// The project with this slug, as Taiga shows it in full; `None` when this account does not see one.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn visible_project(&self, slug: &str) -> Result<Option<Value>, CommandError> {
         self.get(&format!("/projects/by_slug?slug={slug}")).await
     }
@@ -78,7 +78,7 @@ impl TaigaClient {
     /// Sends a request until it is answered, with any status.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
         self.ask_at_most(FAILURES, method, path, body).await
     }
@@ -86,7 +86,7 @@ impl TaigaClient {
     /// Sends a request once: a failed one may have been executed, and a repetition would do it twice.
     ///
     /// # Errors
-    /// When it cannot be asked, or fails.
+    /// When it does not answer, or fails.
     pub async fn ask_once(
         &self,
         method: Method,
@@ -99,7 +99,7 @@ impl TaigaClient {
     /// Sends a request, at most `most` times.
     ///
     /// # Errors
-    /// When it cannot be asked, or fails that often.
+    /// When it does not answer, or fails that often.
     pub async fn ask_at_most(
         &self,
         most: u32,

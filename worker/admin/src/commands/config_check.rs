@@ -64,7 +64,7 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
     let Some(Settings { config: settings, reconcile }) = settings else { return Ok(report) };
     if reconcile.recovery_api && reconcile.recovery_token.is_none() {
         report.notes.push(format!(
-            "RECOVERY_API is on without RECOVERY_TOKEN: whoever reaches {} may start recoveries",
+            "RECOVERY_API is on without RECOVERY_TOKEN: every client that reaches {} may start recoveries",
             settings.work.admin_addr
         ));
     }

@@ -97,7 +97,7 @@ fn no_answer(after: Duration) -> String {
 /// How many messages of a stream match a filter (all, when it is empty), from `from` on.
 ///
 /// # Errors
-/// When the stream cannot be asked.
+/// When the stream does not answer.
 pub async fn count(stream: &Stream, filter: &str, from: DeliverPolicy) -> Result<u64, CommandError> {
     // A consumer has this number without reading, however large the stream is.
     let config = pull::Config {

@@ -65,7 +65,7 @@ impl Scan {
     /// Starts to read. An empty filter matches all.
     ///
     /// # Errors
-    /// When the stream cannot be asked.
+    /// When the stream does not answer.
     pub async fn open(
         stream: &Stream,
         filter: &str,

@@ -89,13 +89,13 @@ pub enum CommandError {
     /// A part failed; the rest was done.
     #[error("{failed} of {} failed; the others were done. {advice}", counted(*.all, .one, .many))]
     Partial {
-        /// The singular.
+        /// How many failed.
         failed: u64,
         /// Of how many.
         all: u64,
-        /// One of them is called so.
+        /// The singular.
         one: &'static str,
-        /// Several of them are called so.
+        /// The plural.
         many: &'static str,
         /// What to do.
         advice: Cow<'static, str>,

@@ -124,7 +124,7 @@ impl Suspects {
     /// The marks that other workers left on these events.
     ///
     /// # Errors
-    /// When NATS cannot be asked.
+    /// When NATS does not answer.
     pub async fn find(&self) -> Result<Found, MarkError> {
         let outage = |error: &dyn std::fmt::Display| MarkError::new("read", error);
         let stream = self.stream().await?;

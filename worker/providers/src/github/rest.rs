@@ -106,7 +106,7 @@ async fn one(github: &GithubClient, token: &Token, repo: &str, sha: &str) -> Res
         StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => Ok(CommitReply::NoCommit),
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(CommitReply::NotFound),
         StatusCode::UNAUTHORIZED => {
-            tracing::warn!(token = %token.credential.label, "GitHub refuses a token; its look-ups wait until it is replaced in the teachers' file or GITHUB_TOKEN");
+            tracing::warn!(token = %token.credential.label, "GitHub refuses a token; its look-ups wait until it is replaced in the credentials file or GITHUB_TOKEN");
             Err(github.api.stop(&token.credential, None).await)
         }
         status => Err(ProviderError::Refused(format!("GitHub answered {status}"))),

@@ -34,7 +34,7 @@ impl GithubApi {
     /// What is there; `None` when it is not, or not for this token.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, Halt> {
         let mut answer = self.ask(Method::GET, path).await?;
         // A renamed repository redirects to its new address. The client follows to no other server.
@@ -49,7 +49,7 @@ impl GithubApi {
     /// The answer, whatever it is.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn ask(&self, method: Method, path: &str) -> Result<Answer, Halt> {
         self.ask_unless(method, path, None).await
     }
@@ -77,7 +77,7 @@ impl GithubApi {
     /// A whole list; `None` when there is none, or this token may not see it.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn list(&self, path: String) -> Result<Option<Vec<Value>>, Halt> {
         let mut pages = Pages { lenient: true, ..self.pages(path, Value::clone) };
         let Some(mut all) = pages.next().await? else { return Ok(None) };
@@ -90,7 +90,7 @@ impl GithubApi {
     /// The repository, or all of the organisation or person; `None` when this token sees none.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn repositories(&self, owner: &str, name: Option<&str>) -> Result<Option<Vec<Value>>, Halt> {
         if let Some(name) = name {
             return Ok(self.get(&format!("/repos/{owner}/{name}")).await?.map(|found| vec![found]));
@@ -123,7 +123,7 @@ impl Pages<'_> {
     /// The next page; `None` after the last, or when there is no such list.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, Halt> {
         let Some(path) = self.next.take() else { return Ok(None) };
         let kept = match &self.api.kept {

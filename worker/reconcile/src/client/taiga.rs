@@ -42,7 +42,7 @@ impl TaigaApi {
     /// What is there; `None` when it is not, or not for this account.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, Halt> {
         self.ask(Method::GET, path).await?.json(TAIGA, path)
     }
@@ -50,7 +50,7 @@ impl TaigaApi {
     /// The answer, whatever it is.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// When it does not answer.
     pub async fn ask(&self, method: Method, path: &str) -> Result<Answer, Halt> {
         self.asking
             .until_answered(TAIGA, || {
@@ -65,7 +65,7 @@ impl TaigaApi {
     /// A whole list: in one answer where Taiga gives one, else page by page, and read again if it changed meanwhile.
     ///
     /// # Errors
-    /// When it cannot be asked, or is not there.
+    /// When it does not answer, or is not there.
     pub async fn list(&self, path: &str) -> Result<Listed, Halt> {
         let mut listed = self.list_once(path).await?;
         for _ in 1..TRIES {

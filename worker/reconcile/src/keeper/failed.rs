@@ -26,7 +26,7 @@ struct Attempts {
 /// Asks GitHub again for a team's failed deliveries since a time; returns how many.
 ///
 /// # Errors
-/// When GitHub cannot be asked, or it is to stop.
+/// When GitHub does not answer, or at a stop.
 pub async fn github(
     api: &GithubApi,
     place: &GithubPlace,
@@ -100,7 +100,7 @@ fn slim_delivery(delivery: &Value) -> Value {
 /// Asks Taiga again for a project's failed deliveries since a time, of the ten that it keeps; returns how many.
 ///
 /// # Errors
-/// When Taiga cannot be asked, or it is to stop.
+/// When Taiga does not answer, or at a stop.
 pub async fn taiga(
     api: &TaigaApi,
     slug: &str,

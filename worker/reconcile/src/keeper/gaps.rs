@@ -39,7 +39,7 @@ impl Gaps {
     /// Reads the beats since the last read, and stores the state.
     ///
     /// # Errors
-    /// When NATS cannot be asked.
+    /// When NATS does not answer.
     pub async fn look(parts: &Parts) -> Result<Self, Halt> {
         let mut gaps: Self = parts.remembered(KEY).await?.unwrap_or_default();
         let before = gaps.clone();

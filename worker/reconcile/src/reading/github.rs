@@ -64,7 +64,7 @@ impl Repository {
     /// Its issues; `since` limits them to those updated since then.
     ///
     /// # Errors
-    /// When GitHub cannot be asked.
+    /// When GitHub does not answer.
     pub async fn issues(&self, api: &GithubApi, since: Option<i64>) -> Result<Numbered, Halt> {
         let range = since.map(|since| format!("&since={}", seconds(since))).unwrap_or_default();
         let mut issues = self.numbered(api, "issues", &range, slim_issue).await?;
@@ -77,7 +77,7 @@ impl Repository {
     /// Its pull requests.
     ///
     /// # Errors
-    /// When GitHub cannot be asked.
+    /// When GitHub does not answer.
     pub async fn pulls(&self, api: &GithubApi) -> Result<Numbered, Halt> {
         self.numbered(api, "pulls", "", slim_pull).await
     }
@@ -198,7 +198,7 @@ impl<'a> Commits<'a> {
     /// The commits of all branches: pushes go to any.
     ///
     /// # Errors
-    /// When GitHub cannot be asked.
+    /// When GitHub does not answer.
     pub async fn branches(&mut self) -> Result<Vec<Value>, Halt> {
         let name = &self.repository.full_name;
         let mut pages = self.api.pages(format!("/repos/{name}/branches?per_page=100"), slim_branch);
@@ -219,7 +219,7 @@ impl<'a> Commits<'a> {
     /// `known` are commits that have documents.
     ///
     /// # Errors
-    /// When GitHub cannot be asked.
+    /// When GitHub does not answer.
     pub async fn orphans(&mut self, pull: &Value, known: &HashMap<String, bson::Document>) -> Result<Vec<Value>, Halt> {
         let (Some(head), Some(number)) = (pull.get("head"), number(pull)) else { return Ok(Vec::new()) };
         let here = head.get("repo").and_then(|repo| text(repo, "full_name")) == Some(&self.repository.full_name);

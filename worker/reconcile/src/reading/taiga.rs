@@ -124,7 +124,7 @@ impl Project {
     /// Reads the lists of a project; `None` when the account sees no such project.
     ///
     /// # Errors
-    /// When Taiga cannot be asked.
+    /// When Taiga does not answer.
     pub async fn read(api: &TaigaApi, slug: &str, wanted: &BTreeSet<Item>) -> Result<Option<Self>, Halt> {
         let path = format!("/projects/by_slug?slug={slug}");
         let answer = api.ask(reqwest::Method::GET, &path).await?;
@@ -199,7 +199,7 @@ impl Project {
     /// Whether the account may still see what it could see when the project was read.
     ///
     /// # Errors
-    /// When Taiga cannot be asked.
+    /// When Taiga does not answer.
     pub async fn is_still_seen(&self, api: &TaigaApi) -> Result<bool, Halt> {
         let now = api.get(&format!("/projects/{}", self.id)).await?.unwrap_or_default();
         let permission = |what: &Option<Item>| what.map_or("view_milestones", Item::permission);
@@ -237,7 +237,7 @@ impl Project {
     /// Reads the fields of an object that its list does not contain, and adds them to it. `None` when it was deleted.
     ///
     /// # Errors
-    /// When Taiga cannot be asked.
+    /// When Taiga does not answer.
     pub async fn detail(&self, api: &TaigaApi, item: Item, id: i64) -> Result<Option<Value>, Halt> {
         let listed = self.lists.get(&item).and_then(|list| list.get(&id)).cloned().unwrap_or_default();
         let mut shown = match item {

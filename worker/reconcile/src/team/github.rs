@@ -26,7 +26,7 @@ const PULL_NOT_LISTED: [&str; 1] = ["merged_by"];
 /// Reconciles a project's documents with the repositories of an organisation or person, or with one of them.
 ///
 /// # Errors
-/// When a server cannot be asked, or it is to stop.
+/// When a server does not answer, or at a stop.
 pub async fn reconcile(
     parts: &Parts,
     api: &GithubApi,
@@ -304,7 +304,7 @@ fn leads_to(url: &str, full_name: &str) -> bool {
 /// Former names of repositories: documents under a name that GitHub redirects to another.
 ///
 /// # Errors
-/// When a server cannot be asked.
+/// When a server does not answer.
 pub async fn former_names(
     parts: &Parts,
     api: &GithubApi,

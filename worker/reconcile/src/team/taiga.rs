@@ -22,7 +22,7 @@ use crate::wish::Wish;
 /// Reconciles a project's documents with a Taiga project.
 ///
 /// # Errors
-/// When a server cannot be asked, or it is to stop.
+/// When a server does not answer, or at a stop.
 pub async fn reconcile(parts: &Parts, api: &TaigaApi, wish: &Wish, slug: &str) -> Result<Report, Halt> {
     let before = api.asking.calls();
     let Some(project) = Project::read(api, slug, &wish.taiga).await? else {

@@ -146,7 +146,7 @@ impl Source {
         self.kind.collection(&self.prj)
     }
 
-    /// Of what it comes to; the line of the report takes its place in the end.
+    /// Progress over its documents; the line of the report replaces it at the end.
     fn progress(&self, verb: &str, documents: usize) -> Progress {
         Progress::new(format!("{}: {verb}", self.name), "documents", documents as u64)
     }
