@@ -57,10 +57,10 @@ impl Meters {
             REQUESTS,
             "Webhooks by source, outcome (accepted, duplicate, ignored, rejected, failed) and reason"
         );
-        describe_counter!(BODY_BYTES, "Bytes of bodies that were read to be checked");
+        describe_counter!(BODY_BYTES, "Bytes of bodies that were read");
         describe_counter!(
             SIGNED,
-            "Authentic webhooks by the key that signed them: team (derived for the team), course (the secret itself, of the course or the default), previous (a predecessor: the sender has still to be changed), none (an unsigned sheet)"
+            "Authentic webhooks by the key that signed them: team (derived for the team), course (the secret itself, of the course or the default), previous (a predecessor: change the sender), none (an unsigned sheet)"
         );
         describe_histogram!(PUBLISH_SECONDS, "From a complete body to JetStream's acknowledgement");
         describe_gauge!(LAST_ACCEPTED, "When a webhook of this project was last accepted, in Unix time");

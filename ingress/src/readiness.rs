@@ -74,7 +74,7 @@ struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fill {
     bytes: u64,
-    ceiling: i64,
+    limit: i64,
 }
 
 /// Why no webhook can be stored now.
@@ -100,8 +100,7 @@ enum NotReady {
 
 impl Fill {
     fn is_full(self) -> bool {
-        u64::try_from(self.ceiling)
-            .is_ok_and(|ceiling| ceiling > 0 && self.bytes + MIN_FREE.min(ceiling / 20) >= ceiling)
+        u64::try_from(self.limit).is_ok_and(|limit| limit > 0 && self.bytes + MIN_FREE.min(limit / 20) >= limit)
     }
 }
 
@@ -265,7 +264,7 @@ impl ReadinessCheck {
                 return Err(NotReady::Unfit(unfit));
             }
         }
-        Ok(Fill { bytes: info.state.bytes, ceiling: info.config.max_bytes })
+        Ok(Fill { bytes: info.state.bytes, limit: info.config.max_bytes })
     }
 
     fn report(&self, result: Result<Fill, NotReady>) {
@@ -278,13 +277,13 @@ impl ReadinessCheck {
         readiness.facts.insert("credentials_file".into(), json!(file.as_deref().unwrap_or("ok")));
         match result {
             Ok(fill) => {
-                let ceiling = (fill.ceiling > 0).then_some(fill.ceiling);
+                let limit = (fill.limit > 0).then_some(fill.limit);
                 readiness.facts.insert("events_bytes".into(), json!(fill.bytes));
-                readiness.facts.insert("events_max_bytes".into(), json!(ceiling));
+                readiness.facts.insert("events_max_bytes".into(), json!(limit));
                 if fill.is_full() {
                     readiness.problems.push(format!(
                         "the events stream is full ({} of {} bytes): let the worker catch up or raise LD_EVENTS_MAX_BYTES",
-                        fill.bytes, fill.ceiling
+                        fill.bytes, fill.limit
                     ));
                 }
             }
@@ -310,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_stream_without_room_for_one_more_webhook_is_full() {
-        for (bytes, ceiling, full) in [
+        for (bytes, limit, full) in [
             (0, -1, false),
             (u64::MAX / 2, 0, false),
             (0, 1000, false),
@@ -319,7 +318,7 @@ mod tests {
             (10 << 30, 10 << 30, true),
             ((10 << 30) - 100_000, 10 << 30, false),
         ] {
-            assert_eq!(Fill { bytes, ceiling }.is_full(), full, "{bytes} of {ceiling}");
+            assert_eq!(Fill { bytes, limit }.is_full(), full, "{bytes} of {limit}");
         }
     }
 }

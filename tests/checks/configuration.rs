@@ -1,6 +1,5 @@
-//! docs/configuration.md is written from the flags of both binaries, so that it cannot say anything else than they do.
-//! After a change of a flag: `BLESS=1 cargo test -p checks`. And no other page, help text or message
-//! names a command or a flag that there is not.
+//! docs/configuration.md is generated from the flags of both binaries. After a change of a flag: `BLESS=1 cargo test -p
+//! checks`. No other page, help text or message names a command or a flag that does not exist.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -132,7 +131,7 @@ fn the_configuration_is_documented_as_it_is() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == text,
-        "docs/configuration.md is not what the flags say; write it anew with \
+        "docs/configuration.md is not what the flags say; rewrite it with \
          BLESS=1 cargo test -p checks"
     );
 }
@@ -151,11 +150,13 @@ fn standing_alone(text: &str) -> Vec<String> {
 fn within_sentences(text: &str) -> Vec<String> {
     let paragraphs = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     let quoted = paragraphs.flat_map(|part| part.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
-    // What is left out, or put in by a program, is no command line yet.
+    // A command with an ellipsis or a placeholder is not complete.
     quoted.filter(|line| is_ours(line) && line.is_ascii() && !line.contains(['{', '[', '<', '*'])).collect()
 }
 
-/// The words of a command line as a shell would part them; `a|b c|d` is `a c`, `b c`, `a d` and `b d`.
+/// The words of a command line as a shell splits them; `a
+/// b c
+/// d` is `a c`, `b c`, `a d` and `b d`.
 fn alternatives(line: &str) -> Vec<Vec<String>> {
     let mut lines = vec![Vec::new()];
     let command = line.split(" > ").next().unwrap_or_default();

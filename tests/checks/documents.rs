@@ -1,4 +1,4 @@
-//! The documents say what is there.
+//! Documents name files, links and tests that exist.
 
 use std::collections::BTreeSet;
 

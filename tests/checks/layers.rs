@@ -24,13 +24,13 @@ const MUST_NOT_NAME: [(&str, &[&str]); 2] = [
 
 /// Crates that a package must not even be built with.
 const MUST_NOT_HOLD: [(&str, &[&str]); 5] = [
-    // What an event means is found out without a runtime, a database and a client, and compiles without them.
+    // The meaning of an event needs no runtime, no database and no client, and compiles without them.
     ("worker-event", &["async-nats", "axum", "mongodb", "reqwest", "tokio", "tracing"]),
     ("ingress", &["bson", "mongodb", "aws-lc-rs", "harness"]),
     // One TLS provider is enough, and it is ring.
     ("worker", &["ingress", "aws-lc-rs", "harness"]),
     ("shared", &["bson", "mongodb"]),
-    // `cargo dev` is what a newcomer builds first.
+    // `cargo dev` is the first build after a clone.
     ("dev", &["hdrhistogram", "opentelemetry-proto", "proptest", "prost", "rcgen", "shared"]),
 ];
 

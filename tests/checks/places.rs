@@ -1,4 +1,4 @@
-//! What may be done in one place only.
+//! What only one place may do.
 
 use regex::Regex;
 
@@ -75,7 +75,7 @@ impl Place {
         let mut stale = self.files.to_vec();
         let mut wrong = Vec::new();
         for (file, text) in code {
-            // To say that work goes on settles nothing.
+            // A progress acknowledgement settles nothing.
             let text = text.replace("ack_with(AckKind::Progress)", "");
             let found = patterns.iter().find_map(|pattern| pattern.find(&text));
             if let Some(found) = found {

@@ -1,4 +1,4 @@
-//! Compares what MongoDB shows with what the reference says.
+//! Compares MongoDB with the reference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,11 @@ const KEYS: [(&str, &[&str]); 8] = [
     ("github.issues", &["repo_name", "issue_id"]),
 ];
 
-/// What is otherwise than it should be, one line each.
+/// The differences, one line each.
 pub(crate) async fn differences(db: &Database, prj: &str, expected: &World) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut names: BTreeSet<String> = expected.keys().cloned().collect();
-    // Also unexpected collections: one of another name is an error.
+    // Also unexpected collections: they are errors.
     names.extend(db.list_collection_names().await?.into_iter().filter(|name| name.contains(&format!("_{prj}."))));
     for name in names {
         let mut found: BTreeMap<String, Vec<Document>> = BTreeMap::new();
@@ -63,7 +63,7 @@ fn difference(wanted: Option<&Document>, got: &[Document]) -> Option<String> {
     }
 }
 
-/// A document without `_id` and `_ld`, and with integers of one width: which width is normalisation's matter.
+/// A document without `_id` and `_ld`, and with integers of one width: the width is normalisation's matter.
 fn visible(mut document: Document) -> Document {
     document.remove("_id");
     document.remove("_ld");

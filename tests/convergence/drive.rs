@@ -1,8 +1,8 @@
-//! Several workers' stores on one MongoDB, and who of them runs when.
+//! Several workers' stores on one MongoDB, and their schedule.
 //!
-//! The stores have clients of their own and know nothing of each other. We poll them: while turns are
-//! prescribed, one alone proceeds and the others stand wherever they are, in the middle of their steps;
-//! after that all run at once. A worker that dies is a future that is dropped.
+//! The stores have clients of their own and share nothing. We poll them: during prescribed turns one alone runs and the
+//! others stop in the middle of their steps; after that all run at once. A worker that dies is a future that is
+//! dropped.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ use crate::history::{Batch, Event, Turn, WORKERS};
 use crate::model::world;
 use crate::{check, payload};
 
-/// How long a command of a worker that died may go on in MongoDB.
+/// How long a command of a dead worker may go on in MongoDB.
 const DYING: Duration = Duration::from_secs(20);
 
-/// Three workers, and a client that only looks.
+/// Three workers, and a client that only reads.
 pub(crate) struct Bench {
     stores: Vec<Store>,
     db: Database,
@@ -33,16 +33,16 @@ pub(crate) struct Bench {
     name: String,
 }
 
-/// What came of letting batches arrive.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    /// What is otherwise than the reference has it, one line each.
+    /// The differences from the reference, one line each.
     pub(crate) differences: Vec<String>,
-    /// Of each turn, whether its worker had nothing left to do at the end of it.
+    /// For each turn, whether its worker was done at its end.
     pub(crate) ended: Vec<bool>,
 }
 
-/// Something that a worker does.
+/// One action of a worker.
 type Job<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
 
 impl Bench {
@@ -65,7 +65,7 @@ impl Bench {
         format!("{}-{name}-{}", self.name, std::process::id())
     }
 
-    /// Lets batches arrive.
+    /// Runs a schedule of batches.
     pub(crate) async fn arrive(&self, batches: &[Batch], turns: &[Turn]) -> anyhow::Result<Arrival> {
         let prj = self.prj("arrives");
         self.clear(&prj).await?;
@@ -86,7 +86,7 @@ impl Bench {
         Ok(Arrival { differences, ended })
     }
 
-    /// Lets one worker replay events in the order of the stream, and says what is otherwise than it should be.
+    /// Replays events in the order of the stream with one worker, and returns the differences.
     pub(crate) async fn replay(&self, events: &[Event], size: usize) -> anyhow::Result<Vec<String>> {
         let prj = self.prj("replayed");
         self.clear(&prj).await?;
@@ -123,8 +123,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Waits until MongoDB has nothing more under way for this worker: what was sent before a death is
-    /// executed or never will be by the time the batch is delivered again.
+    /// Waits until MongoDB executes nothing of this worker: a command of a dead worker is executed before the batch is
+    /// delivered again, or never.
     async fn until_dead(&self, worker: usize) -> anyhow::Result<()> {
         let admin = self.db.client().database("admin");
         let ns = format!("^{}\\.", self.db.name());
@@ -138,7 +138,7 @@ impl Bench {
         .await
     }
 
-    /// Makes a project empty. Its collections and their indexes stay: making them takes longer than a case.
+    /// Empties a project. Its collections and their indexes stay: creating them takes longer than a case.
     async fn clear(&self, prj: &str) -> anyhow::Result<()> {
         let documents = Kind::ALL.map(|kind| (kind.collection(prj), doc! {}));
         let memory = ["ld_deletions", "ld_views", "ld_renames"].map(|name| (name.to_owned(), doc! { "prj": prj }));
@@ -150,7 +150,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Removes what only this test has made.
+    /// Removes the data of this test.
     pub(crate) async fn finish(self) -> anyhow::Result<()> {
         for prj in [self.prj("arrives"), self.prj("replayed")] {
             self.clear(&prj).await?;
@@ -162,7 +162,7 @@ impl Bench {
     }
 }
 
-/// Under which name MongoDB lists a worker's commands.
+/// The name under which MongoDB lists a worker's commands.
 fn app_name(bench: &str, worker: usize) -> String {
     format!("{bench}-{}-{worker}", std::process::id())
 }
@@ -173,7 +173,7 @@ fn with_app_name(uri: &str, name: &str) -> String {
     format!("{uri}{before}appName={name}")
 }
 
-/// Runs jobs by turns, then all at once. Says of each turn whether its job had ended at the end of it.
+/// Runs jobs by turns, then all at once. Returns for each turn whether its job had ended.
 async fn interleave(jobs: Vec<Job<'_>>, turns: &[Turn]) -> anyhow::Result<Vec<bool>> {
     let mut jobs: Vec<Option<Job<'_>>> = jobs.into_iter().map(Some).collect();
     let mut ended = Vec::new();
@@ -190,10 +190,10 @@ async fn interleave(jobs: Vec<Job<'_>>, turns: &[Turn]) -> anyhow::Result<Vec<bo
     Ok(ended)
 }
 
-/// Polls a job so many times, unless it ends before; says whether it has.
+/// Polls a job this many times, unless it ends before; returns whether it has.
 ///
-/// All jobs are polled in one task, so a wake-up that comes while a job stands still is not lost: the job
-/// is polled first thing in its next turn.
+/// All jobs are polled in one task, so a wake-up between its turns is not lost: the job is polled at the beginning of
+/// its next turn.
 async fn proceed(
     job: &mut Pin<Box<impl Future<Output = anyhow::Result<()>> + ?Sized>>,
     polls: u16,

@@ -1,4 +1,4 @@
-//! Generated histories: what providers send, and how it reaches the workers.
+//! Generated histories: events, and their deliveries to the workers.
 //!
 //! Few entities and many events, so that events meet. Everything shrinks: an event can be left out, an
 //! instant becomes 0, a redelivery disappears, batches become one, turns become none.
@@ -13,12 +13,12 @@ use proptest::prelude::*;
 /// How many workers write at once.
 pub(crate) const WORKERS: usize = 3;
 
-/// What an event is about. The ids of different kinds are independent of each other.
+/// The object of an event. The ids of different kinds are independent of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Story {
         id: u8,
-        sprint: Option<u8>,
+        milestone: Option<u8>,
     },
     StoryGone {
         id: u8,
@@ -26,7 +26,7 @@ pub(crate) enum What {
     Task {
         id: u8,
         story: Option<Inside>,
-        sprint: Option<u8>,
+        milestone: Option<u8>,
     },
     TaskGone {
         id: u8,
@@ -50,15 +50,15 @@ pub(crate) enum What {
         story: Inside,
         epic: u8,
     },
-    Sprint {
+    Milestone {
         id: u8,
     },
-    SprintGone {
+    MilestoneGone {
         id: u8,
     },
     TaigaIssue {
         id: u8,
-        sprint: Option<u8>,
+        milestone: Option<u8>,
     },
     TaigaIssueGone {
         id: u8,
@@ -78,7 +78,7 @@ pub(crate) enum What {
     PullReopened {
         number: u8,
     },
-    /// A repository gets another one's name.
+    /// A repository is renamed.
     Renamed {
         from: u8,
         to: u8,
@@ -100,21 +100,21 @@ pub(crate) enum What {
 pub(crate) struct Inside {
     pub(crate) id: u8,
     /// The milestone it is in, of one that is whole.
-    pub(crate) sprint: Option<u8>,
+    pub(crate) milestone: Option<u8>,
     pub(crate) whole: bool,
 }
 
-/// An event as it is in the stream.
+/// An event in the stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Event {
-    /// Its place there.
+    /// Its stream sequence.
     pub(crate) sequence: i64,
     /// The provider's instant, in seconds after [`EPOCH`](crate::payload::EPOCH).
     pub(crate) at: u16,
     pub(crate) what: What,
-    /// It is made of what the provider's API says, and not sent by the provider.
+    /// It comes from the provider's API, not from a webhook.
     pub(crate) backfill: bool,
-    /// GitHub: the object's last change. Of a webhook its instant; the API may have been asked later, and may lag.
+    /// GitHub: the object's last change. Of a webhook its instant; the API may be read later, and its replica may lag.
     pub(crate) updated: u16,
 }
 
@@ -125,21 +125,21 @@ impl Event {
     }
 }
 
-/// What is generated of an event: its sequence is its place in the list.
+/// A generated event: its sequence is its place in the list.
 #[derive(Debug, Clone)]
 struct Telling {
     at: u16,
     what: What,
     backfill: bool,
-    /// By how much the replica lags that the API was asked of.
+    /// The lag of the API's replica.
     lag: u16,
-    /// When it is delivered, once or more often, among all deliveries.
+    /// Its deliveries among all deliveries, one or more.
     slots: Vec<u16>,
 }
 
 impl Telling {
-    /// Nothing of the old name comes after a rename: another repository that took it would be told apart from the first
-    /// by nothing while the rename is not known yet.
+    /// No event of the old name comes after a rename: nothing would distinguish another repository of that name from
+    /// the first while the rename is not known.
     fn when(&self) -> u16 {
         if matches!(self.what, What::Renamed { .. }) { self.at.saturating_add(1_000) } else { self.at }
     }
@@ -150,13 +150,13 @@ impl Telling {
 struct Take {
     size: u8,
     worker: u8,
-    /// The worker dies after this many polls, and what it had is delivered again.
+    /// The worker dies after this many polls, and its batch is delivered again.
     dies_after: Option<u16>,
-    /// The batch is delivered again, because its acknowledgement got lost.
+    /// The batch is delivered again, because its acknowledgement was lost.
     again: bool,
 }
 
-/// What one worker does in one go.
+/// One batch of a worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) worker: usize,
@@ -172,14 +172,14 @@ pub(crate) struct Turn {
     pub(crate) polls: u16,
 }
 
-/// A history and one way for it to arrive.
+/// A history and its delivery.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     tellings: Vec<Telling>,
     takes: Vec<Take>,
-    /// Who runs when; once they are over, all run at once.
+    /// The turns; after them, all run at once.
     pub(crate) turns: Vec<Turn>,
-    /// Whether it is worth while to replay it, too.
+    /// Whether it is replayed, too.
     pub(crate) replayed: bool,
 }
 
@@ -196,7 +196,7 @@ impl Case {
         (1..).zip(&self.tellings).map(event).collect()
     }
 
-    /// The API tells an object's last change before it was read. What was ever deleted is read from no replica that lags.
+    /// The API returns an object's last change before the reading. No lagging replica returns a deleted object.
     fn updated(&self, telling: &Telling) -> u16 {
         let number = |what: &What| match *what {
             What::Issue { number, .. } => Some((false, number)),
@@ -238,13 +238,13 @@ impl Case {
 
 /// Histories of a Taiga project.
 pub(crate) fn taiga() -> impl Strategy<Value = Case> {
-    let story = (id(), weighted(0.7, id())).prop_map(|(id, sprint)| What::Story { id, sprint }).boxed();
+    let story = (id(), weighted(0.7, id())).prop_map(|(id, milestone)| What::Story { id, milestone }).boxed();
     let story_gone = id().prop_map(|id| What::StoryGone { id }).boxed();
     let task = (id(), weighted(0.9, inside()), weighted(0.7, id()), proptest::bool::weighted(0.6));
-    // With Taiga, a task's sprint is always its story's.
-    let task = task.prop_map(|(id, story, sprint, agrees)| {
-        let sprint = story.filter(|_| agrees).map_or(sprint, |story| story.sprint);
-        What::Task { id, story, sprint }
+    // With Taiga, a task's milestone is always its story's.
+    let task = task.prop_map(|(id, story, milestone, agrees)| {
+        let milestone = story.filter(|_| agrees).map_or(milestone, |story| story.milestone);
+        What::Task { id, story, milestone }
     });
     let task = task.boxed();
     let task_gone = (id(), weighted(0.7, inside()), any::<bool>());
@@ -254,10 +254,10 @@ pub(crate) fn taiga() -> impl Strategy<Value = Case> {
     let link = (inside(), id(), proptest::bool::weighted(0.7));
     let link = link.prop_map(|(story, epic, created)| What::Link { story, epic, created }).boxed();
     let unlink = (inside(), id()).prop_map(|(story, epic)| What::Unlink { story, epic }).boxed();
-    let sprint = id().prop_map(|id| What::Sprint { id }).boxed();
-    let sprint_gone = id().prop_map(|id| What::SprintGone { id }).boxed();
+    let milestone = id().prop_map(|id| What::Milestone { id }).boxed();
+    let milestone_gone = id().prop_map(|id| What::MilestoneGone { id }).boxed();
     let issue = prop_oneof![
-        (id(), weighted(0.5, id())).prop_map(|(id, sprint)| What::TaigaIssue { id, sprint }),
+        (id(), weighted(0.5, id())).prop_map(|(id, milestone)| What::TaigaIssue { id, milestone }),
         id().prop_map(|id| What::TaigaIssueGone { id })
     ];
     let all = prop_oneof![
@@ -269,8 +269,8 @@ pub(crate) fn taiga() -> impl Strategy<Value = Case> {
         2 => epic_gone.clone(),
         5 => link.clone(),
         3 => unlink.clone(),
-        4 => sprint.clone(),
-        2 => sprint_gone.clone(),
+        4 => milestone.clone(),
+        2 => milestone_gone.clone(),
         2 => issue,
     ];
     prop_oneof![
@@ -278,7 +278,7 @@ pub(crate) fn taiga() -> impl Strategy<Value = Case> {
         2 => overtaking(prop_oneof![story.clone(), story_gone.clone(), link.clone()]),
         2 => overtaking(prop_oneof![2 => story_gone, 1 => task_gone, 4 => task.clone()]),
         2 => overtaking(prop_oneof![2 => link, 1 => unlink, 1 => epic_gone, 1 => epic, 1 => story.clone()]),
-        2 => overtaking(prop_oneof![story, task, sprint, sprint_gone]),
+        2 => overtaking(prop_oneof![story, task, milestone, milestone_gone]),
     ]
 }
 
@@ -287,7 +287,7 @@ pub(crate) fn github_and_sheets() -> impl Strategy<Value = Case> {
     let issue = (id(), id()).prop_map(|(repo, number)| What::Issue { repo, number });
     let issue_gone = (id(), id(), any::<bool>());
     let issue_gone = issue_gone.prop_map(|(repo, number, transferred)| What::IssueGone { repo, number, transferred });
-    // The new name is nobody's, so it may have come of a rename, and be followed by another.
+    // No other repository has the new name, so it may be renamed again.
     let renamed = (id(), any::<bool>()).prop_map(|(from, again)| if again { from + 3 } else { from });
     let what = prop_oneof![
         5 => issue,
@@ -305,7 +305,7 @@ pub(crate) fn github_and_sheets() -> impl Strategy<Value = Case> {
 /// A story inside another object.
 fn inside() -> impl Strategy<Value = Inside> + Clone {
     let story = (id(), weighted(0.7, id()), proptest::bool::weighted(0.8));
-    story.prop_map(|(id, sprint, whole)| Inside { id, sprint: sprint.filter(|_| whole), whole })
+    story.prop_map(|(id, milestone, whole)| Inside { id, milestone: milestone.filter(|_| whole), whole })
 }
 
 /// Mostly the first, so that much happens to it.
@@ -329,10 +329,10 @@ fn telling(what: impl Strategy<Value = What>) -> impl Strategy<Value = Telling> 
     })
 }
 
-/// All workers have much to do and overtake each other all the time.
+/// All workers have much to do and overtake each other.
 fn crowd(what: impl Strategy<Value = What>) -> impl Strategy<Value = Case> {
     let telling = telling(what);
-    // Much of what goes wrong in a long history is covered up by what comes later in it.
+    // In a long history, later events hide many differences.
     let tellings =
         prop_oneof![3 => vec(telling.clone(), 1..=8), 2 => vec(telling.clone(), 9..=20), 1 => vec(telling, 21..=40)];
     let size = prop_oneof![2 => 1..=2_u8, 1 => 3..=8_u8];
@@ -348,8 +348,8 @@ fn crowd(what: impl Strategy<Value = What>) -> impl Strategy<Value = Case> {
     })
 }
 
-/// One worker stands still, or dies, at one point of its batch, while another does its own from beginning
-/// to end. Few things happen, so a narrow gap between two steps is met by what belongs into it.
+/// One worker stands still, or dies, at one point of its batch, while another runs its own from beginning to end. Few
+/// events happen, so that a narrow gap between two steps is met.
 fn overtaking(what: impl Strategy<Value = What>) -> impl Strategy<Value = Case> {
     (vec(telling(what), 2..=7), 0..=4_u8, 1..=2_u8, point(), proptest::bool::weighted(0.3)).prop_map(
         |(tellings, before, slow, polls, dies)| {

@@ -1,11 +1,11 @@
 //! Convergence: any permutation with repetitions of a set of events, written by several
 //! workers at once, with deaths between and within their steps, ends in the same documents.
 //!
-//! Histories are generated ([`history`]), put in the providers' words ([`payload`]), brought to a real
-//! MongoDB by the worker's own normalisation and stores ([`drive`]), and compared ([`check`]) with a naive
-//! reading of the contract ([`model`]). [`races`] tries every point at which one worker can overtake another.
+//! Histories are generated ([`history`]), encoded as the providers send them ([`payload`]), written to a real MongoDB
+//! by the worker's own normalisation and stores ([`drive`]), and compared ([`check`]) with a simple implementation of
+//! the rules ([`model`]). [`races`] tries every point at which one worker can overtake another.
 //!
-//! `CONVERGENCE_CASES` and `CONVERGENCE_SEED` ask for more, or other, histories than the fixed ones.
+//! `CONVERGENCE_CASES` and `CONVERGENCE_SEED` set the number and the seed.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the way to say that something is not as it should be")]
 
@@ -24,10 +24,10 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 use crate::drive::Bench;
 use crate::history::Case;
 
-/// How long a failing history is made shorter, in milliseconds.
+/// How long a failing history is shrunk, in milliseconds.
 const SHRINKING: u32 = 120_000;
 
-/// How often a shorter history is tried before it counts as one that does not fail.
+/// How often a shorter history is tried before it counts as passing.
 const TRIES: u32 = 8;
 
 #[test]
@@ -55,7 +55,7 @@ fn prove(name: &str, cases: u32, strategy: impl Strategy<Value = Case>) {
     let bench = runtime.block_on(Bench::start(name)).unwrap();
     let failed = Cell::new(false);
     let outcome = TestRunner::new(config).run(&strategy, |case| {
-        // What depends on who is faster shows now and then: without trying again it would hardly shrink.
+        // A failure that depends on timing is not found at every attempt: without repetition it would hardly shrink.
         let tries = if failed.get() { TRIES } else { 1 };
         for _ in 0..tries {
             let differences = runtime.block_on(both_ways(&bench, &case));
@@ -75,7 +75,7 @@ fn prove(name: &str, cases: u32, strategy: impl Strategy<Value = Case>) {
     }
 }
 
-/// As the case has it, and replayed in the order of the stream.
+/// As scheduled, and replayed in the order of the stream.
 async fn both_ways(bench: &Bench, case: &Case) -> anyhow::Result<Vec<String>> {
     let batches = case.batches();
     let mut differences = bench.arrive(&batches, &case.turns).await?.differences;

@@ -1,6 +1,6 @@
-//! The reference: the rules of docs/convergence.md read naively. Events are taken one by one in the order that decides, each
-//! does to plain maps what the rule says, and nothing is remembered beside them but what was told last of a milestone,
-//! of an epic's name, and of whether a story is closed.
+//! The reference: a simple implementation of docs/convergence.md. It applies the events one by one in their order to
+//! plain maps. Beside these it keeps only the newest version of a milestone, of an epic's name, and of whether a story
+//! is closed.
 //!
 //! It shares no code with the worker.
 
@@ -25,7 +25,7 @@ pub(crate) fn world(events: &[Event], prj: &str) -> World {
         let instant = match event.what {
             // A row is never changed, so only the order in which it was told could decide (its `at` means nothing).
             What::Row { .. } => 0,
-            // A pull request is as of its own last change, whoever tells it.
+            // A pull request has the order of its own last change.
             What::PullClosed { .. } | What::PullReopened { .. } => event.updated,
             _ => event.at,
         };
@@ -58,24 +58,24 @@ pub(crate) fn world(events: &[Event], prj: &str) -> World {
 struct Model {
     prj: String,
     stories: BTreeMap<u8, Story>,
-    /// By story and epic: when a webhook told last that it was created.
+    /// By story and epic: when a webhook last contained the creation of the link.
     links: BTreeMap<(u8, u8), Option<usize>>,
-    /// How many things were told so far.
+    /// The number of events so far.
     told: usize,
     tasks: BTreeMap<u8, Task>,
-    /// What each milestone was last told to show.
-    sprints: BTreeMap<u8, Document>,
-    /// What each epic was last told to be called.
+    /// The newest version of each milestone.
+    milestones: BTreeMap<u8, Document>,
+    /// The newest name of each epic.
     names: BTreeMap<u8, String>,
-    /// Whether each story was last told to be closed.
+    /// Whether each story is closed, by its newest version.
     closed: BTreeMap<u8, bool>,
-    /// Of each task, the newest action since its own deletion; that its story was deleted is no end of it.
+    /// The newest action of each task since its own deletion; the deletion of its story does not end it.
     actions: BTreeMap<u8, Document>,
     epics: Collection,
     taiga_issues: Collection,
     commits: Collection,
     issues: BTreeMap<(u8, u8), Issue>,
-    /// Of issues that were deleted, the change that the deletion told.
+    /// Of deleted issues, the last change in the deletion.
     last_changes: BTreeMap<(u8, u8), (u16, i64)>,
     pulls: BTreeMap<(u8, u8), Issue>,
     rows: Collection,
@@ -83,13 +83,13 @@ struct Model {
 
 struct Story {
     shown: Document,
-    sprint: Option<u8>,
+    milestone: Option<u8>,
 }
 
 struct Task {
     shown: Document,
     story: Option<u8>,
-    sprint: Option<u8>,
+    milestone: Option<u8>,
     closed: Bson,
 }
 
@@ -103,16 +103,16 @@ impl Model {
     fn tell(&mut self, event: &Event) {
         self.told += 1;
         match event.what {
-            What::Story { id, sprint } => self.story(event, id, sprint, true),
+            What::Story { id, milestone } => self.story(event, id, milestone, true),
             What::StoryGone { id } => {
                 self.stories.remove(&id);
                 self.links.retain(|(story, _), _| *story != id);
                 // "Deleting a story also removes its tasks"
                 self.tasks.retain(|_, task| task.story != Some(id));
             }
-            What::Task { id, story, sprint } => {
+            What::Task { id, story, milestone } => {
                 let closed = self.story_inside(event, story);
-                self.sprint(event, sprint);
+                self.milestone(event, milestone);
                 let story = story.map(|story| story.id);
                 let known = story.and_then(|id| self.closed.get(&id)).map_or(NULL, |closed| Bson::Boolean(*closed));
                 let mut shown = self.item(event, "task", id, self.actions.get(&id).cloned(), true);
@@ -121,7 +121,7 @@ impl Model {
                     "task_id": i64::from(id), "finished_date": NULL, "custom_attributes": {},
                     "userstory_id": story.map_or(NULL, |id| Bson::Int64(id.into())),
                 });
-                self.tasks.insert(id, Task { shown, story, sprint, closed: closed.unwrap_or(known) });
+                self.tasks.insert(id, Task { shown, story, milestone, closed: closed.unwrap_or(known) });
             }
             What::TaskGone { id, story, .. } => {
                 self.story_inside(event, story);
@@ -144,15 +144,15 @@ impl Model {
                 self.link_inside(event, story, epic);
                 self.links.remove(&(story.id, epic));
             }
-            What::Sprint { id } => self.sprint(event, Some(id)),
-            What::SprintGone { id } => {
-                // "A deleted sprint takes out of it what was told before the deletion"
-                let stories = self.stories.values_mut().map(|story| &mut story.sprint);
-                let all = stories.chain(self.tasks.values_mut().map(|task| &mut task.sprint));
-                all.filter(|sprint| **sprint == Some(id)).for_each(|sprint| *sprint = None);
+            What::Milestone { id } => self.milestone(event, Some(id)),
+            What::MilestoneGone { id } => {
+                // "Stories and tasks whose milestone is not newer than the milestone's deletion are in none"
+                let stories = self.stories.values_mut().map(|story| &mut story.milestone);
+                let all = stories.chain(self.tasks.values_mut().map(|task| &mut task.milestone));
+                all.filter(|milestone| **milestone == Some(id)).for_each(|milestone| *milestone = None);
             }
-            What::TaigaIssue { id, sprint } => {
-                self.sprint(event, sprint);
+            What::TaigaIssue { id, milestone } => {
+                self.milestone(event, milestone);
                 let before = self.taiga_issues.remove(&id.to_string());
                 let mut issue = self.item(event, "issue", id, before, true);
                 issue.extend(doc! {
@@ -178,8 +178,8 @@ impl Model {
     }
 
     /// "exactly as if it had an event of its own; only `action_type` and `assigned_by` stay"
-    fn story(&mut self, event: &Event, id: u8, sprint: Option<u8>, is_own: bool) {
-        self.sprint(event, sprint);
+    fn story(&mut self, event: &Event, id: u8, milestone: Option<u8>, is_own: bool) {
+        self.milestone(event, milestone);
         let closed = event.sequence % 2 == 0;
         let before = self.stories.remove(&id).map(|story| story.shown);
         let mut shown = self.item(event, "userstory", id, before, is_own);
@@ -187,19 +187,19 @@ impl Model {
             "userstory_id": i64::from(id), "finished_date": NULL, "total_points": event.sequence as f64,
             "custom_attributes": {}, "priority": NULL, "pattern": false, "is_closed": closed,
         });
-        self.stories.insert(id, Story { shown, sprint });
+        self.stories.insert(id, Story { shown, milestone });
         self.closed.insert(id, closed);
-        // "a task shows the newest of its own sprint and its story's, and `userstory_is_closed` of its story's"
+        // "a task shows the newest of its own milestone and its story's, and `userstory_is_closed` of its story's"
         for task in self.tasks.values_mut().filter(|task| task.story == Some(id)) {
-            (task.sprint, task.closed) = (sprint, closed.into());
+            (task.milestone, task.closed) = (milestone, closed.into());
         }
     }
 
-    /// Whether the story is closed, where that is told.
+    /// Whether the story is closed, if the event says so.
     fn story_inside(&mut self, event: &Event, story: Option<Inside>) -> Option<Bson> {
         let story = story?;
         if story.whole {
-            self.story(event, story.id, story.sprint, false);
+            self.story(event, story.id, story.milestone, false);
             return Some((event.sequence % 2 == 0).into());
         }
         (event.sequence % 2 == 0).then(|| (event.sequence % 4 == 0).into())
@@ -221,7 +221,7 @@ impl Model {
         self.names.insert(id, told_by(event));
     }
 
-    fn sprint(&mut self, event: &Event, id: Option<u8>) {
+    fn milestone(&mut self, event: &Event, id: Option<u8>) {
         if let Some(id) = id {
             let shown = doc! {
                 "milestone_id": i64::from(id), "milestone_name": told_by(event),
@@ -229,16 +229,16 @@ impl Model {
                 "milestone_modified_date": NULL, "estimated_start": "2026-11-02T00:00:00.000",
                 "estimated_finish": NULL,
             };
-            self.sprints.insert(id, shown);
+            self.milestones.insert(id, shown);
         }
     }
 
-    fn in_sprint(&self, id: Option<u8>) -> Document {
+    fn in_milestone(&self, id: Option<u8>) -> Document {
         let none = doc! {
             "milestone_id": NULL, "milestone_name": NULL, "milestone_closed": NULL, "milestone_created_date": NULL,
             "milestone_modified_date": NULL, "estimated_start": NULL, "estimated_finish": NULL,
         };
-        id.and_then(|id| self.sprints.get(&id)).cloned().unwrap_or(none)
+        id.and_then(|id| self.milestones.get(&id)).cloned().unwrap_or(none)
     }
 
     fn stories(&self) -> Collection {
@@ -249,7 +249,7 @@ impl Model {
             let mut shown = doc! { "userstory_id": i64::from(id), "prj": self.prj.as_str() };
             if let Some(story) = self.stories.get(&id) {
                 shown.extend(story.shown.clone());
-                shown.extend(self.in_sprint(story.sprint));
+                shown.extend(self.in_milestone(story.milestone));
             }
             // "the one linked last of the links that stand", those only the API tells "among themselves by `epic_id`"
             let links = self.links.iter().filter(|((story, _), _)| *story == id);
@@ -268,7 +268,7 @@ impl Model {
         let show = |(id, task): (&u8, &Task)| {
             let mut shown = task.shown.clone();
             shown.insert("userstory_is_closed", task.closed.clone());
-            shown.extend(self.in_sprint(task.sprint));
+            shown.extend(self.in_milestone(task.milestone));
             (id.to_string(), shown)
         };
         self.tasks.iter().map(show).collect()

@@ -1,4 +1,4 @@
-//! What a provider would send for an event: little, but in the provider's shape.
+//! A provider's payload for an event: few fields, in the provider's shape.
 //!
 //! Every view of an entity names in some field the event that it came with, so that no two are equal.
 
@@ -67,7 +67,7 @@ fn date(event: &Event) -> String {
 /// Type, action, and `data`.
 fn taiga(event: &Event) -> (&'static str, &'static str, Value) {
     let by = event.sequence;
-    let sprint = |id: u8| json!({ "id": id, "name": format!("told by {by}"), "closed": by % 2 == 0, "estimated_start": "2026-11-02" });
+    let milestone = |id: u8| json!({ "id": id, "name": format!("told by {by}"), "closed": by % 2 == 0, "estimated_start": "2026-11-02" });
     let item = |id: u8| {
         json!({
             "id": id, "ref": 100 + i32::from(id), "project": { "id": 31, "name": "Marmota" }, "status": { "name": "New" },
@@ -77,12 +77,12 @@ fn taiga(event: &Event) -> (&'static str, &'static str, Value) {
     let story = |id: u8, of: Option<u8>| {
         let mut story = item(id);
         story["points"] = json!([{ "value": by }]);
-        story["milestone"] = json!(of.map(sprint));
+        story["milestone"] = json!(of.map(milestone));
         story["is_closed"] = json!(by % 2 == 0);
         story
     };
     let inside = |one: Inside| match one.whole {
-        true => story(one.id, one.sprint),
+        true => story(one.id, one.milestone),
         // Sometimes it says whether it is closed.
         false if by % 2 == 0 => json!({ "id": one.id, "is_closed": by % 4 == 0 }),
         false => json!({ "id": one.id }),
@@ -95,16 +95,16 @@ fn taiga(event: &Event) -> (&'static str, &'static str, Value) {
         epic
     };
     match event.what {
-        What::Story { id, sprint: of } => ("userstory", "change", story(id, of)),
+        What::Story { id, milestone: of } => ("userstory", "change", story(id, of)),
         What::StoryGone { id } => ("userstory", "delete", item(id)),
-        What::Task { id, story: of, sprint: in_it } => {
+        What::Task { id, story: of, milestone: in_it } => {
             let mut task = item(id);
             task["user_story"] = json!(of.map(inside));
-            task["milestone"] = json!(in_it.map(sprint));
+            task["milestone"] = json!(in_it.map(milestone));
             ("task", "change", task)
         }
         What::TaskGone { id, story: of, promoted } => {
-            // It carries the whole task; that is no sign of life.
+            // It contains the whole task, but is no event of the task.
             let mut task = item(id);
             task["user_story"] = json!(of.map(inside));
             task["promoted_to"] = if promoted { json!([12]) } else { json!([]) };
@@ -119,11 +119,11 @@ fn taiga(event: &Event) -> (&'static str, &'static str, Value) {
         What::Unlink { story, epic: of } => {
             ("relateduserstory", "delete", json!({ "user_story": inside(story), "epic": epic(of, story.whole) }))
         }
-        What::Sprint { id } => ("milestone", "change", sprint(id)),
-        What::SprintGone { id } => ("milestone", "delete", sprint(id)),
-        What::TaigaIssue { id, sprint: of } => {
+        What::Milestone { id } => ("milestone", "change", milestone(id)),
+        What::MilestoneGone { id } => ("milestone", "delete", milestone(id)),
+        What::TaigaIssue { id, milestone: of } => {
             let mut issue = item(id);
-            issue["milestone"] = json!(of.map(sprint));
+            issue["milestone"] = json!(of.map(milestone));
             ("issue", "change", issue)
         }
         What::TaigaIssueGone { id } => ("issue", "delete", item(id)),
@@ -141,7 +141,7 @@ fn github(event: &Event) -> Value {
         What::IssueGone { repo, number, transferred } => {
             let mut issue = thing(number);
             if event.backfill {
-                // A list that does not name it any more says nothing of it.
+                // A list that no longer contains it says nothing about it.
                 issue = json!({ "number": number });
             }
             told(repo, if transferred { "transferred" } else { "deleted" }, "issue", issue)

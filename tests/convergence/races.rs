@@ -1,19 +1,19 @@
-//! Every point at which a worker can be overtaken, or die, tried one by one.
+//! Tries every point at which a worker can be overtaken, or die.
 //!
-//! One worker takes a batch, stands still after 1, 2, 3 … polls while another takes its own from
-//! beginning to end, and then goes on; or dies there and begins again. What came before is in place.
+//! One worker takes a batch, and stops after 1, 2, 3 … polls while another runs its own from beginning to end. Then it
+//! goes on; or it dies there and starts again. Earlier events are stored before.
 
 use crate::drive::Bench;
 use crate::history::{Batch, Event, Inside, Turn, What};
 use crate::runtime;
 
-/// More polls than any batch takes; reaching the end of a batch is noticed long before.
+/// More polls than any batch takes; the end of a batch is detected long before.
 const POLLS: std::ops::RangeInclusive<u16> = 1..=400;
 
 /// How often many documents are inserted at once.
 const ROUNDS: usize = 8;
 
-/// What there is, what the slow worker does, what the fast one does: each an instant and an event.
+/// The stored events, the slow worker's, the fast worker's: each an instant and an event.
 type Scene<'a> = (&'a [(u16, What)], &'a [(u16, What)], &'a [(u16, What)]);
 
 /// Tries a scene at every point, with the parts as they are and exchanged.
@@ -74,7 +74,7 @@ fn a_storys_deletion_and_a_newer_state_race() {
 #[test]
 fn a_storys_deletion_races_with_what_it_takes_along() {
     let gone = What::StoryGone { id: 1 };
-    let task = |story| What::Task { id: 1, story: Some(bare(story)), sprint: None };
+    let task = |story| What::Task { id: 1, story: Some(bare(story)), milestone: None };
     // An old state of the task, and one that has left the story before.
     play("task", (&[(1, story(1))], &[(4, gone)], &[(2, task(1))]));
     play("moved", (&[(1, story(1)), (2, task(1))], &[(4, gone)], &[(3, task(2))]));
@@ -83,11 +83,14 @@ fn a_storys_deletion_races_with_what_it_takes_along() {
 }
 
 #[test]
-fn a_sprint_races_with_what_is_in_it() {
-    let sprint = What::Sprint { id: 1 };
-    play("sprint", (&[], &[(2, sprint)], &[(1, story(1)), (1, What::Task { id: 1, story: None, sprint: Some(1) })]));
-    play("sprint-gone", (&[(1, sprint)], &[(3, What::SprintGone { id: 1 })], &[(2, story(1))]));
-    play("sprint-left", (&[(1, story(1))], &[(3, sprint)], &[(2, What::Story { id: 1, sprint: None })]));
+fn a_milestone_races_with_what_is_in_it() {
+    let milestone = What::Milestone { id: 1 };
+    play(
+        "milestone",
+        (&[], &[(2, milestone)], &[(1, story(1)), (1, What::Task { id: 1, story: None, milestone: Some(1) })]),
+    );
+    play("milestone-gone", (&[(1, milestone)], &[(3, What::MilestoneGone { id: 1 })], &[(2, story(1))]));
+    play("milestone-left", (&[(1, story(1))], &[(3, milestone)], &[(2, What::Story { id: 1, milestone: None })]));
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn two_states_of_one_thing_race() {
 /// newer. No turn can come between its steps, so there are many at once instead.
 #[test]
 fn a_newer_state_survives_a_race_of_inserts() {
-    let task = |id| What::Task { id, story: None, sprint: None };
+    let task = |id| What::Task { id, story: None, milestone: None };
     let all = |worker: usize| {
         let event = move |id: u8| Event::webhook(id as i64 * 3 + worker as i64, worker as u16, task(id));
         Batch { worker, events: (0..=u8::MAX).map(event).collect(), dies_after: None, again: false }
@@ -127,32 +130,36 @@ fn a_newer_state_survives_a_race_of_inserts() {
     });
 }
 
-/// A state of a story, in the sprint 1.
+/// A state of a story, in the milestone 1.
 fn story(id: u8) -> What {
-    What::Story { id, sprint: Some(1) }
+    What::Story { id, milestone: Some(1) }
 }
 
-/// Story 1, in the sprint 1, is in an epic.
+/// Story 1, in the milestone 1, is in an epic.
 const fn linked(epic: u8) -> What {
     What::Link { story: bare(1), epic, created: true }
 }
 
 /// A story of which another object says no more than its id.
 const fn bare(id: u8) -> Inside {
-    Inside { id, sprint: None, whole: false }
+    Inside { id, milestone: None, whole: false }
 }
 
-/// A task with its whole story, both in a sprint.
-const fn whole(id: u8, sprint: u8) -> What {
-    What::Task { id, story: Some(Inside { id: 1, sprint: Some(sprint), whole: true }), sprint: Some(sprint) }
+/// A task with its whole story, both in a milestone.
+const fn whole(id: u8, milestone: u8) -> What {
+    What::Task {
+        id,
+        story: Some(Inside { id: 1, milestone: Some(milestone), whole: true }),
+        milestone: Some(milestone),
+    }
 }
 
 #[test]
 fn a_story_that_moves_races_with_its_tasks() {
-    let moves = What::Story { id: 1, sprint: Some(2) };
+    let moves = What::Story { id: 1, milestone: Some(2) };
     play("follows", (&[(1, story(1)), (1, whole(1, 1))], &[(3, moves)], &[(2, whole(1, 1))]));
-    play("followed", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::Sprint { id: 2 })]));
-    play("follows-gone", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::SprintGone { id: 2 })]));
+    play("followed", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::Milestone { id: 2 })]));
+    play("follows-gone", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::MilestoneGone { id: 2 })]));
     play("siblings", (&[(1, whole(1, 1))], &[(3, whole(2, 2))], &[(2, whole(3, 1))]));
 }
 

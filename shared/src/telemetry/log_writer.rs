@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_blocks_nobody_and_what_was_dropped_is_counted() {
+    fn a_reader_that_stands_still_blocks_no_thread_and_what_was_dropped_is_counted() {
         let (writer, let_through, out, told) = start();
         let line = format!("{}\n", "x".repeat(1023));
         for _ in 0..10_000 {

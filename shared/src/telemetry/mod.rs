@@ -74,8 +74,8 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_events".into()), &COUNTS)?
         .install_recorder()?;
-    metrics::describe_gauge!("ldconnect_ready", "1 while the process can really do its work, as /readyz says");
-    metrics::describe_gauge!("ldconnect_build_info", "Always 1; the label says which version runs");
+    metrics::describe_gauge!("ldconnect_ready", "1 while the process can do its work, as /readyz says");
+    metrics::describe_gauge!("ldconnect_build_info", "Always 1; the label is the version that runs");
     metrics::gauge!("ldconnect_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::gauge!("ldconnect_ready").set(0.0);
     Ok(recorder)

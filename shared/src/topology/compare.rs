@@ -156,7 +156,7 @@ pub(super) enum ConsumerDifference {
         is_paused: bool,
     },
     /// It has passed over messages, or NATS cannot change it: create it again, from the stream's beginning.
-    CreateAnew(Vec<&'static str>),
+    CreateAgain(Vec<&'static str>),
 }
 
 /// Compares the consumer of all workers.
@@ -165,7 +165,7 @@ pub(super) fn consumer(info: &consumer::Info) -> ConsumerDifference {
     let has_filter =
         !found.filter_subject.is_empty() || found.filter_subjects.iter().any(|subject| !subject.is_empty());
     let has_groups = !found.priority_groups.is_empty() || found.priority_policy != PriorityPolicy::None;
-    let anew = named([
+    let again = named([
         (found.deliver_subject.is_some(), "deliver_subject"),
         (has_filter, "filter_subject"),
         (found.max_deliver > 0, "max_deliver"),
@@ -177,8 +177,8 @@ pub(super) fn consumer(info: &consumer::Info) -> ConsumerDifference {
         (has_groups, "priority_groups"),
         ((1..MAX_WAITING).contains(&found.max_waiting), "max_waiting"),
     ]);
-    if !anew.is_empty() {
-        return ConsumerDifference::CreateAnew(anew);
+    if !again.is_empty() {
+        return ConsumerDifference::CreateAgain(again);
     }
     let is_paused = info.paused && info.pause_remaining.is_none_or(|left| left > PAUSE_MAX);
     let names = named([

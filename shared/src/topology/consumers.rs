@@ -48,12 +48,12 @@ impl Topology {
                     let repairs = names.join(", ");
                     tracing::warn!(consumer.name = %full_name, repairs, "repaired settings of a consumer: messages would have waited");
                 }
-                ConsumerDifference::CreateAnew(names) => {
+                ConsumerDifference::CreateAgain(names) => {
                     stream_.delete_consumer(durable).await.map_err(|error| failed("delete consumer", &error))?;
                     let settings = names.join(", ");
                     tracing::warn!(
                         consumer.name = %full_name, settings,
-                        "deleted a consumer that passes over messages; it begins anew at the stream's first message, and repetition is harmless"
+                        "deleted a consumer that passes over messages; it begins again at the stream's first message, and repetition is harmless"
                     );
                 }
             }

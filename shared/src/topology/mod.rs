@@ -15,7 +15,7 @@
 //! With `NATS_PREFIX=staging` every stream is `staging_LD_…` and every subject `staging.ld.…`, so that
 //! several installations (or tests) share a server.
 //!
-//! **No acknowledged event is dropped to make room.** `LD_EVENTS` refuses new messages at its ceiling
+//! **No acknowledged event is dropped to make room.** `LD_EVENTS` refuses new messages at its limit
 //! instead of discarding old ones; the worker makes room by removing the oldest events that are already
 //! processed. The stream fills up only while no worker is processing it; then ingress answers 503.
 //!

@@ -252,12 +252,12 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_stream_made_anew_begins_above_all_that_an_older_one_can_have_had() {
+    fn a_stream_created_again_begins_above_all_that_an_older_one_can_have_had() {
         let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let an_hour_at_50_000_a_second = 3600 * 50_000;
-        let anew = first_sequence(made + Duration::from_secs(3600));
-        assert!(anew > first_sequence(made) + an_hour_at_50_000_a_second);
-        assert!(anew < 1 << 53, "a double must hold it: it is shown as JSON");
+        let again = first_sequence(made + Duration::from_secs(3600));
+        assert!(again > first_sequence(made) + an_hour_at_50_000_a_second);
+        assert!(again < 1 << 53, "a double must hold it: it is shown as JSON");
         assert_eq!(first_sequence(SystemTime::UNIX_EPOCH), 1);
     }
 }

@@ -28,7 +28,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// What `issuer` says of `subject`.
+/// A JWT of `issuer` about `subject`.
 fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
     let claims = json!({
         "jti": subject.public_key(), "iat": 1_795_455_723, "iss": issuer.public_key(), "sub": subject.public_key(),

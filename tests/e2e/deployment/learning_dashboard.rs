@@ -129,14 +129,14 @@ async fn ld_eval_computes_from_what_it_is_notified_of_and_after_migrate_everythi
         LdEval::new(mongo::connect(&uri).await.unwrap().database("mongo"))
     };
 
-    // A user that may not write: everything is answered 200, and nothing is stored.
+    // LD Eval's user may not write: every notification is answered 200, and nothing is stored.
     let mut reader = of("reader").await;
     send(&stack, &push("Team", 1)).await;
     settled(&stack).await;
     reader.work(&stack.eval).await;
     assert!(!reader.given_up.is_empty() && LdEval::stored(&db, "Team").await.unwrap().is_empty());
 
-    // Efforts are typed by people; a text would make LD Eval give up the event.
+    // Users type efforts; a text would make LD Eval stop computing the event.
     let mut task = taiga::task(7, "x", taiga::userstory(1, "As a user I want x so that y"));
     task["custom_attributes_values"] = json!({ "Estimated Effort": "2,5", "Actual Effort": "4.0", "Notes": "2,5" });
     send(&stack, &Delivery::taiga(&taiga::event("task", "create", "2026-11-23T17:00:00Z", task)).project("Team")).await;
@@ -149,7 +149,7 @@ async fn ld_eval_computes_from_what_it_is_notified_of_and_after_migrate_everythi
     for (metric, value) in [
         ("commits_with_a_task", Bson::Double(1.0)),
         ("deviation_of_effort", Bson::Double(1.5)),
-        // A task's event tells its story, so LD Eval is notified of both types.
+        // A task's event contains its story, so LD Eval is notified of both types.
         ("stories_with_a_pattern", Bson::Double(0.0)),
         ("hours", Bson::Double(6.75)),
     ] {

@@ -252,7 +252,7 @@ async fn everything_works_with_these_rights_alone() {
     assert_eq!(replayed.status.code(), Some(3), "the two events without an id are left out: {replayed:?}");
     assert_eq!(stack.documents("github_Flows1.commits").await.unwrap().len(), 1);
 
-    // Consumers and streams that are gone are made again by the first process that misses them.
+    // Deleted consumers and streams are created again by the first process that misses them.
     let jetstream = stack.jetstream().await.unwrap();
     for (stream, consumer) in [("LD_EVENTS", "ld-worker"), ("LD_NOTIFY", "ld-notifier")] {
         jetstream.get_stream(stream).await.unwrap().delete_consumer(consumer).await.unwrap();
@@ -263,14 +263,14 @@ async fn everything_works_with_these_rights_alone() {
     }
     flows(&stack, 3).await;
 
-    // The commands that only look, and those that forget.
+    // The commands that only read, and `forget`.
     let (code, status) = stack.sender.get(&format!("{}/status.json", stack.worker().admin())).await.unwrap();
     assert!(code == 200 && status.contains("Flows3"), "{code} {status}");
     let said = command(&stack, &["forget", "--prj", "Flows3", "--yes"]).await;
     assert!(said.contains("github_Flows3.commits"), "{said}");
     command(&stack, &["forget", "--prj", "Flows2", "--login", "nobody", "--erase-messages", "--yes"]).await;
     assert!(stack.documents("github_Flows3.commits").await.unwrap().is_empty());
-    // It finds ingress elsewhere than where it looks, so it is not well; but it was refused nothing.
+    // Ingress listens on another port than the default, so a check fails; but no right was missing.
     let said = run(&stack, &["doctor", "--prj", "Flows1"]).await;
     assert!(!String::from_utf8_lossy(&said.stdout).to_lowercase().contains("not authorized"), "{said:?}");
 

@@ -67,9 +67,9 @@ async fn no_log_metric_answer_or_command_shows_a_secret() {
     providers.world().behaves(&hush(5), Behaviour::Status(401));
     providers.world().behaves(&hush(9), Behaviour::Status(500));
     let own = Secrets { github: hush(1), taiga: hush(3), excel: Some(hush(4)) };
-    let mut sprint = taiga::userstory(1, "x");
-    sprint["milestone"] = taiga::milestone(5, "Sprint");
-    let story = Delivery::taiga(&taiga::event("userstory", "create", "2026-11-23T17:00:00Z", sprint));
+    let mut milestone = taiga::userstory(1, "x");
+    milestone["milestone"] = taiga::milestone(5, "Sprint");
+    let story = Delivery::taiga(&taiga::event("userstory", "create", "2026-11-23T17:00:00Z", milestone));
     for (delivery, secrets) in [
         (push("Own", 1), &own),
         (push("Own", 2), &Secrets { github: hush(2), ..own.clone() }),

@@ -88,7 +88,8 @@ async fn behind_a_proxy_each_of_its_clients_has_a_share_of_requests() {
     let stack = start(&[("MAX_CONNECTIONS", "20"), ("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let (address, good) = (stack.ingress.webhooks_addr(), push(&stack, 1));
     let of = |client: &str| vec![format!("X-Forwarded-For: {client}")];
-    // Anew at each attempt: a request that is not finished within 10 s is refused, and ingress may not have read all of them.
+    // Again at each attempt: a request that is not finished within 10 s is refused, and ingress may not have read all
+    // of them.
     let full = async || {
         let mut unfinished = Vec::new();
         for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! What systemd is told: `Type=notify` means ready, and the watchdog means alive.
+//! Notifications to systemd: `Type=notify` means ready, and the watchdog means alive.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Receiver, channel};
@@ -8,7 +8,7 @@ use harness::stack::{Options, Stack};
 
 use crate::SOON;
 
-/// A socket as systemd's, read all the time; what is told, and the address for `NOTIFY_SOCKET`.
+/// A stand-in for systemd's socket; the notifications, and the address for `NOTIFY_SOCKET`.
 fn socket(name: &str) -> (Receiver<String>, String) {
     let path = scratch("systemd").unwrap().join(name);
     drop(std::fs::remove_file(&path));
@@ -26,7 +26,7 @@ fn socket(name: &str) -> (Receiver<String>, String) {
     (told, path.to_str().unwrap().to_owned())
 }
 
-/// Waits until this is told; all that was told, that included.
+/// Waits for this notification; returns all up to it.
 fn until(told: &Receiver<String>, wanted: &str) -> Vec<String> {
     let mut all = Vec::new();
     loop {

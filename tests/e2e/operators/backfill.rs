@@ -240,15 +240,15 @@ async fn a_backfill_and_webhooks_converge_whichever_comes_first() {
 fn board() -> Vec<Value> {
     let at = |second: u32| format!("2026-11-23T17:00:{second:02}.500Z");
     let event = |kind: &str, action: &str, second: u32, data: Value| taiga::event(kind, action, &at(second), data);
-    let sprint = taiga::milestone(5, "Sprint 1");
+    let milestone = taiga::milestone(5, "Sprint 1");
     let mut story = taiga::userstory(1, "Entrar");
-    story["milestone"] = sprint.clone();
+    story["milestone"] = milestone.clone();
     story["description"] = json!("Com a alumna vull entrar per veure les notes.");
     story["custom_attributes_values"] = json!({ "Priority": "High", "Hores. $reals": 2.5 });
     story["points"] =
         json!([{ "role": "Back", "name": "3", "value": 3.0 }, { "role": "Front", "name": "1/2", "value": 0.5 }]);
     let mut task = taiga::task(11, "Formulari", story.clone());
-    task["milestone"] = sprint.clone();
+    task["milestone"] = milestone.clone();
     task["custom_attributes_values"] = json!({ "Estimated hours": 8 });
     let mut changed = story.clone();
     changed["subject"] = json!("Entrar i sortir");
@@ -257,7 +257,7 @@ fn board() -> Vec<Value> {
     let mut link = taiga::related(changed.clone(), epic.clone());
     link["order"] = json!(shared::time::parse_instant(&at(7)).unwrap());
     let mut all = vec![
-        event("milestone", "create", 1, sprint),
+        event("milestone", "create", 1, milestone),
         event("epic", "create", 2, epic),
         event("userstory", "create", 3, story),
         event("task", "create", 4, task),
@@ -303,7 +303,7 @@ async fn a_backfill_of_taiga_makes_the_documents_that_webhooks_would_have_made()
     let times = |event_type: &str| notified.iter().filter(|notified| notified.text("event_type") == event_type).count();
     assert!(notified.iter().all(|notified| notified.text("author_login") == "backfill"), "{notified:?}");
     assert_eq!((times("epic"), times("issue")), (1, 1), "one notification a type");
-    // One at the end, and one for each look-up of the sprint; not one for each of 71 tasks.
+    // One at the end, and one for each look-up of the milestone; not one for each of 71 tasks.
     assert!((1..=8).contains(&times("task")) && (1..=8).contains(&times("userstory")), "{notified:?}");
 }
 

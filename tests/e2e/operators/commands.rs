@@ -93,28 +93,28 @@ pub(crate) fn history() -> Vec<Delivery> {
     let story = |id, subject: &str| taiga::userstory(id, subject);
     let event =
         |kind: &str, action: &str, second, data| Delivery::taiga(&taiga::event(kind, action, &at(second), data));
-    let sprint = |name: &str| taiga::milestone(5, name);
-    let in_sprint = |mut item: Value| {
-        item["milestone"] = sprint("Sprint 1");
+    let milestone = |name: &str| taiga::milestone(5, name);
+    let in_milestone = |mut item: Value| {
+        item["milestone"] = milestone("Sprint 1");
         item["custom_attributes_values"] = json!({ "Priority": "Alta", "a.b": 1.50, "$c": 9_007_199_254_740_993_i64 });
         item
     };
     vec![
-        event("userstory", "create", 1, in_sprint(story(1, "kept"))),
+        event("userstory", "create", 1, in_milestone(story(1, "kept"))),
         event("userstory", "create", 2, story(2, "gone")),
-        event("task", "create", 3, in_sprint(taiga::task(1, "stays", story(1, "kept")))),
+        event("task", "create", 3, in_milestone(taiga::task(1, "stays", story(1, "kept")))),
         event("task", "create", 4, taiga::task(2, "goes", story(2, "gone"))),
-        event("userstory", "change", 6, in_sprint(story(1, "renamed"))),
+        event("userstory", "change", 6, in_milestone(story(1, "renamed"))),
         event("userstory", "change", 5, story(1, "late and stale")),
         event("userstory", "delete", 7, story(2, "gone")),
         // A link before its story, and one to an epic that goes.
         event("relateduserstory", "create", 8, taiga::related(story(3, "linked"), taiga::epic(7, "Epic"))),
-        event("userstory", "create", 9, in_sprint(story(3, "linked"))),
+        event("userstory", "create", 9, in_milestone(story(3, "linked"))),
         event("epic", "create", 8, taiga::epic(7, "Epic")),
         event("epic", "create", 8, taiga::epic(8, "Short-lived")),
         event("relateduserstory", "create", 9, taiga::related(story(1, "renamed"), taiga::epic(8, "Short-lived"))),
         event("epic", "delete", 10, taiga::epic(8, "Short-lived")),
-        event("milestone", "change", 11, sprint("Sprint 1, extended")),
+        event("milestone", "change", 11, milestone("Sprint 1, extended")),
         event("issue", "create", 12, taiga::issue(1, "It breaks")),
         Delivery::github("issues", &github::issue(1, "opened", &at(1))),
         Delivery::github("issues", &github::issue(1, "closed", &at(2))),

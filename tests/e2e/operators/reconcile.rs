@@ -1,4 +1,4 @@
-//! Documents show what GitHub and Taiga show, also of what no webhook said: `worker reconcile`, and the worker by itself.
+//! Documents show what GitHub and Taiga show, also without a webhook: `worker reconcile`, and automatic reconciliation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,7 +36,7 @@ async fn start(providers: &Providers, name: &str, options: Options) -> Stack {
     stack(providers, name, &[("Team", team)], options).await
 }
 
-/// By itself, as often as it looks.
+/// Automatic, at the shortest interval.
 fn often() -> Options {
     Options::default().env("RECONCILE", "2s")
 }
@@ -47,12 +47,12 @@ fn created(kind: &str, data: Value) -> Value {
     taiga::event(kind, "create", DATE, data)
 }
 
-/// Three sprints, two epics, stories with tasks, an issue; all of it told.
+/// Three milestones, two epics, stories with tasks, an issue; each with its webhook.
 fn project() -> Vec<Value> {
-    let sprints: Vec<Value> = (1..=3).map(|n| taiga::milestone(n, &format!("Sprint {n}"))).collect();
-    let story = |id: i64, sprint: usize| {
+    let milestones: Vec<Value> = (1..=3).map(|n| taiga::milestone(n, &format!("Sprint {n}"))).collect();
+    let story = |id: i64, milestone: usize| {
         let mut story = taiga::userstory(id, &format!("Story {id}"));
-        story["milestone"] = sprints[sprint].clone();
+        story["milestone"] = milestones[milestone].clone();
         story["custom_attributes_values"] = json!({ "Priority": "High", "Hores. $reals": 2.5 });
         story["points"] = json!([{ "role": "Back", "name": "3", "value": 3.0 }]);
         story["assigned_to"] = taiga::task(1, "", Value::Null)["assigned_to"].clone();
@@ -66,7 +66,7 @@ fn project() -> Vec<Value> {
     };
     let stories = [story(1, 0), story(2, 0), story(3, 1), story(4, 2), story(5, 1)];
     let epics = [taiga::epic(7, "Login"), taiga::epic(8, "Hours")];
-    let mut all: Vec<Value> = sprints.iter().map(|sprint| created("milestone", sprint.clone())).collect();
+    let mut all: Vec<Value> = milestones.iter().map(|milestone| created("milestone", milestone.clone())).collect();
     all.extend(epics.iter().map(|epic| created("epic", epic.clone())));
     all.extend(stories.iter().map(|story| created("userstory", story.clone())));
     for (id, story) in [(11, 0), (12, 0), (13, 1), (14, 2), (15, 3), (16, 4)] {
@@ -87,10 +87,10 @@ fn change_silently(board: &mut Board) {
     board.rename_attribute("userstory", "Hores. $reals", "Hours");
     board.revalue_points("3", 5.0);
     board.rename_user("roger", "rtorrents");
-    // The last task of a story closes it, and the story its sprint.
+    // The last task of a story closes it, and the story its milestone.
     board.change("userstory", 1, |story| story["is_closed"] = json!(true));
-    board.change("milestone", 1, |sprint| sprint["closed"] = json!(true));
-    board.change("milestone", 2, |sprint| sprint["name"] = json!("Sprint two"));
+    board.change("milestone", 1, |milestone| milestone["closed"] = json!(true));
+    board.change("milestone", 2, |milestone| milestone["name"] = json!("Sprint two"));
     // A story moves, and its tasks with it.
     let elsewhere = taiga::milestone(2, "Sprint two");
     board.change("userstory", 2, |story| story["milestone"] = elsewhere.clone());
@@ -104,12 +104,12 @@ fn change_silently(board: &mut Board) {
         DATE,
         taiga::related(json!({ "id": 3 }), json!({ "id": 7 })),
     ));
-    // A story goes with its tasks, a task alone (it was promoted), a sprint goes.
+    // A story goes with its tasks, a task alone (it was promoted), a milestone goes.
     board.remove("userstory", 5);
     board.remove("task", 12);
     board.remove("milestone", 3);
     board.change("issue", 21, |issue| issue["description"] = json!("It breaks on Sundays."));
-    // What was made, and never told.
+    // New objects without a webhook.
     let mut story = taiga::userstory(6, "Promoted");
     story["milestone"] = Value::Null;
     board.tell(&created("userstory", story.clone()));
@@ -136,7 +136,7 @@ async fn settled(stack: &Stack) {
     stack.eventually("everything is settled", LONG, async || stack.nothing_pending().await).await.unwrap();
 }
 
-/// What the stand-in shows, as documents of `Truth`.
+/// The stand-in's state, as documents of `Truth`.
 async fn tell_truth(stack: &Stack, webhooks: &[Value]) {
     for webhook in webhooks {
         send(stack, "Truth", Delivery::taiga(webhook)).await;
@@ -157,7 +157,7 @@ async fn equals_truth(stack: &Stack, source: &str, suffixes: &[&str]) -> anyhow:
     Ok(())
 }
 
-/// A team as Taiga told it, and the board of which it is.
+/// A team whose webhooks were sent, and its Taiga project.
 async fn told(providers: &Providers, stack: &Stack, webhooks: &[Value]) {
     let mut board = Board::new(BOARD, "Marmota – Pràctica");
     for webhook in webhooks {
@@ -296,7 +296,7 @@ async fn an_outage_of_ingress_under_500_changes_needs_no_operator() {
     stack.eventually("the documents show what Taiga shows", LONG, equal).await.unwrap();
 }
 
-/// A repository as GitHub told it.
+/// A repository whose webhooks were sent.
 fn repository() -> Repo {
     let at = |second: u32| format!("2026-11-23T17:00:{second:02}Z");
     let commits = (0..150).map(|n| github::commit(&github::sha(n), &format!("task #{n}"))).collect();
@@ -310,7 +310,7 @@ fn repository() -> Repo {
     }
 }
 
-/// What webhooks say of it.
+/// The webhooks of its state.
 fn webhooks(repo: &Repo) -> Vec<Delivery> {
     let pushes =
         repo.branches.values().map(|commits| Delivery::github("push", &github::push(1_795_455_723, commits.clone())));

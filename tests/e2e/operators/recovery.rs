@@ -1,4 +1,4 @@
-//! The buttons "recover" of the Learning Dashboard's administration tool, on the worker's admin address.
+//! The "recover" buttons of the Learning Dashboard's administration tool, on the worker's admin address.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -61,7 +61,7 @@ async fn post(stack: &Stack, path: &str, token: &str, body: &str) -> anyhow::Res
     Ok((answer.status, answer.body))
 }
 
-/// What both providers show of a team that no webhook was sent of; gives a token of Taiga.
+/// The state at both providers of a team without webhooks; returns a token of Taiga.
 fn world(providers: &Providers) -> String {
     let mut world = providers.world();
     world.tokens = vec![GITHUB_TOKEN.into()];
@@ -86,7 +86,7 @@ async fn the_three_buttons_recover_a_team_and_the_tokens_appear_nowhere() {
         "github_token": GITHUB_TOKEN, "taiga_token": taiga_token, "quality_model": "", "from_date": "" });
     let paths = ["/admin/recovery/team", "/admin/recovery/github", "/admin/recovery/taiga"];
 
-    // Who may not ask, and what is wrong.
+    // Unauthenticated clients, and wrong requests.
     for path in paths {
         assert_eq!(tool.ask_as(path, "another", &team.to_string()).await.0, 401);
         let (status, answer) = tool.ask(path, &json!({})).await;

@@ -1,4 +1,4 @@
-//! `worker redeliver`: what never reached us is asked for again, what did is not.
+//! `worker redeliver`: lost deliveries are requested again, others are not.
 
 use anyhow::ensure;
 use harness::providers::Providers;

@@ -162,7 +162,7 @@ async fn poison_becomes_a_dead_letter_at_once_with_all_that_is_known_and_delays_
 }
 
 #[tokio::test]
-async fn poison_in_a_stream_that_was_made_anew_becomes_a_dead_letter_too() {
+async fn poison_in_a_stream_that_was_created_again_becomes_a_dead_letter_too() {
     let stack = Stack::start().await.unwrap();
     let poison = |text: &str| Raw::new(&stack, Source::Github, "issues", "{}").payload(text.to_owned());
     let first = poison("first");
@@ -185,7 +185,7 @@ async fn consumer(stack: &Stack) -> PullConsumer {
     topology.consumer(&stack.jetstream().await.unwrap(), StreamName::Events).await.unwrap()
 }
 
-/// Takes that many messages and hands them back, as workers do that are stopped.
+/// Pulls that many messages and negative-acknowledges them, as stopping workers do.
 async fn hand_back(consumer: &PullConsumer, messages: usize, times: usize) {
     for _ in 0..times {
         let mut taken = consumer.batch().max_messages(messages).expires(SOON).messages().await.unwrap();
@@ -196,7 +196,7 @@ async fn hand_back(consumer: &PullConsumer, messages: usize, times: usize) {
 }
 
 #[tokio::test]
-async fn an_event_that_was_handed_back_thirty_times_is_stored() {
+async fn an_event_that_was_negative_acknowledged_thirty_times_is_stored() {
     let mut stack = only_ingress().await;
     send(&stack, &push("Team", 1)).await;
     let consumer = consumer(&stack).await;

@@ -54,7 +54,7 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
             .chain([&stack.document("taiga_A.userstories").await?])
             .try_for_each(|document| shows(document, &five))
     };
-    stack.eventually("all show the sprint's figures", SOON, all_show).await.unwrap();
+    stack.eventually("all show the milestone's figures", SOON, all_show).await.unwrap();
     for event_type in ["userstory", "task"] {
         let again = async || notified(&stack, "A", event_type, 2);
         stack.eventually("LD Eval is notified again", SOON, again).await.unwrap();
@@ -72,7 +72,7 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
         let six = doc! { "milestone_id": 6, "milestone_total_points": 1.0, "milestone_closed_points": 0, "milestone_total_tasks": 3 };
         shows(&stack.document("taiga_A.userstories").await?, &six)
     };
-    stack.eventually("the story shows its new sprint's figures", SOON, moved).await.unwrap();
+    stack.eventually("the story shows its new milestone's figures", SOON, moved).await.unwrap();
     assert_eq!(asked(), (2, 1, 2), "one was refused with 401: {:?}", providers.calls());
 
     send(&stack, "A", story(61, None)).await;
@@ -82,7 +82,7 @@ async fn fifty_tasks_cost_one_login_and_one_look_up_and_a_401_a_login_more() {
         ensure!(!story.keys().any(|name| name.starts_with("milestone_total_")), "{story}");
         Ok(())
     };
-    stack.eventually("a story in no sprint shows no figures", SOON, none).await.unwrap();
+    stack.eventually("a story in no milestone shows no figures", SOON, none).await.unwrap();
     let logs = format!("{:?}", stack.worker().process.log().events());
     assert!(!logs.contains("hush-hush") && !logs.contains("session-"), "a secret is in the log");
 }

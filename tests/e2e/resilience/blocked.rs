@@ -21,7 +21,7 @@ fn issue(repository: &str, number: u64) -> Delivery {
     Delivery::github("issues", &body)
 }
 
-/// What is in the way of `github_Team.issues`, and how a person puts it right.
+/// What blocks `github_Team.issues`, and how an operator corrects it.
 #[derive(Debug, Clone, Copy)]
 enum Obstacle {
     View,

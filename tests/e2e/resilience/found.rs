@@ -1,5 +1,4 @@
-//! Streams and consumers that are there already, with settings that somebody else made: repaired, or not ready with
-//! what to do.
+//! Existing streams and consumers with foreign settings: repaired, or not ready with what to do.
 
 use std::time::Duration;
 
@@ -128,7 +127,7 @@ async fn a_mirror_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_passes_over_events_is_made_anew_from_the_beginning() {
+async fn a_consumer_that_passes_over_events_is_created_again_from_the_beginning() {
     type Change = fn(&mut pull::Config);
     let cases: [(&str, Change); 3] = [
         ("a filter", |config| config.filter_subject = "*.ld.events.taiga.>".into()),
@@ -156,7 +155,7 @@ fn worker_config() -> pull::Config {
     pull::Config { durable_name: Some("ld-worker".into()), ack_policy: AckPolicy::Explicit, ..pull::Config::default() }
 }
 
-/// Takes what it gives and hands it back, which uses up `max_deliver`.
+/// Pulls its messages and negative-acknowledges them, which uses up `max_deliver`.
 async fn pass_over(consumer: &PullConsumer) {
     use futures::StreamExt as _;
     let mut batch = consumer.fetch().max_messages(10).messages().await.unwrap();
@@ -189,7 +188,7 @@ async fn a_pause_and_narrow_ack_settings_are_repaired_and_wider_ones_stay() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_overwrites_nobodys_settings() {
+async fn a_slow_answer_overwrites_no_settings() {
     let stack = Stack::start_with(Options { own_nats: true, ..Options::default() }).await.unwrap();
     flows(&stack, 1).await;
     let wider = pull::Config { max_ack_pending: 100_000, ack_wait: Duration::from_secs(60), ..worker_config() };
@@ -204,7 +203,7 @@ async fn a_slow_answer_overwrites_nobodys_settings() {
 }
 
 #[tokio::test]
-async fn an_event_in_a_stream_made_anew_is_newer_than_one_of_the_same_instant_before() {
+async fn an_event_in_a_stream_created_again_is_newer_than_one_of_the_same_instant_before() {
     let stack = Stack::start().await.unwrap();
     let story = |id, subject| {
         Delivery::taiga(&taiga::event("userstory", "change", "2026-11-23T17:42:04Z", taiga::userstory(id, subject)))

@@ -15,7 +15,7 @@ use crate::{LONG, SOON};
 /// How long something is away: longer than a pull waits, and than every growing delay needs to have grown.
 const OUTAGE: Duration = Duration::from_secs(10);
 
-/// How long JetStream waits for a sign of life of a message before it gives it to another worker.
+/// The ack wait: how long JetStream waits for progress before it redelivers a message.
 const ACK_WAIT: Duration = shared::topology::ACK_WAIT;
 
 async fn with_own_nats() -> Stack {
@@ -28,7 +28,7 @@ async fn with_own_mongo() -> Stack {
     Stack::start_with(options).await.unwrap()
 }
 
-/// The processes are the ones that were started, and nothing was given up.
+/// No process was restarted, and nothing became a dead letter.
 async fn unharmed(stack: &Stack, before: &[Option<u32>]) {
     assert_eq!(pids(stack), before, "they came back without a restart");
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0, "an outage makes no dead letter");
@@ -81,7 +81,7 @@ async fn a_nats_server_away_for_a_while_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_nats_server_that_lost_its_disk_is_furnished_anew() {
+async fn a_nats_server_that_lost_its_disk_gets_its_streams_again() {
     let stack = with_own_nats().await;
     flows(&stack, 1).await;
     let before = pids(&stack);
@@ -146,7 +146,7 @@ async fn spends_nothing(stack: &Stack, lasting: Duration) {
     ((), ()) = (calm, patient.unwrap());
 }
 
-/// Another worker that asks now gets only what no worker has taken yet; here it hands that back.
+/// Another worker that pulls now gets only what no worker has in flight; here it negative-acknowledges that.
 async fn still_held(stack: &Stack) {
     let consumer = stack.consumer().await.unwrap();
     let mut others = consumer.fetch().max_messages(2 * WAITING as usize).messages().await.unwrap();

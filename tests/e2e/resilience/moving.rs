@@ -1,5 +1,5 @@
 //! NATS, MongoDB and LD Eval move to another address behind their names: what happens when a container is made
-//! anew. The names are in a hosts file of the worker's own, so the test needs a mount namespace.
+//! again. The names are in a hosts file of the worker's own, so the test needs a mount namespace.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What a process may take beyond its grace time to be gone: the machine may be busy.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// Far less than the ack wait: what comes within it was handed back, not left lying.
+/// Much less than the ack wait: what arrives within it was negative-acknowledged, not left in flight.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn options() -> Options {
@@ -190,8 +190,8 @@ async fn backlog(stack: &Stack, events: u64) {
     publisher.publish_all(outgoing.collect()).await.unwrap();
 }
 
-/// A pull gets everything that is in flight now; then it hands it back.
-async fn all_was_handed_back(stack: &Stack) {
+/// A pull gets everything that is not in flight; then it negative-acknowledges it.
+async fn all_was_released(stack: &Stack) {
     let handed_back = async || {
         let consumer = stack.consumer().await?;
         let in_flight = consumer.cached_info().num_ack_pending;
@@ -231,7 +231,7 @@ async fn a_stopping_worker_leaves_nothing_lying_in_the_middle_of_a_backlog() {
         };
         stack.eventually("the worker is in the middle of it", SOON, working).await.unwrap();
         stops_in_time(worker).await;
-        all_was_handed_back(&stack).await;
+        all_was_released(&stack).await;
     }
     worker.start_again().await.unwrap();
     stored(&stack, "Team", EVENTS as usize, LONG).await;
@@ -240,7 +240,7 @@ async fn a_stopping_worker_leaves_nothing_lying_in_the_middle_of_a_backlog() {
 }
 
 #[tokio::test]
-async fn a_worker_stopped_while_mongodb_is_frozen_hands_its_events_back_within_the_grace_time() {
+async fn a_worker_stopped_while_mongodb_is_frozen_releases_its_events_within_the_grace_time() {
     let stack = Stack::start_with(Options { own_mongo: true, ..options() }).await.unwrap();
     let mongo = stack.mongo.as_ref().unwrap();
     mongo.process.freeze().unwrap();
@@ -254,7 +254,7 @@ async fn a_worker_stopped_while_mongodb_is_frozen_hands_its_events_back_within_t
     };
     stack.eventually("the worker has taken events", SOON, taken).await.unwrap();
     stops_in_time(stack.worker()).await;
-    all_was_handed_back(&stack).await;
+    all_was_released(&stack).await;
     mongo.process.thaw().unwrap();
     stack.worker().start_again().await.unwrap();
     stored(&stack, "Team", 20, AT_ONCE).await;

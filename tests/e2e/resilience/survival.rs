@@ -1,4 +1,4 @@
-//! What was answered 200 arrives, whatever dies in between.
+//! What was answered 200 is stored, whatever process is killed.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::{LONG, SOON};
 /// How many events a disturbed run has.
 const EVENTS: u64 = 150;
 
-/// Well before JetStream gives a message to another worker by itself (20 s after it was delivered): what
-/// arrives within this time was finished or handed back, not left lying.
+/// Well before the ack wait (20 s after delivery): what arrives within this time was finished or negative-acknowledged,
+/// not left in flight.
 const BEFORE_ACK_WAIT: Duration = Duration::from_secs(10);
 
 /// A worker that takes few events at a time, so that it can be met in the middle of its work.
@@ -115,7 +115,7 @@ async fn a_worker_asked_to_stop_exits_0_and_leaves_nothing_lying() {
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_finish_when_asked_to_stop_hands_its_events_back() {
+async fn a_worker_that_cannot_finish_when_asked_to_stop_releases_its_events() {
     let options = Options { own_mongo: true, ..small_steps() }.env("SHUTDOWN_GRACE", "3s");
     let stack = Stack::start_with(options).await.unwrap();
     let worker = stack.worker();

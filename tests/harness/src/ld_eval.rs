@@ -22,7 +22,7 @@ const TYPES: [&str; 4] = ["push", "task", "userstory", "sheets_activity"];
 pub struct LdEval {
     db: Database,
     done: usize,
-    /// What it gave up, and why.
+    /// What it could not compute, and why.
     pub given_up: Vec<String>,
 }
 

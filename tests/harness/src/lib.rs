@@ -1,9 +1,9 @@
-//! The outer ring's harness: real servers, our two binaries as real processes, the senders and LD Eval
-//! played from outside.
+//! The harness of the end-to-end tests: real servers, our two binaries as real processes, and stand-ins for the senders
+//! and LD Eval.
 //!
-//! Reading order: how a process is held ([`process`]), the servers we build on ([`servers`]), our own
-//! binaries on top of them ([`stack`]), who talks to them ([`sender`], [`raw`], [`eval`], [`providers`]), and how a
-//! test waits ([`eventually`]).
+//! Reading order: processes ([`process`]), the servers we build on ([`servers`]), our own binaries on top of them
+//! ([`stack`]), their clients and servers ([`sender`], [`raw`], [`eval`], [`providers`]), and how a test waits
+//! ([`eventually`]).
 
 pub mod paths;
 pub mod process;

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 3;
 /// successor waits 15 s for one and then shuts down.
 const STOP: Duration = Duration::from_secs(45);
 
-/// What is done to a victim.
+/// A disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
     /// `SIGKILL`, and a start after a while.
@@ -40,7 +40,7 @@ impl Deed {
     pub const ALL: [Self; 3] = [Self::Kill, Self::Freeze, Self::Restart];
 }
 
-/// What was done.
+/// The disturbances so far.
 #[derive(Debug, Default, Clone)]
 pub struct Done {
     /// How often.
@@ -155,8 +155,8 @@ impl Disturbance {
                 Ok(status) => unclean = Some(format!("{} ended with {status}", process.name())),
                 Err(error) => unclean = Some(format!("{error:#}")),
             },
-            // The stand-in lives in this process: it is killed by cutting its connections off, frozen by
-            // keeping everybody waiting, and while it restarts a proxy in front of it says 503.
+            // The stand-in runs in this process: a kill cuts its connections, a freeze leaves its requests unanswered,
+            // and during a restart a proxy in front of it answers 503.
             (None, Deed::Kill) => rig.eval.down(),
             (None, Deed::Freeze | Deed::Restart) => {
                 let freeze = self.deed == Deed::Freeze;
@@ -172,8 +172,8 @@ impl Disturbance {
     }
 }
 
-/// Cards that say what is done next. The first deal kills each kind of victim once, so that a short run
-/// has met all; then all combinations come in turn, kills and freezes twice as often.
+/// The order of disturbances. At first each kind of victim is killed once, so that a short run has met all; then all
+/// combinations come in turn, kills and freezes twice as often.
 #[derive(Default)]
 struct Deck {
     cards: Vec<(Victim, Deed)>,

@@ -9,8 +9,8 @@ use bson::{Bson, Document};
 pub enum Part {
     /// Is it there, and in which state. No value: it is deleted.
     State,
-    /// The name of the sprint that a story or task is in. No value: null.
-    Sprint,
+    /// The name of the milestone that a story or task is in. No value: null.
+    Milestone,
     /// The name of the epic that a story is linked to. No value: null.
     Epic,
 }
@@ -24,8 +24,8 @@ pub struct Claim {
     pub value: Option<String>,
     /// Which delivery claims it.
     pub entry: usize,
-    /// Working on this delivery is what makes the claim visible. Not so when it speaks of other documents
-    /// (a sprint of its stories), which may come only later.
+    /// The delivery itself makes the claim visible. Not so if it concerns other documents (a milestone of its stories),
+    /// which may be updated later.
     pub own: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct Subject {
     pub name: String,
     /// What is claimed of it; [`Part::State`] comes first.
     pub registers: Vec<Register>,
-    /// Some of its deliveries are forged, and thus all: it must never be there.
+    /// All its deliveries are forged: it must never be stored.
     pub forged: bool,
 }
 
@@ -156,7 +156,7 @@ pub fn name_of(collection: &str, document: &Document) -> Option<String> {
 #[must_use]
 pub fn shown<'a>(part: Part, collection: &str, fields: &'a Document) -> Option<&'a str> {
     let field = match part {
-        Part::Sprint => "milestone_name",
+        Part::Milestone => "milestone_name",
         Part::Epic => "epic_name",
         Part::State => match collection.split_once('.')?.1 {
             "commits" => "message",

@@ -12,7 +12,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
 use super::claims::{Claim, Claims, Part};
 use super::plan::{Entry, Forgery, text_of};
-use super::saying::{Saying, Sprint, Thing, commit_message};
+use super::saying::{Milestone, Saying, Thing, commit_message};
 use harness::sender::{github, sign};
 
 /// How many projects there are.
@@ -70,7 +70,7 @@ impl Author {
             68..76 => self.life("tasks", |id| Thing::Task(id, 1_000_000 + id, None), "task"),
             76..83 => self.life("issues", Thing::Issue, "issue"),
             83..88 => self.life("epics", Thing::Epic, "epic"),
-            88..92 => self.sprint(),
+            88..92 => self.milestone(),
             92..96 => self.epic_with_a_story(),
             _ => self.story_with_tasks_deleted(),
         }
@@ -203,11 +203,11 @@ impl Author {
         }
     }
 
-    /// A story and a task in a sprint that is renamed; then the story changes; perhaps the sprint is deleted.
-    fn sprint(&mut self) {
-        let (sprint, story, task) = (self.next_id(), self.next_id(), self.next_id());
+    /// A story and a task in a milestone that is renamed; then the story changes; perhaps the milestone is deleted.
+    fn milestone(&mut self) {
+        let (milestone, story, task) = (self.next_id(), self.next_id(), self.next_id());
         let names = [self.name("taiga", "userstories", story), self.name("taiga", "tasks", task)];
-        let called = |second: u32| Sprint(sprint, format!("sprint {sprint} as of {second}"));
+        let called = |second: u32| Milestone(milestone, format!("milestone {milestone} as of {second}"));
         let within = |second| Some(called(second));
         let both = &["userstory", "task"];
         let first = called(0).1;
@@ -216,20 +216,20 @@ impl Author {
             let kind = if second == 0 { "userstory" } else { "task" };
             let entry = self.say(Saying::Taiga(thing, "create"), second, notified_as(kind));
             self.state(entry, name);
-            self.claim(entry, name, Part::Sprint, Some(first.clone()), true);
+            self.claim(entry, name, Part::Milestone, Some(first.clone()), true);
         }
-        let renamed = self.say(Saying::Taiga(Thing::Sprint(called(2)), "change"), 2, both);
+        let renamed = self.say(Saying::Taiga(Thing::Milestone(called(2)), "change"), 2, both);
         for name in &names {
-            self.claim(renamed, name, Part::Sprint, Some(called(2).1), false);
+            self.claim(renamed, name, Part::Milestone, Some(called(2).1), false);
         }
         let story = Thing::Story(story, within(2));
         let changed = self.say(Saying::Taiga(story, "change"), 3, notified_as("userstory"));
         self.state(changed, &names[0]);
-        self.claim(changed, &names[0], Part::Sprint, Some(called(2).1), false);
+        self.claim(changed, &names[0], Part::Milestone, Some(called(2).1), false);
         if self.rng.random_bool(0.4) {
-            let deleted = self.say(Saying::Taiga(Thing::Sprint(called(2)), "delete"), 4, both);
+            let deleted = self.say(Saying::Taiga(Thing::Milestone(called(2)), "delete"), 4, both);
             for name in &names {
-                self.claim(deleted, name, Part::Sprint, None, false);
+                self.claim(deleted, name, Part::Milestone, None, false);
             }
         }
     }

@@ -1,10 +1,10 @@
-//! The ledger: proof that nothing acknowledged is lost, whatever dies in between.
+//! The ledger: proof that nothing acknowledged is lost, whatever process is killed.
 //!
-//! A [`plan`] of deliveries is made from a seed, with what each must lead to ([`claims`]). Senders
-//! deliver it ([`senders`]) while processes are killed, frozen and restarted ([`chaos`]) on a rig
-//! of real servers ([`rig`]). From outside is noted what was answered ([`book`]), what MongoDB showed
-//! when ([`watch`]) and what LD Eval received when ([`notified`]). In the end all is compared by id
-//! ([`reconcile`]) and shown in a table ([`report`]). [`run()`] is the order of it.
+//! A [`plan`] of deliveries is made from a seed, with the expected effect of each ([`claims`]). Senders deliver it
+//! ([`senders`]) while processes are killed, frozen and restarted ([`chaos`]) on a rig of real servers ([`rig`]).
+//! Recorded are the answers ([`book`]), when MongoDB showed what ([`watch`]), and when LD Eval received what
+//! ([`notified`]). In the end all is compared by id ([`reconcile`]) and shown in a table ([`report`]). [`run()`] is the
+//! sequence.
 
 pub mod options;
 pub mod settings;

@@ -26,7 +26,7 @@ const READ: Duration = Duration::from_secs(5);
 struct Shown {
     copies: u64,
     state: Option<String>,
-    sprint: Option<String>,
+    milestone: Option<String>,
     epic: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub async fn documents(db: &Database, plan: &Plan, outcomes: &[Outcome], report:
                     entry.copies += 1;
                     // A document that only a link has made shows no state yet, but it is there.
                     entry.state = Some(part(Part::State).unwrap_or_default());
-                    (entry.sprint, entry.epic) = (part(Part::Sprint), part(Part::Epic));
+                    (entry.milestone, entry.epic) = (part(Part::Milestone), part(Part::Epic));
                 }
                 None => {
                     report.unknown += 1;
@@ -79,9 +79,9 @@ pub async fn documents(db: &Database, plan: &Plan, outcomes: &[Outcome], report:
         for register in &subject.registers {
             let value = match register.part {
                 Part::State => shown.state.as_deref(),
-                // What is deleted has no sprint and no epic to compare.
+                // What is deleted has no milestone and no epic to compare.
                 _ if shown.state.is_none() => continue,
-                Part::Sprint => shown.sprint.as_deref(),
+                Part::Milestone => shown.milestone.as_deref(),
                 Part::Epic => shown.epic.as_deref(),
             };
             if let Verdict::Wrong(text) = register.judge(value, acked, sent) {

@@ -1,4 +1,4 @@
-//! What one delivery says, in few bytes; its JSON is only made when it is sent.
+//! The content of one delivery, in few bytes; its JSON is made when it is sent.
 
 use serde_json::{Value, json};
 
@@ -22,19 +22,19 @@ pub enum Saying {
     Taiga(Thing, &'static str),
 }
 
-/// What Taiga speaks of.
+/// A Taiga object.
 #[derive(Debug, Clone)]
 pub enum Thing {
-    /// A story, and the sprint it is in.
-    Story(i64, Option<Sprint>),
-    /// A task, its story, and the sprint it is in.
-    Task(i64, i64, Option<Sprint>),
+    /// A story, and the milestone it is in.
+    Story(i64, Option<Milestone>),
+    /// A task, its story, and the milestone it is in.
+    Task(i64, i64, Option<Milestone>),
     /// An issue.
     Issue(i64),
     /// An epic.
     Epic(i64),
-    /// A sprint.
-    Sprint(Sprint),
+    /// A milestone.
+    Milestone(Milestone),
     /// A story's link to an epic with that name.
     Link {
         /// The link's own id.
@@ -48,9 +48,9 @@ pub enum Thing {
     },
 }
 
-/// A sprint by id and present name.
+/// A milestone by id and present name.
 #[derive(Debug, Clone)]
-pub struct Sprint(pub i64, pub String);
+pub struct Milestone(pub i64, pub String);
 
 impl Saying {
     /// GitHub's name of the event; empty for the others.
@@ -108,30 +108,30 @@ impl Thing {
             Self::Task(..) => "task",
             Self::Issue(_) => "issue",
             Self::Epic(_) => "epic",
-            Self::Sprint(_) => "milestone",
+            Self::Milestone(_) => "milestone",
             Self::Link { .. } => "relateduserstory",
         }
     }
 
     fn data(&self, text: &str) -> Value {
-        let sprint = |sprint: &Option<Sprint>| match sprint {
-            Some(Sprint(id, name)) => taiga::milestone(*id, name),
+        let milestone = |milestone: &Option<Milestone>| match milestone {
+            Some(Milestone(id, name)) => taiga::milestone(*id, name),
             None => Value::Null,
         };
         match self {
             Self::Story(id, within) => {
                 let mut story = taiga::userstory(*id, text);
-                story["milestone"] = sprint(within);
+                story["milestone"] = milestone(within);
                 story
             }
             Self::Task(id, story, within) => {
                 let mut task = taiga::task(*id, text, in_passing(taiga::userstory(*story, "its story")));
-                task["milestone"] = sprint(within);
+                task["milestone"] = milestone(within);
                 task
             }
             Self::Issue(id) => taiga::issue(*id, text),
             Self::Epic(id) => taiga::epic(*id, text),
-            Self::Sprint(Sprint(id, name)) => taiga::milestone(*id, name),
+            Self::Milestone(Milestone(id, name)) => taiga::milestone(*id, name),
             Self::Link { id, story, epic, name } => {
                 let (story, epic) = (taiga::userstory(*story, "?"), taiga::epic(*epic, name));
                 let mut link = taiga::related(in_passing(story), in_passing(epic));

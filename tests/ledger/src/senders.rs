@@ -1,5 +1,5 @@
-//! The senders. Each has deliveries of its own, and treats answers as an operator would: what was not
-//! acknowledged is sent again later, with the same id and the same bytes, until it is.
+//! The senders. Each has deliveries of its own, and acts like an operator: what was not acknowledged is sent again
+//! later, with the same id and the same bytes.
 
 use std::sync::Arc;
 use std::time::Duration;

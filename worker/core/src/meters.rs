@@ -27,42 +27,42 @@ pub fn describe() {
     count!("ldconnect_events_total", "Events settled, by source, event and outcome (stored, dead)");
     count!(
         "ldconnect_redeliveries_total",
-        "Events delivered again, because they were handed back, put off, or in a worker that died"
+        "Events redelivered: negative-acknowledged, delayed, or in flight in a worker that died"
     );
     histogram!("ldconnect_store_seconds", "How long a batch took from its first statement to durable documents");
     histogram!("ldconnect_batch_events", "How many events a batch had");
     histogram!("ldconnect_end_to_end_seconds", "From the complete request at ingress to durable documents");
     gauge!("ldconnect_blocked_collections", "Collections that MongoDB does not write to; their events wait");
-    gauge!("ldconnect_backlog", "Events not settled yet; every worker says the same");
+    gauge!("ldconnect_backlog", "Events not settled yet; every worker reports the same");
     gauge!(
         "ldconnect_backlog_seconds",
-        "How long the oldest event not settled yet has waited; every worker says the same"
+        "How long the oldest event not settled yet has waited; every worker reports the same"
     );
-    gauge!("ldconnect_stream_bytes", "Bytes a stream holds; every worker says the same");
-    gauge!("ldconnect_stream_max_bytes", "Bytes a stream may hold, -1 for no limit; every worker says the same");
+    gauge!("ldconnect_stream_bytes", "Bytes a stream holds; every worker reports the same");
+    gauge!("ldconnect_stream_max_bytes", "Bytes a stream may hold, -1 for no limit; every worker reports the same");
     gauge!(
         "ldconnect_dead_letters_kept",
-        "Dead letters that were neither redriven nor purged; every worker says the same"
+        "Dead letters that were neither redriven nor purged; every worker reports the same"
     );
     count!("ldconnect_dead_letters_total", "Dead letters written, by reason");
     count!(
         "ldconnect_dead_letters_dropped_total",
-        "Dead letters that went because their stream was full, as this worker saw it; every worker says the same"
+        "Dead letters that the server removed because their stream was full; every worker reports the same"
     );
     count!("ldconnect_notify_total", "Notifications sent to LD Eval, by outcome (accepted, later, refused)");
-    histogram!("ldconnect_notify_seconds", "How long LD Eval took to answer, or not to");
-    gauge!("ldconnect_notify_waiting", "Notifications LD Eval has not accepted yet; every worker says the same");
+    histogram!("ldconnect_notify_seconds", "How long requests to LD Eval took, answered or not");
+    gauge!("ldconnect_notify_waiting", "Notifications LD Eval has not accepted yet; every worker reports the same");
     gauge!(
         "ldconnect_notify_last_accepted_timestamp_seconds",
         "When LD Eval last accepted a notification of this worker, in Unix time"
     );
-    count!("ldconnect_enrich_total", "Look-ups settled or put off, by provider and outcome");
+    count!("ldconnect_enrich_total", "Look-ups settled or delayed, by provider and outcome");
     count!(
         "ldconnect_enrich_calls_total",
         "Requests to providers, by endpoint and HTTP status (none without an answer)"
     );
     histogram!("ldconnect_enrich_seconds", "How long a provider took to answer");
-    gauge!("ldconnect_enrich_waiting", "Look-ups not made yet; every worker says the same");
+    gauge!("ldconnect_enrich_waiting", "Look-ups not made yet; every worker reports the same");
     gauge!(
         "ldconnect_enrich_token_remaining",
         "Requests left of a token, by provider and course, as the provider last said"

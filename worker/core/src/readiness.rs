@@ -34,7 +34,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 /// A problem that lasts is logged once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Share of its ceiling that is kept free in the event stream by removing processed events.
+/// Share of its limit that is kept free in the event stream by removing processed events.
 const FREE: f64 = 0.1;
 
 /// Bytes that are kept free at least (of a small stream: half of it), so that the largest webhook fits.
@@ -181,7 +181,7 @@ async fn look_at_streams(
     );
     if let Some(sequence) = room_up_to(info, consumer.ack_floor.stream_sequence) {
         events.purge().sequence(sequence).await.map_err(|e| text(&e))?;
-        tracing::info!(up_to = sequence, "removed the oldest processed events: the event stream is near its ceiling");
+        tracing::info!(up_to = sequence, "removed the oldest processed events: the event stream is near its limit");
     }
     Ok(unfit)
 }
@@ -210,9 +210,9 @@ fn residue_below(info: &Info, settled: u64) -> Option<u64> {
 
 /// The sequence below which events may be removed now, if room is needed: only settled ones.
 fn room_up_to(info: &Info, settled: u64) -> Option<u64> {
-    let (state, ceiling) = (&info.state, info.config.max_bytes);
-    let free = (ceiling as f64 * FREE).max(FREE_MIN).min(ceiling as f64 / 2.0);
-    if ceiling <= 0 || (state.bytes as f64) < ceiling as f64 - free {
+    let (state, limit) = (&info.state, info.config.max_bytes);
+    let free = (limit as f64 * FREE).max(FREE_MIN).min(limit as f64 / 2.0);
+    if limit <= 0 || (state.bytes as f64) < limit as f64 - free {
         return None;
     }
     let span = state.last_sequence.saturating_sub(state.first_sequence) + 1;

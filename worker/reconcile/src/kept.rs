@@ -63,7 +63,7 @@ impl KeptPages {
         let message =
             Outgoing { subject: self.subject(token, path), headers: HeaderMap::new(), payload: payload.into() };
         if let Err(error) = self.publisher.publish(message).await {
-            tracing::debug!(%error, "a page of GitHub's cannot be kept; it is read anew next time");
+            tracing::debug!(%error, "a page of GitHub's cannot be kept; it is read again next time");
         }
     }
 

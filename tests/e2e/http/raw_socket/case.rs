@@ -232,7 +232,7 @@ impl Raw {
         self
     }
 
-    /// Signed anew with the default keys.
+    /// Signed again with the default keys.
     pub(super) fn signed(self) -> Self {
         let secrets = Secrets::default();
         let key = match self.source {
@@ -243,7 +243,7 @@ impl Raw {
         self.signed_with(&key)
     }
 
-    /// Signed anew with this key.
+    /// Signed again with this key.
     pub(super) fn signed_with(self, key: &str) -> Self {
         let (one, two) = (hmac_sha1(key, &self.body), hmac_sha256(key, &self.body));
         match self.source {

@@ -1,5 +1,5 @@
-//! Children that cannot outlive us: started, killed, stopped, frozen, started again, and quoted when
-//! they die unasked.
+//! Child processes that cannot outlive us: started, killed, stopped, frozen and restarted. The end of the log is shown
+//! when one dies.
 
 mod held;
 pub mod log;

@@ -1,8 +1,8 @@
-//! A project as Taiga's REST API shows it. What it holds is in the words of webhooks; the API's shape is made here:
+//! A project as Taiga's REST API returns it. The content is in the shape of webhooks; the API's shape is made here:
 //! numbers instead of objects, lists without descriptions, attributes elsewhere.
 //!
-//! [`Board::tell`] is what a webhook said; [`Board::change`], [`Board::remove`] and the renames are what Taiga does
-//! without one.
+//! [`Board::tell`] applies a webhook; [`Board::change`], [`Board::remove`] and the renames are changes without a
+//! webhook.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,7 @@ impl Board {
         Self { id, permissions, is_administered: true, project, objects, milestones, links, numbers: 1_000 }
     }
 
-    /// What a webhook says is so from now on.
+    /// Applies a webhook.
     pub fn tell(&mut self, webhook: &Value) {
         let data = &webhook["data"];
         let id = number(&data["id"]);
@@ -98,8 +98,8 @@ impl Board {
         }
     }
 
-    /// Changes an object (or a milestone) without a word, as bulk updates and computed fields do. What its
-    /// `modified_date` says stays.
+    /// Changes an object (or a milestone) without a webhook, as bulk updates and computed fields do. Its
+    /// `modified_date` stays.
     pub fn change(&mut self, kind: &str, id: i64, change: impl FnOnce(&mut Value)) {
         let object = match kind {
             "milestone" => self.milestones.get_mut(&id),
@@ -112,8 +112,8 @@ impl Board {
         }
     }
 
-    /// Removes an object without a word, with all that goes along: a story's tasks and links, an epic's links, a
-    /// milestone from what was in it.
+    /// Removes an object without a webhook, with everything below it: a story's tasks and links, an epic's links, a
+    /// milestone from its stories and tasks.
     pub fn remove(&mut self, kind: &str, id: i64) {
         self.objects.remove(&(kind.to_owned(), id));
         match kind {
@@ -308,7 +308,7 @@ impl Board {
         self.permissions.contains(permission)
     }
 
-    /// A list of the project's. An empty one to who may not see it.
+    /// A list of the project. An empty one if the account may not see it.
     pub(super) fn list(&self, path: &str) -> Vec<Value> {
         if !self.may_see(path) {
             return Vec::new();
@@ -363,7 +363,7 @@ impl Board {
         }
         fields.insert("project".to_owned(), json!(self.id));
         fields.insert("status".to_owned(), self.id_of(statuses(kind), &data["status"]["name"]));
-        // In the account's language, whatever the project calls it.
+        // In the account's language, not the project's.
         let translated = json!({ "name": "Estat", "color": "#70728F", "is_closed": data["status"]["is_closed"] });
         fields.insert("status_extra_info".to_owned(), translated);
         fields.insert("milestone".to_owned(), data["milestone"]["id"].clone());

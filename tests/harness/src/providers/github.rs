@@ -1,4 +1,4 @@
-//! `api.github.com`, as far as we ask it.
+//! `api.github.com`, as far as we use it.
 
 use std::hash::{Hash as _, Hasher as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::world::{Behaviour, Commit, Graphql, HOURLY, World};
 use super::{Answer, Request, bearer, hooks, hub, page, whole_seconds};
 
-/// Whose request it is: the token.
+/// The token of a request.
 pub(super) fn who(request: &Request) -> String {
     bearer(&request.headers)
 }
@@ -86,7 +86,7 @@ fn out_of_scope(world: &World, token: &str, request: &Request) -> Option<Answer>
     (!allowed).then(|| Answer::new(403, json!({ "message": text, "status": "403" })))
 }
 
-/// With the `ETag` of what is answered; to who has that already, that it is so.
+/// With the `ETag` of the answer; 304 if the client has it.
 fn conditional(answer: Answer, request: &Request) -> Answer {
     let mut hasher = std::hash::DefaultHasher::new();
     (answer.body.to_string(), &answer.headers).hash(&mut hasher);
@@ -102,7 +102,7 @@ fn rest(world: &mut World, request: &Request) -> Answer {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     let host = request.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let list = |items: Vec<Value>| {
-        // Where the next page is says a whole address, with all that was asked.
+        // The `Link` header is a whole address with its query.
         let query =
             request.query.split('&').filter(|pair| !pair.starts_with("page=") && !pair.starts_with("per_page="));
         let query: Vec<&str> = query.filter(|pair| !pair.is_empty()).collect();

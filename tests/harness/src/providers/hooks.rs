@@ -1,4 +1,4 @@
-//! Hooks and what was sent through them, of both providers, and how it is sent again.
+//! Hooks and their deliveries, of both providers, and redelivery.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub struct Hook {
     pub owner: String,
     /// All of it, with its secret (GitHub's `config.secret`, Taiga's `key`).
     pub shown: Value,
-    /// What was sent, oldest first.
+    /// Its deliveries, oldest first.
     pub sent: Vec<Sent>,
 }
 
@@ -25,13 +25,13 @@ pub struct Hook {
 pub struct Sent {
     /// The attempt's number.
     pub id: i64,
-    /// What was sent.
+    /// The payload.
     pub delivery: Delivery,
-    /// What was answered; 0 when nothing was.
+    /// The status of the answer; 0 without one.
     pub status: u16,
     /// When, in milliseconds since 1970.
     pub at: i64,
-    /// Whether somebody asked for it.
+    /// Whether it was requested.
     pub again: bool,
 }
 
@@ -84,7 +84,7 @@ impl Again {
         sender.send(&self.delivery).await.map_or(0, |answer| answer.status)
     }
 
-    /// Remembers how it went; gives Taiga's log of it.
+    /// Stores the result; returns Taiga's log of it.
     pub(super) fn done(self, world: &mut World, status: u16) -> Value {
         let at = now_ms();
         world.sent(self.hook, self.delivery, status, at, true);
@@ -103,7 +103,7 @@ impl World {
         id
     }
 
-    /// A delivery was sent through a hook, and answered so.
+    /// Adds a delivery of a hook with this answer.
     pub fn sent(&mut self, hook: i64, delivery: Delivery, status: u16, at: i64, again: bool) {
         self.numbers += 1;
         let id = self.numbers;

@@ -1,5 +1,5 @@
-//! Repositories as GitHub's REST API shows them. What they hold is given as webhooks, so that a test
-//! says one thing once: the API's shape is made here.
+//! Repositories as GitHub's REST API returns them. The content is given as webhooks, so that a test states it once: the
+//! API's shape is made here.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! Stand-ins for GitHub's and Taiga's APIs: real shapes, limits, refusals, slowness and outages on demand,
-//! and a log of who asked what.
+//! Stand-ins for GitHub's and Taiga's APIs: real shapes, limits, refusals, slowness and outages on demand, and a log of
+//! the requests.
 //!
-//! Both are on one port: [`Providers::github_url`] and [`Providers::taiga_url`]. What they know is in
-//! [`world`]; a token or account is treated as [`Behaviour`] says.
+//! Both are on one port: [`Providers::github_url`] and [`Providers::taiga_url`]. Their content is in [`world`]; a token
+//! or account is treated as its [`Behaviour`] says.
 
 pub mod world;
 pub mod page;

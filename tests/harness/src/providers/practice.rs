@@ -1,4 +1,4 @@
-//! What the commands of docs/operations.md find: the organisation, the project and the hooks which that page names.
+//! The content for the commands of docs/operations.md: the organisation, the project and the hooks of that page.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ const SLUG: &str = "mireia-marmota";
 const BOARD: i64 = 31;
 const MODIFIED: &str = "2026-11-23T17:30:00Z";
 
-/// A repository and a Taiga project with a little in them, and a hook of each that we missed a delivery of.
+/// A repository and a Taiga project with some content, and a hook of each with a lost delivery.
 pub fn furnish(providers: &Providers, ingress: &str) {
     let (secrets, missed) = (Secrets::default(), now_ms() - 600_000);
     let commits: Vec<Value> =

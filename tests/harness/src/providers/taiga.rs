@@ -1,11 +1,11 @@
-//! `api.taiga.io`, as far as we ask it.
+//! `api.taiga.io`, as far as we use it.
 
 use serde_json::{Value, json};
 
 use super::world::{Behaviour, World};
 use super::{Answer, Request, bearer, hooks, page, whole_seconds};
 
-/// Whose request it is: the account that logs in, or that has the token.
+/// The account of a request: by its login, or by its token.
 pub(super) fn who(world: &World, request: &Request) -> String {
     if request.path.first().is_some_and(|part| part == "auth") {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the stand-ins know, and how they treat whom.
+//! The content of the stand-ins, and the behaviour by token or account.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

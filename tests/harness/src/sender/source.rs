@@ -1,4 +1,4 @@
-//! The three senders. The harness has names of its own, so that it is built without the code under test.
+//! The three sources. The harness has names of its own, so that it is built without the code under test.
 
 use std::fmt;
 

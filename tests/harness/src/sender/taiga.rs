@@ -15,7 +15,7 @@ pub fn event(kind: &str, action: &str, date: &str, data: Value) -> Value {
     event
 }
 
-/// A user story without a sprint.
+/// A user story without a milestone.
 #[must_use]
 pub fn userstory(id: i64, subject: &str) -> Value {
     json!({
@@ -71,7 +71,7 @@ pub fn epic(id: i64, subject: &str) -> Value {
     })
 }
 
-/// A sprint.
+/// A milestone.
 #[must_use]
 pub fn milestone(id: i64, name: &str) -> Value {
     json!({

@@ -41,7 +41,7 @@ enum From {
     /// Commits, issues and pull requests of an organisation's repositories.
     #[command(after_help = GITHUB_EXAMPLES)]
     Github(Box<Github>),
-    /// Stories, tasks, issues and epics of a Taiga project, with their sprints and links.
+    /// Stories, tasks, issues and epics of a Taiga project, with their milestones and links.
     #[command(after_help = TAIGA_EXAMPLES)]
     Taiga(Box<Taiga>),
 }

@@ -117,7 +117,7 @@ fn describe(report: &mut Report, settings: &Config, courses: &Courses) {
         let note = match &settings.enrich.taiga_api_url {
             Some(url) if !any => format!("there is no account for Taiga: {url} is asked without a token"),
             _ => {
-                "TAIGA_USERNAME is unset: sprints are looked up only for teams whose course has a taiga_user".to_owned()
+                "TAIGA_USERNAME is unset: milestones' figures are looked up only for teams whose course has a taiga_user".to_owned()
             }
         };
         report.notes.push(note);

@@ -93,7 +93,7 @@ pub async fn publish(
         let first_at = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         headers.insert(FIRST_AT, rfc3339(first_at).as_str());
         // If the worker dies before it acknowledges the message, the same dead letter is written again, and the server
-        // drops it. A stream that is made anew has the same sequences again, at other times.
+        // drops it. A stream that is created again has the same sequences again, at other times.
         let id = format!("{}:{}:{}", info.stream, info.stream_sequence, info.published.unix_timestamp_nanos());
         headers.insert(header::MSG_ID, id.as_str());
     }
@@ -152,7 +152,7 @@ pub fn original(letter: Identity<'_>, headers: &HeaderMap, payload: Bytes) -> Ou
             kept.insert(header::ORIGIN_SEQUENCE, text(SEQUENCE));
         }
         // Not the original id: within ten minutes the server would drop the message as a duplicate. This one makes a
-        // repetition harmless. The time tells it from a dead letter of the same number in a stream created anew.
+        // repetition harmless. The time tells it from a dead letter of the same number in a stream created again.
         kept.insert(header::MSG_ID, format!("redrive:{}:{}", letter.sequence, letter.stored_at).as_str());
     }
     Outgoing { subject: text(SUBJECT).to_owned(), headers: kept, payload }

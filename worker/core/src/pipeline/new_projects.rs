@@ -166,7 +166,7 @@ async fn revive(pipeline: &Pipeline, letter: &StreamMessage) -> Option<shared::p
     let events = pipeline.jetstream.get_stream(pipeline.topology.stream(StreamName::Events)).await.ok()?;
     let sequence = letter.headers.get(dead_letter::SEQUENCE)?.as_str().parse().ok()?;
     let whole = events.get_raw_message(sequence).await.ok()?;
-    // Of a stream that was created anew, another event has that sequence.
+    // Of a stream that was created again, another event has that sequence.
     let is_same = whole.headers.get(header::MSG_ID)? == letter.headers.get(dead_letter::MSG_ID)?;
     is_same.then(|| dead_letter::original(letter.into(), &whole.headers, whole.payload))
 }

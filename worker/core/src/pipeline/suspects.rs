@@ -55,7 +55,7 @@ impl MarkError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventKey {
     pub sequence: u64,
-    /// When it was published, in nanoseconds since 1970. A stream that is made anew has the same sequences again.
+    /// When it was published, in nanoseconds since 1970. A stream that is created again has the same sequences again.
     pub published: i128,
 }
 

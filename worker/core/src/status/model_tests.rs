@@ -157,7 +157,7 @@ fn teams_that_were_never_heard_are_one_finding_a_course() {
 }
 
 #[test]
-fn nobody_is_missed_outside_the_course_nor_in_its_first_week() {
+fn no_team_is_silent_outside_the_course_nor_in_its_first_week() {
     let level = |dates: &str| {
         let file = format!(r#"{{"amep": {{"teams": ["L2"], {dates}}}}}"#);
         Status::of(Observations::default(), &credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap(), NOW)

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nobody_is_left_as_it_is() {
+    fn what_names_no_person_stays_as_it_is() {
         for kind in Kind::ALL {
             let mut document = doc! { "assigned_to": null, "members": "x", "user": 1, "hours_x": 1 };
             let before = document.clone();

@@ -17,16 +17,16 @@ pub fn describe() {
         "ldconnect_reconcile_documents_total",
         "Documents compared with their provider, repaired and removed"
     );
-    describe_counter!("ldconnect_reconcile_failures_total", "Teams that could not be compared, and are tried again");
-    describe_counter!("ldconnect_reconcile_gaps_total", "Stretches of time in which webhooks may have been lost");
-    describe_gauge!("ldconnect_reconcile_findings", "What a person should know of a team's last comparison");
+    describe_counter!("ldconnect_reconcile_failures_total", "Teams that could not be compared, and are retried");
+    describe_counter!("ldconnect_reconcile_gaps_total", "Gaps: times in which webhooks may have been lost");
+    describe_gauge!("ldconnect_reconcile_findings", "Findings of a team's last reconciliation");
     describe_gauge!(
         "ldconnect_reconcile_last_timestamp_seconds",
         "When a team was last compared with its provider, in Unix time"
     );
     describe_gauge!(
         "ldconnect_reconcile_unconfirmed",
-        "Documents of a team that are gone at the provider and wait for a person's --yes"
+        "Documents of a team that are gone at the provider and wait for an operator's --yes"
     );
     counter!("ldconnect_reconcile_gaps_total").increment(0);
     for source in SOURCES {

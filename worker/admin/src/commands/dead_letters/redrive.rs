@@ -144,7 +144,7 @@ impl Redrive<'_> {
         let events = self.connection.stream(StreamName::Events).await?;
         let sequence = letter.header(dead_letter::SEQUENCE).parse().unwrap_or_default();
         let whole = events.get_raw_message(sequence).await.ok();
-        // Of a stream that was created anew, another event has that sequence.
+        // Of a stream that was created again, another event has that sequence.
         let same = |id: &str| !id.is_empty() && id == letter.header(dead_letter::MSG_ID);
         let whole = whole.filter(|whole| whole.headers.get(header::MSG_ID).is_some_and(|id| same(id.as_str())));
         let Some(whole) = whole else {

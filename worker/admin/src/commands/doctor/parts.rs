@@ -17,10 +17,10 @@ use worker_core::config::Config;
 use worker_core::store::sentence;
 use worker_event::effect::Kind;
 
-/// From which share of its ceiling on the event stream counts as nearly full: the worker makes room from there.
+/// From which share of its limit on the event stream counts as nearly full: the worker makes room from there.
 const NEARLY_FULL: f64 = 0.95;
 
-/// From which share of its ceiling on the stream of dead letters counts as nearly full.
+/// From which share of its limit on the stream of dead letters counts as nearly full.
 const DEAD_NEARLY_FULL: f64 = 0.8;
 
 /// Maximum age of waiting work.
@@ -68,15 +68,15 @@ fn stream_is_well(checks: &mut Checks, topology: &Topology, name: StreamName, st
             checks.bad("streams", format_args!("{} {}", one.stream, one.what), one.advice());
         }),
     }
-    let (state, ceiling) = (&info.state, info.config.max_bytes);
+    let (state, limit) = (&info.state, info.config.max_bytes);
     let found = format!("{full_name}: {} messages, {} bytes", state.messages, state.bytes);
-    if name == StreamName::Events && ceiling > 0 && state.bytes as f64 > ceiling as f64 * NEARLY_FULL {
+    if name == StreamName::Events && limit > 0 && state.bytes as f64 > limit as f64 * NEARLY_FULL {
         let to_do =
-            "start a worker, or raise LD_EVENTS_MAX_BYTES and restart an ingress; at the ceiling webhooks are refused";
-        checks.bad("streams", format_args!("{found} of {ceiling}"), to_do);
-    } else if name == StreamName::Dead && ceiling > 0 && state.bytes as f64 > ceiling as f64 * DEAD_NEARLY_FULL {
-        let to_do = "redrive or purge dead letters, or raise LD_DEAD_MAX_BYTES; at the ceiling the oldest go";
-        checks.bad("streams", format_args!("{found} of {ceiling}"), to_do);
+            "start a worker, or raise LD_EVENTS_MAX_BYTES and restart an ingress; at the limit webhooks are refused";
+        checks.bad("streams", format_args!("{found} of {limit}"), to_do);
+    } else if name == StreamName::Dead && limit > 0 && state.bytes as f64 > limit as f64 * DEAD_NEARLY_FULL {
+        let to_do = "redrive or purge dead letters, or raise LD_DEAD_MAX_BYTES; at the limit the oldest go";
+        checks.bad("streams", format_args!("{found} of {limit}"), to_do);
     } else {
         checks.ok("streams", found);
     }
