@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 
 from check_monitoring import expressions, fetched, prometheus
-from status_page import stack
+from pages import stack
 
 # How long until everything was scraped often enough.
 PATIENCE = 60

@@ -43,9 +43,9 @@ struct SourceMeters {
     no_key: Counter,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct LastSeen {
-    accepted: Gauge,
+    accepted: Option<Gauge>,
     rejected: Option<Gauge>,
 }
 
@@ -102,13 +102,21 @@ impl Meters {
         let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
         // Cloning an id is counting a reference.
         let key = (source, project.clone());
-        if let Some(last) = projects.get(&key) {
-            last.accepted.set(now());
-        } else if projects.len() < MAX_PROJECTS {
-            let accepted = last_seen(LAST_ACCEPTED, source, project);
-            accepted.set(now());
-            projects.insert(key, LastSeen { accepted, rejected: None });
+        if !projects.contains_key(&key) && projects.len() >= MAX_PROJECTS {
+            return;
         }
+        let last = projects.entry(key).or_default();
+        last.accepted.get_or_insert_with(|| last_seen(LAST_ACCEPTED, source, project)).set(now());
+    }
+
+    /// Whether a project is one of the bounded number that is known here; `may_be` when it becomes one.
+    pub fn is_known(&self, source: Source, project: &Project, may_be: bool) -> bool {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (source, project.clone());
+        if may_be && projects.len() < MAX_PROJECTS {
+            projects.entry(key.clone()).or_default();
+        }
+        projects.contains_key(&key)
     }
 
     /// An event of a kind that is not stored.
@@ -129,7 +137,7 @@ impl Meters {
         let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (source, project.clone());
         if team && !projects.contains_key(&key) && projects.len() < MAX_PROJECTS {
-            let accepted = last_seen(LAST_ACCEPTED, source, project);
+            let accepted = Some(last_seen(LAST_ACCEPTED, source, project));
             projects.insert(key.clone(), LastSeen { accepted, rejected: None });
         }
         let known = projects.get_mut(&key);

@@ -6,11 +6,12 @@
 //! become a flood of writes.
 //!
 //! ```text
-//! ld.status.refused.<source>              the same, of an unknown project
+//! ld.status.refused.<source>.<prj>.<reason>  {"at":1795455723511,"prj":"TeamA","reason":"json","times":2,"since":…,"delivery":"…"}
 //! ld.status.refused.<source>              the same, of a project that is not known here
-//! ld.status.refused.<source>-unverified[.<prj>]  the same, of a request whose sender is not verified: anyone can cause
-//! it
+//! ld.status.refused.<source>-unverified[.<prj>.<reason>]  the same, of a request whose sender is not known: anyone can cause it
+//! ld.status.ignored.<source>.<prj>        {"at":1795455723511,"prj":"TeamA","event":"ping"}
 //! ld.status.told                          {"at":1795455723511,"prj":"TeamA","event_type":"push"}
+//! ld.status.told.<prj>.<event type>       the same, of a team of the credentials file
 //! ld.status.untold                        {"at":1795455723511,"error":"LD Eval answered 503 …"}
 //! ld.status.token.<provider>.<hash>       {"at":…,"provider":"github","label":"amep","remaining":4999,"stopped_until":null}
 //! ```
@@ -34,7 +35,7 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 /// How many at a time. With an fsync each that is little work for the server.
 const BATCH: usize = 16;
 
-/// How many may wait. A team has three; further ones are dropped until there is room.
+/// How many may wait; further ones are dropped until there is room.
 const MAX_WAITING: usize = 6_000;
 
 /// How long publishing the last ones may take when the process stops.
@@ -49,6 +50,31 @@ pub struct WebhookRefused {
     pub prj: Option<Project>,
     /// The reason as metrics name it, such as `signature`.
     pub reason: String,
+    /// How often this ingress refused for this reason without an hour's pause, this time included.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// When the first of them was, in milliseconds since 1970.
+    #[serde(default)]
+    pub since: i64,
+    /// The delivery's id that the sender shows, where the request named one.
+    #[serde(default)]
+    pub delivery: Option<String>,
+}
+
+/// What earlier versions did not say.
+const fn once() -> u32 {
+    1
+}
+
+/// An authentic webhook of a kind that is not stored, such as GitHub's `ping`: its sender is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookIgnored {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// The project.
+    pub prj: Project,
+    /// Its kind.
+    pub event: String,
 }
 
 /// LD Eval accepted a notification.

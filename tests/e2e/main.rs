@@ -12,6 +12,7 @@ mod http;
 mod resilience;
 mod operators;
 mod observability;
+mod team_page;
 mod deployment;
 
 use std::time::Duration;

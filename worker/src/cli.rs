@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use worker_admin::commands::{
     backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, reconcile,
-    redeliver, replay, secrets,
+    redeliver, replay, secrets, team_links,
 };
 use worker_admin::terminal::exit;
 
@@ -48,6 +48,8 @@ enum Sub {
     Hooks(Box<hooks::Options>),
     /// Print a team's keys and payload URLs, to paste into its hooks and its sheet.
     Secrets(Box<secrets::Options>),
+    /// Print the links to teams' check pages, also as CSV and QR codes.
+    TeamLinks(Box<team_links::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
     /// Check the settings.
@@ -73,6 +75,7 @@ impl Command {
             Sub::Redeliver(options) => redeliver::run(*options).await,
             Sub::Hooks(options) => hooks::run(*options).await,
             Sub::Secrets(options) => secrets::run(*options).await,
+            Sub::TeamLinks(options) => team_links::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config).await,
             Sub::Completions(options) => completions::run::<Self>("worker", &options),

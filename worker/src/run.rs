@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::Client;
 use clap::Args;
 use shared::admin::{self, Readiness};
-use shared::credentials;
+use shared::credentials::{self, DefaultKeys, PageKeys};
 use shared::lifecycle::Lifecycle;
 use shared::publish::Publisher;
 use shared::redact::{without_login, without_passwords};
@@ -18,7 +18,7 @@ use shared::version::version;
 use shared::{systemd, telemetry};
 use tokio::sync::watch as channel;
 
-use worker_core::config::Config;
+use worker_core::config::{Config, PageArgs};
 use worker_core::enrich::Enricher;
 use worker_core::notify::Sender;
 use worker_core::pipeline::Pipeline;
@@ -29,6 +29,8 @@ use worker_core::pipeline::settle::Stop;
 use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
 use worker_core::status::serve;
+use worker_core::team_page::collect::TeamReader;
+use worker_core::team_page::serve::{TeamPageServer, TeamPages};
 use worker_providers::Tokens;
 use worker_providers::github::GithubClient;
 use worker_providers::report::Reporter;
@@ -44,6 +46,8 @@ use worker_reconcile::recovery::{self, Hosts, Recovery};
 pub struct Options {
     #[command(flatten)]
     config: Config,
+    #[command(flatten)]
+    pages: PageArgs,
     #[command(flatten)]
     reconcile: ReconcileArgs,
 }
@@ -80,7 +84,7 @@ async fn work(options: Options) -> ExitCode {
 }
 
 /// The first line: which build, and what it works with.
-fn say_what_it_is(Options { config, reconcile }: &Options) {
+fn say_what_it_is(Options { config, reconcile, .. }: &Options) {
     let is_set = |secret: bool| if secret { "set" } else { "unset" };
     let enrich = &config.enrich;
     tracing::info!(
@@ -108,7 +112,9 @@ fn name() -> String {
 }
 
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
-async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
+async fn start(
+    Options { config, pages, reconcile }: Options,
+) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
     worker_core::meters::describe();
     worker_reconcile::keeper::metrics::describe();
@@ -148,6 +154,17 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
         let recovery = Recovery::new(reconciler.clone(), hosts, reconcile.recovery_token, life.soft());
         routes = routes.merge(recovery::routes(Arc::new(recovery)));
     }
+    let pages = match pages.team_pages_addr {
+        Some(addr) => {
+            let (jetstream, topology, courses) = (jetstream.clone(), topology.clone(), courses.clone());
+            let public_url = reconciler.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+            let defaults = DefaultKeys::new(&pages.signatures)?;
+            let keys = PageKeys::new(&pages.links, defaults)?;
+            let reader = TeamReader::new(jetstream, topology, courses, public_url, config.documents.settings());
+            Some(TeamPageServer::bind(addr, TeamPages { keys, reader }).await?)
+        }
+        None => None,
+    };
     let admin = admin::bind(config.work.admin_addr, life.health(), ready.clone(), metrics, routes).await?;
     let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
     let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
@@ -155,7 +172,7 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     pipeline.settings = config.documents.settings();
     pipeline.new_projects = Some(NewProjects::new(config.work.new_projects_per_hour, courses.clone()));
     let pipeline = Arc::new(pipeline);
-    let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, reporter.clone())?);
+    let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, courses.clone(), reporter.clone())?);
     let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?);
 
     let stop = Stop { soft: life.soft(), hard: life.hard(), finish_within: None };
@@ -171,6 +188,9 @@ async fn start(Options { config, reconcile }: Options) -> Result<(Lifecycle, Cli
     life.spawn("reporter", infallible(reporter.run(Publisher::new(client.clone()), life.soft())));
     life.spawn("readiness", readiness::watch(pipeline, courses, readiness_sender, problem_sender, life.soft()));
     life.spawn("admin", admin.run(life.soft()));
+    if let Some(pages) = pages {
+        life.spawn("team pages", pages.run(life.soft()));
+    }
     life.spawn("systemd", systemd::run(ready, life.health(), life.soft()));
     Ok((life, client))
 }

@@ -16,6 +16,7 @@ pub mod source;
 // The answers.
 pub mod refusal;
 pub mod refused;
+pub mod tally;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use futures::FutureExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
 use shared::credentials::{Handle, Key};
 use shared::envelope::{self, COMPRESS_OVER, Envelope};
-use shared::facts::{FactPublisher, WebhookRefused};
+use shared::facts::{FactPublisher, WebhookIgnored, WebhookRefused};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Published};
 use shared::source::Source;
@@ -49,6 +50,7 @@ use query::Query;
 use refusal::{Refusal, json, quoted};
 use refused::{RefusalLog, Refused};
 use signature::{Claim, SignedWith};
+use tally::Tally;
 
 /// The state of the endpoints.
 #[derive(Debug)]
@@ -61,6 +63,7 @@ pub struct Webhooks<P> {
     memory: Memory,
     meters: Meters,
     refusals: RefusalLog,
+    tally: Tally,
     facts: Arc<FactPublisher>,
 }
 
@@ -83,6 +86,7 @@ impl<P: Publish> Webhooks<P> {
             memory,
             meters: Meters::new(),
             refusals: RefusalLog::new(),
+            tally: Tally::default(),
             facts: Arc::default(),
         }
     }
@@ -157,9 +161,10 @@ impl<P: Publish> Webhooks<P> {
                 }
                 self.count(Some(source), &refusal);
                 let verified = has_secret && refusal.follows_signature();
-                let known = self.note(source, project.as_ref(), team, verified, &refusal);
                 let (project, delivery) = (project.as_ref(), delivery.as_ref());
-                self.refusals.refused(&Refused { source, project, delivery, refusal: &refusal }, known);
+                let refused = Refused { source, project, delivery, refusal: &refusal };
+                let known = self.note(&refused, team, verified);
+                self.refusals.refused(&refused, known);
                 refusal.into_response()
             }
         }
@@ -206,8 +211,13 @@ impl<P: Publish> Webhooks<P> {
         };
         self.meters.signed(source, signed);
         match checked {
-            Checked::Ignored { event } => {
+            Checked::Ignored { project, event } => {
                 self.meters.ignored(source);
+                if self.meters.is_known(source, &project, team || signed.is_some()) {
+                    let subject = self.topology.ignored_subject(source, &project);
+                    let (at, event) = (shared::time::now_ms(), event.chars().take(64).collect());
+                    self.facts.note(subject, &WebhookIgnored { at, prj: project, event });
+                }
                 Ok(json(StatusCode::OK, format!(r#"{{"status":"ignored","event":{}}}"#, quoted(&event))))
             }
             Checked::Publish { project, delivery, message } => {
@@ -249,17 +259,22 @@ impl<P: Publish> Webhooks<P> {
         self.meters.refused(source, failed, refusal.reason());
     }
 
-    /// For metrics and the status page. All unknown projects share one fact. Returns whether the project is known.
-    fn note(&self, source: Source, project: Option<&Project>, team: bool, verified: bool, refusal: &Refusal) -> bool {
+    /// For metrics and the pages. All unknown projects share one fact. Returns whether the project is known.
+    fn note(&self, refused: &Refused<'_>, team: bool, verified: bool) -> bool {
+        let Refused { source, project, refusal, .. } = *refused;
         if project.is_none() && matches!(refusal, Refusal::Signature | Refusal::NoSecret | Refusal::Unsigned) {
             // The documented health check (`?ping=1`), or an unauthenticated client: of no team.
             return false;
         }
         let known = project.is_some_and(|project| self.meters.last_rejected(source, project, team));
-        let subject = self.topology.refused_subject(source, project.filter(|_| known), verified);
-        let at = shared::time::now_ms();
-        let refused = WebhookRefused { at, prj: project.cloned(), reason: refusal.reason().to_owned() };
-        self.facts.note(subject, &refused);
+        let (at, reason) = (shared::time::now_ms(), refusal.reason());
+        let (since, times) = match project.filter(|_| known) {
+            Some(project) => self.tally.count((source, project.clone(), verified, reason), at),
+            None => (at, 1),
+        };
+        let subject = self.topology.refused_subject(source, project.filter(|_| known), reason, verified);
+        let (prj, delivery) = (project.cloned(), refused.delivery_id().map(str::to_owned));
+        self.facts.note(subject, &WebhookRefused { at, prj, reason: reason.to_owned(), times, since, delivery });
         known
     }
 }
@@ -274,7 +289,7 @@ struct RequestHead {
 
 /// A body whose signature is right.
 enum Checked {
-    Ignored { event: String },
+    Ignored { project: Project, event: String },
     Publish { project: Project, delivery: String, message: Outgoing },
 }
 
@@ -302,7 +317,7 @@ impl RequestHead {
             return Err(Refusal::Encoding);
         }
         let (event, delivery, payload) = match source::inspect(self.source, &self.headers, body)? {
-            Inspected::Ignored { event } => return Ok((signed, Checked::Ignored { event })),
+            Inspected::Ignored { event } => return Ok((signed, Checked::Ignored { project: query.project, event })),
             Inspected::Event { event, delivery, payload } => (event, delivery, payload),
         };
         let envelope = Envelope {

@@ -32,6 +32,15 @@ pub struct Refused<'a> {
     pub refusal: &'a Refusal,
 }
 
+impl<'a> Refused<'a> {
+    /// The delivery's id, where it is one that a sender makes.
+    #[must_use]
+    pub fn delivery_id(&self) -> Option<&'a str> {
+        let is_id = |id: &&str| id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic());
+        self.delivery?.to_str().ok().filter(is_id)
+    }
+}
+
 impl RefusalLog {
     #[must_use]
     pub fn new() -> Self {
@@ -43,9 +52,7 @@ impl RefusalLog {
         let Refused { source, project, refusal, .. } = *refused;
         let (source_name, reason) = (source.as_str(), refusal.reason());
         let prj = project.map_or("", Project::as_str);
-        // An id that no sender uses is not repeated.
-        let delivery =
-            refused.delivery.and_then(|value| value.to_str().ok()).filter(|id| id.len() <= 128).unwrap_or("");
+        let delivery = refused.delivery_id().unwrap_or("");
         tracing::debug!(source = source_name, prj, reason, delivery.id = delivery, "refused a webhook");
         match project.filter(|_| known) {
             Some(project) => {

@@ -9,6 +9,7 @@ mod logs;
 mod traces;
 mod signatures;
 mod process;
+mod team_pages;
 
 // How it is read.
 mod origin;
@@ -25,5 +26,6 @@ pub use nats::{NatsArgs, StreamArgs};
 pub use origin::Origin;
 pub use process::{CredentialsArgs, ShutdownArgs};
 pub use signatures::{SignatureArgs, SigningSecrets, TeamSecrets};
+pub use team_pages::TeamPageArgs;
 pub use traces::TraceArgs;
 pub use unchecked::{Checked, Setting, Unchecked};

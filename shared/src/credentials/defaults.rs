@@ -14,6 +14,12 @@ pub struct MissingSecret {
     previous: &'static str,
 }
 
+impl MissingSecret {
+    pub(super) const fn new(current: &'static str, previous: &'static str) -> Self {
+        Self { current, previous }
+    }
+}
+
 /// Signing keys that apply where a course has none of its own.
 #[derive(Debug, Clone, Default)]
 pub struct DefaultKeys {
@@ -34,7 +40,7 @@ impl DefaultKeys {
                 (Some(current), previous) => Some(SigningKeys { current: current.clone(), previous: previous.clone() }),
                 (None, None) => None,
                 (None, Some(_)) => {
-                    return Err(MissingSecret { current: names.variable, previous: names.previous_variable });
+                    return Err(MissingSecret::new(names.variable, names.previous_variable));
                 }
             };
         }

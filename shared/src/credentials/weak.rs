@@ -41,6 +41,12 @@ pub fn weak_team_secrets(defaults: &DefaultKeys, courses: &Courses) -> Vec<Strin
     warnings
 }
 
+/// Whether teams have seen a secret: it is their key at some source, or was.
+pub(super) fn is_seen(defaults: &DefaultKeys, courses: &Courses, secret: &str) -> bool {
+    let mut uses = Source::ALL.into_iter().flat_map(|source| of_source(defaults, courses, source));
+    uses.any(|one| seen_as(&one, secret).is_some())
+}
+
 /// The secrets of a source: the default one, and each course's own or the default one in the course's way.
 fn of_source<'a>(defaults: &'a DefaultKeys, courses: &'a Courses, source: Source) -> Vec<Use<'a>> {
     let names = &source.description().secret;

@@ -165,27 +165,45 @@ impl Topology {
         format!("{}.{process}", self.root(StreamName::Probe))
     }
 
-    /// The fact that a webhook was refused; without a project, a webhook of an unknown project.
+    /// The fact that a webhook was refused: the newest for each reason. Without a project, of one that is not known here.
     ///
     /// Refusals of unverified requests have a subject of their own: anyone can cause them, and they must not replace
     /// the team's own. Both have the same prefix, because `nats-server.conf` lets ingress publish it.
     #[must_use]
-    pub fn refused_subject(&self, source: Source, project: Option<&Project>, verified: bool) -> String {
+    pub fn refused_subject(&self, source: Source, project: Option<&Project>, reason: &str, verified: bool) -> String {
         let root = self.root(StreamName::Status);
         let suffix = if verified { "" } else { UNVERIFIED };
         match project {
-            Some(project) => format!("{root}.refused.{source}{suffix}.{project}"),
+            Some(project) => format!("{root}.refused.{source}{suffix}.{project}.{reason}"),
             None => format!("{root}.refused.{source}{suffix}"),
         }
     }
 
-    /// The facts that webhooks of a project were refused, of any source.
+    /// The facts that authentic webhooks of a project were refused, for any reason.
     #[must_use]
-    pub fn refused_filter(&self, project: &Project) -> String {
-        format!("{}.refused.*.{project}", self.root(StreamName::Status))
+    pub fn refused_of(&self, source: Source, project: &Project) -> String {
+        self.refused_subject(source, Some(project), "*", true)
     }
 
-    /// All facts but refusals of known projects.
+    /// The facts that webhooks of a project were refused, of any source and for any reason.
+    #[must_use]
+    pub fn refused_filter(&self, project: &Project) -> String {
+        format!("{}.refused.*.{project}.*", self.root(StreamName::Status))
+    }
+
+    /// The fact that an authentic webhook is of a kind that is not stored.
+    #[must_use]
+    pub fn ignored_subject(&self, source: Source, project: &Project) -> String {
+        format!("{}.ignored.{source}.{project}", self.root(StreamName::Status))
+    }
+
+    /// The facts that such webhooks of a project came, of any source.
+    #[must_use]
+    pub fn ignored_filter(&self, project: &Project) -> String {
+        format!("{}.ignored.*.{project}", self.root(StreamName::Status))
+    }
+
+    /// All facts but those of single projects.
     #[must_use]
     pub fn general_facts(&self) -> Vec<String> {
         let root = self.root(StreamName::Status);
@@ -196,6 +214,18 @@ impl Topology {
     #[must_use]
     pub fn notification_subject(&self, accepted: bool) -> String {
         format!("{}.{}", self.root(StreamName::Status), if accepted { "told" } else { "untold" })
+    }
+
+    /// The fact that LD Eval accepted a notification of a project and event type.
+    #[must_use]
+    pub fn notified_subject(&self, project: &Project, event_type: &str) -> String {
+        format!("{}.{project}.{event_type}", self.notification_subject(true))
+    }
+
+    /// The facts that LD Eval accepted notifications, of a project or of any.
+    #[must_use]
+    pub fn notified_filter(&self, project: Option<&Project>) -> String {
+        format!("{}.{}.*", self.notification_subject(true), project.map_or("*", Project::as_str))
     }
 
     /// The fact of a token's rate limit; `id` is a hash of the token.

@@ -19,8 +19,8 @@ pub const PAUSE_MAX: Duration = ACK_WAIT.saturating_mul(8);
 /// How many messages all workers together may have in flight.
 pub(super) const MAX_ACK_PENDING: i64 = 50_000;
 
-/// Limit of the facts for the status page; each has some 200 bytes.
-const STATUS_MAX_BYTES: i64 = 8 * 1024 * 1024;
+/// Limit of the facts for the pages; each has some 250 bytes.
+const STATUS_MAX_BYTES: i64 = 16 * 1024 * 1024;
 
 /// How long such a fact is kept.
 const STATUS_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -118,7 +118,7 @@ impl Topology {
             },
             // An unauthenticated client can cause a message here, so the stream is bounded.
             StreamName::Status => Config {
-                description: Some("For the status page, the newest fact a subject".into()),
+                description: Some("For the pages, the newest fact a subject".into()),
                 max_messages_per_subject: 1,
                 max_bytes: STATUS_MAX_BYTES,
                 max_age: STATUS_MAX_AGE,

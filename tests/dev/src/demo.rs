@@ -71,6 +71,9 @@ pub(crate) fn invite(screen: &Screen, stack: &DevStack) {
     for worker in &stack.workers {
         screen.line(format_args!("  worker     {}/status  /metrics  /readyz", worker.admin()));
     }
+    if let Some(link) = stack.team_page("Demo") {
+        screen.line(format_args!("  team page  {link}  of the project Demo; `worker team-links` prints others"));
+    }
     screen.line(format_args!("  logs       {}", stack.dir().display()));
     screen.heading("Try the commands of docs/operations.md, in another terminal, in this folder");
     screen.line(format_args!("  . {}", stack.settings().display()));

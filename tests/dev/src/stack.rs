@@ -11,7 +11,7 @@ use harness::eval::Eval;
 use harness::eventually::Alive;
 use harness::paths;
 use harness::providers::{Providers, practice};
-use harness::sender::Secrets;
+use harness::sender::{Secrets, sign};
 use harness::servers::{MongoServer, NatsServer, ports};
 use harness::stack::build::{Voice, build};
 use harness::stack::{Binary, Service};
@@ -21,6 +21,9 @@ use crate::{Options, settings};
 
 /// The default of `MONGO_DB`.
 pub(crate) const DATABASE: &str = "event_dashboard";
+
+/// Of what the links to teams' check pages are made.
+const PAGES_SECRET: &str = "a-secret-of-links-on-this-machine";
 
 /// The default port of the webhooks.
 const PORT: u16 = 5000;
@@ -94,6 +97,7 @@ impl DevStack {
             ("GITHUB_SECRET", secrets.github),
             ("TAIGA_SECRET", secrets.taiga),
             ("EXCEL_SECRET", secrets.excel.unwrap_or_default()),
+            ("TEAM_PAGES_SECRET", PAGES_SECRET.to_owned()),
             ("LD_EVENTS_MAX_BYTES", (1024 * 1024 * 1024).to_string()),
             // Absent unless created to try docs/credentials.md; not the example in the repository.
             ("CREDENTIALS_FILE", dir.join("credentials_config.json").display().to_string()),
@@ -121,7 +125,10 @@ impl DevStack {
         for n in 1..=options.workers {
             let since = Instant::now();
             let name = if options.workers == 1 { "worker".to_owned() } else { format!("worker-{n}") };
-            let worker = Service::start(Binary::Worker, &name, &dir.join(&name), env.clone()).await?;
+            let pages = [("TEAM_PAGES_ADDR", "127.0.0.1:0".to_owned()), ("PUBLIC_URL", ingress.webhooks())];
+            let pages = pages.map(|(name, value)| (name.to_owned(), value));
+            let env = env.iter().cloned().chain(pages);
+            let worker = Service::start(Binary::Worker, &name, &dir.join(&name), env).await?;
             screen.done(&name, worker.admin(), since);
             workers.push(worker);
         }
@@ -140,6 +147,12 @@ impl DevStack {
         &self.settings
     }
 
+    /// The link to a project's check page, at the worker itself: there is no proxy here that leads there.
+    pub(crate) fn team_page(&self, project: &str) -> Option<String> {
+        let key = sign::hmac_sha256(PAGES_SECRET, format!("ld-connect/1/page/{project}").as_bytes());
+        Some(format!("{}/team/{project}/{}", self.workers.first()?.team_pages(), key.get(..32)?))
+    }
+
     /// From now on notifications are printed as they come.
     pub(crate) fn show_notifications(&self) {
         self.live.store(true, Ordering::Relaxed);
@@ -152,10 +165,15 @@ impl DevStack {
         for (n, worker) in self.workers.iter().enumerate() {
             println!("WORKER_{n}_ADMIN_URL={}", worker.admin());
         }
+        if let Some(worker) = self.workers.first() {
+            println!("TEAM_PAGES_URL={}", worker.team_pages());
+        }
+        println!("TEAM_PAGES_SECRET={PAGES_SECRET}");
         println!("NATS_URL={}", self.nats.url_of("operator"));
         println!("MONGO_URI={}", self.mongo.uri());
         println!("MONGO_DB={DATABASE}");
         println!("EVAL_PORT={}", self.eval_port);
+        println!("GITHUB_SECRET={}", Secrets::default().github);
         println!("EXCEL_SECRET={}", Secrets::default().excel.unwrap_or_default());
         println!("READY=1");
     }

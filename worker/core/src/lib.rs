@@ -2,7 +2,7 @@
 //!
 //! Reading order: the path of an event ([`pipeline`]), how its effects are written ([`store`]), how LD Eval is notified
 //! ([`notify`]), what is looked up at the providers ([`enrich`]), the state of the process ([`readiness`], [`streams`],
-//! [`problem`], [`meters`]) and what people see ([`read`], [`deliveries`], [`status`]).
+//! [`problem`], [`meters`]) and what people see ([`read`], [`deliveries`], [`status`], [`team_page`]).
 
 pub mod config;
 pub mod pipeline;
@@ -17,3 +17,4 @@ pub mod readiness;
 pub mod read;
 pub mod deliveries;
 pub mod status;
+pub mod team_page;

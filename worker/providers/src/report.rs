@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::facts::{FactPublisher, NotificationAccepted, NotificationFailed, TokenBudget};
+use shared::ids::Project;
 use shared::publish::Publisher;
 use shared::time::now_ms;
 use shared::topology::Topology;
@@ -35,11 +36,14 @@ impl Reporter {
         }
     }
 
-    /// LD Eval accepted a notification.
-    pub fn notification_accepted(&self, prj: &str, event_type: &str) {
+    /// LD Eval accepted a notification; `team` when its project is one of the credentials file.
+    pub fn notification_accepted(&self, prj: &str, event_type: &str, team: Option<&Project>) {
         let Some((facts, topology)) = self.0.as_deref() else { return };
-        let (prj, event_type) = (prj.to_owned(), event_type.to_owned());
-        facts.note(topology.notification_subject(true), &NotificationAccepted { at: now_ms(), prj, event_type });
+        let fact = NotificationAccepted { at: now_ms(), prj: prj.to_owned(), event_type: event_type.to_owned() };
+        facts.note(topology.notification_subject(true), &fact);
+        if let Some(team) = team {
+            facts.note(topology.notified_subject(team, event_type), &fact);
+        }
     }
 
     /// LD Eval did not accept a notification.

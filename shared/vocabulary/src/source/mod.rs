@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use description::{Description, SecretNames};
 
-use crate::ids::InvalidName;
+use crate::ids::{InvalidName, Project, QualityModel};
 
 /// Who sent a webhook. Closed: a new source is a new endpoint of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +46,13 @@ impl Source {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.description().name
+    }
+
+    /// The address that a project's sender is given; `base` is where senders find ingress.
+    #[must_use]
+    pub fn payload_url(self, base: &str, project: &Project, model: Option<&QualityModel>) -> String {
+        let model = model.map(|model| format!("&quality_model={model}")).unwrap_or_default();
+        format!("{}/webhook/{self}?prj={project}{model}", base.trim_end_matches('/'))
     }
 }
 

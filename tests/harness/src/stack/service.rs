@@ -130,6 +130,15 @@ impl Service {
         self.lock().webhooks.expect("only ingress takes webhooks")
     }
 
+    /// `http://127.0.0.1:<port>` of the check pages of teams.
+    ///
+    /// # Panics
+    /// When it serves none: `TEAM_PAGES_ADDR` is not set.
+    #[must_use]
+    pub fn team_pages(&self) -> String {
+        format!("http://{}", listens_as(&self.process, "team pages").expect("TEAM_PAGES_ADDR is set"))
+    }
+
     /// `http://127.0.0.1:<port>` of `/healthz`, `/readyz` and `/metrics`.
     #[must_use]
     pub fn admin(&self) -> String {

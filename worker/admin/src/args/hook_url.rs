@@ -36,9 +36,7 @@ impl PublicUrlArgs {
 /// The address a hook should have.
 #[must_use]
 pub fn hook_url(base: &Url, source: Source, project: &Project, model: Option<&QualityModel>) -> String {
-    let root = base.as_str().trim_end_matches('/');
-    let model = model.map(|model| format!("&quality_model={model}")).unwrap_or_default();
-    format!("{root}/webhook/{source}?prj={project}{model}")
+    source.payload_url(base.as_str(), project, model)
 }
 
 /// Whether an address leads to a webhook of this ingress: then the hook is ours, right or wrong. `http` and `https`

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use shared::config::{EnvironmentError, Unchecked};
 use shared::config_report::Report;
-use shared::credentials::{Courses, Handle};
+use shared::credentials::{Courses, DefaultKeys, Handle, PageKeys};
 
 use crate::terminal::{CommandError, Exit, finish, print_block};
-use worker_core::config::{Config, MongoArgs};
+use worker_core::config::{Config, MongoArgs, PageArgs};
 use worker_providers::Tokens;
 use worker_reconcile::config::ReconcileArgs;
 
@@ -25,6 +25,8 @@ pub enum ConfigCommand {
 struct Settings {
     #[command(flatten)]
     config: Config,
+    #[command(flatten)]
+    pages: PageArgs,
     #[command(flatten)]
     reconcile: ReconcileArgs,
 }
@@ -61,7 +63,7 @@ pub(super) fn problems(settings: &Config) -> Vec<String> {
 
 fn report(options: Options) -> Result<Report, EnvironmentError> {
     let (mut report, settings) = Report::of(options.settings)?;
-    let Some(Settings { config: settings, reconcile }) = settings else { return Ok(report) };
+    let Some(Settings { config: settings, pages, reconcile }) = settings else { return Ok(report) };
     if reconcile.recovery_api && reconcile.recovery_token.is_none() {
         report.notes.push(format!(
             "RECOVERY_API is on without RECOVERY_TOKEN: every client that reaches {} may start recoveries",
@@ -69,6 +71,7 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
         ));
     }
     check_addresses(&mut report, &settings);
+    check_pages(&mut report, &pages, reconcile.public_url.is_some());
     let file = options.file.as_deref();
     let courses = report.check_file(file.unwrap_or(&settings.credentials.credentials_file), file.is_some());
     let file_is_good = courses.is_some();
@@ -86,6 +89,18 @@ fn check_addresses(report: &mut Report, settings: &Config) {
     report.check_nats(&settings.nats);
     if let Err(error) = settings.mongo.check() {
         report.problems.push(error.to_string());
+    }
+}
+
+/// Whether the check pages of teams can work as they are set.
+fn check_pages(report: &mut Report, pages: &PageArgs, has_public_url: bool) {
+    let Some(addr) = pages.team_pages_addr else { return };
+    let keys = DefaultKeys::new(&pages.signatures).and_then(|defaults| PageKeys::new(&pages.links, defaults));
+    report.problems.extend(keys.err().map(|error| error.to_string()));
+    if !has_public_url {
+        report.notes.push(format!(
+            "the check pages of teams ({addr}) show no address to paste, because PUBLIC_URL is unset: set it to where GitHub and Taiga find ingress"
+        ));
     }
 }
 

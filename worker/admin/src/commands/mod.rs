@@ -14,3 +14,4 @@ pub mod reconcile;
 pub mod redeliver;
 pub mod replay;
 pub mod secrets;
+pub mod team_links;

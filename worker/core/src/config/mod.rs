@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use shared::config::{CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, StreamArgs, TraceArgs};
+use shared::config::{
+    CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs, TeamPageArgs, TraceArgs,
+};
 use worker_event::normalise::Settings;
 use worker_providers::config::EnrichArgs;
 
@@ -79,6 +81,22 @@ pub struct EvalArgs {
     /// Port of LD Eval.
     #[arg(long, env = "EVAL_PORT", default_value_t = 5001, value_parser = clap::value_parser!(u16).range(1..))]
     pub eval_port: u16,
+}
+
+/// The check pages of teams.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Team pages")]
+pub struct PageArgs {
+    /// Where the check pages of teams are served (/team/…), for the proxy that leads there; unset, nowhere.
+    #[arg(long, env = "TEAM_PAGES_ADDR")]
+    pub team_pages_addr: Option<SocketAddr>,
+    /// Of what their links are made.
+    #[command(flatten)]
+    pub links: TeamPageArgs,
+    /// The secrets of senders: links are made of them where there is no other secret, and a teacher's page shows a
+    /// team's own.
+    #[command(flatten)]
+    pub signatures: SignatureArgs,
 }
 
 /// How many events are worked on at a time.

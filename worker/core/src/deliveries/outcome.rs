@@ -8,6 +8,7 @@ use async_nats::jetstream::{Context, Message};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use shared::envelope::header;
+use shared::facts::NotificationAccepted;
 use shared::ids::Project;
 use shared::time::parse_instant;
 use shared::topology::{StreamName, Topology};
@@ -15,13 +16,16 @@ use worker_event::effect::Notification;
 
 use super::delivery::Delivery;
 use crate::pipeline::dead_letter;
-use crate::read::{Newest, Unreadable};
+use crate::read::{Newest, Pass, Unreadable};
 
 /// How many dead letters are looked at, the newest.
 const LETTERS: usize = 2_000;
 
 /// How many waiting notifications are looked at. Of a single project there never are as many.
 const WAITING: usize = 500;
+
+/// How many facts about accepted notifications are read.
+const FACTS: u64 = 10_000;
 
 /// How many requests for them are under way at a time.
 const REQUESTS: usize = 16;
@@ -84,6 +88,8 @@ pub struct Outcomes {
     /// Notifications that LD Eval refused, by project and delivery.
     refused: BTreeMap<(String, String), Letter>,
     waiting: BTreeSet<Notice>,
+    /// When LD Eval last accepted such notifications, where any wait.
+    accepted: BTreeMap<Notice, i64>,
 }
 
 /// How far the workers have come in the event stream.
@@ -95,7 +101,7 @@ struct Progress {
     taken: u64,
 }
 
-/// A notification that waits.
+/// What a notification says, without its author: the newest of an author replaces older ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Notice {
     prj: String,
@@ -113,7 +119,8 @@ impl Outcomes {
             letters(jetstream, topology, prj),
             waiting(jetstream, topology, prj),
         )?;
-        let mut outcomes = Self { progress, waiting, ..Self::default() };
+        let accepted = if waiting.is_empty() { BTreeMap::new() } else { accepted(jetstream, topology, prj).await? };
+        let mut outcomes = Self { progress, waiting, accepted, ..Self::default() };
         for letter in &letters {
             outcomes.record(topology, letter);
         }
@@ -156,8 +163,11 @@ impl Outcomes {
 
     fn notified(&self, delivery: &Delivery) -> Notified {
         let prj = delivery.prj.as_str();
+        // One that was accepted later than this delivery came covered it.
         let waits = |event_type: &&str| {
-            self.waiting.contains(&Notice { prj: prj.to_owned(), event_type: (*event_type).to_owned() })
+            let notice = Notice { prj: prj.to_owned(), event_type: (*event_type).to_owned() };
+            let accepted = self.accepted.get(&notice);
+            self.waiting.contains(&notice) && accepted.is_none_or(|at| *at < delivery.received_at)
         };
         if delivery.read_at.is_some() {
             Notified::NotOfItself
@@ -209,11 +219,24 @@ async fn waiting(
             async move { stream.get_last_raw_message_by_subject(&subject).await.ok() }
         })
         .buffer_unordered(REQUESTS);
-    let notices = payloads.filter_map(async |message| {
-        let notification: Notification = serde_json::from_slice(&message?.payload).ok()?;
+    let payloads: Vec<_> = payloads.collect().await;
+    let notices = payloads.into_iter().flatten().filter_map(|message| {
+        let notification: Notification = serde_json::from_slice(&message.payload).ok()?;
         Some(Notice { prj: notification.prj, event_type: notification.event_type })
     });
-    Ok(notices.collect().await)
+    Ok(notices.collect())
+}
+
+/// When LD Eval last accepted notifications of teams of the credentials file.
+async fn accepted(
+    jetstream: &Context,
+    topology: &Topology,
+    prj: Option<&Project>,
+) -> Result<BTreeMap<Notice, i64>, Unreadable> {
+    let stream = stream(jetstream, &topology.stream(StreamName::Status)).await?;
+    let (messages, _) = Pass::newest(vec![topology.notified_filter(prj)], FACTS).read(&stream).await?;
+    let facts = messages.iter().filter_map(|message| serde_json::from_slice(&message.payload).ok());
+    Ok(facts.map(|NotificationAccepted { at, prj, event_type }| (Notice { prj, event_type }, at)).collect())
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
@@ -265,13 +288,16 @@ mod tests {
         let outcomes = Outcomes {
             progress: Progress { settled: 10, taken: 10 },
             refused: BTreeMap::from([(("A".to_owned(), "d3".to_owned()), letter("eval_refused"))]),
-            waiting: BTreeSet::from([notice("userstory")]),
+            waiting: BTreeSet::from([notice("userstory"), notice("issue")]),
+            accepted: BTreeMap::from([(notice("issue"), 1)]),
             ..Outcomes::default()
         };
         let notified = |delivery: &Delivery| outcomes.of(delivery).notified;
         assert_eq!(notified(&delivery(1, "push")), Notified::Done);
         assert_eq!(notified(&delivery(2, "task")), Notified::Waiting);
         assert_eq!(notified(&delivery(3, "push")), Notified::Refused(letter("eval_refused")));
+        assert_eq!(notified(&delivery(5, "issue")), Notified::Done, "one was accepted after it came");
+        assert_eq!(notified(&Delivery { received_at: 2, ..delivery(5, "issue") }), Notified::Waiting);
         assert_eq!(notified(&Delivery { read_at: Some(1), ..delivery(4, "task") }), Notified::NotOfItself);
     }
 }

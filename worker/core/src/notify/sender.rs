@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use reqwest::StatusCode;
+use shared::credentials::Handle;
 use shared::envelope::header::TRACEPARENT;
+use shared::ids::Project;
 use shared::retry::{Delays, Policy};
 use shared::throttle::Throttle;
 use shared::topology::StreamName;
@@ -69,6 +71,7 @@ pub struct Sender {
     turns: Turns,
     circuit: Circuit,
     outages: Throttle,
+    courses: Handle,
     reporter: Reporter,
 }
 
@@ -124,11 +127,16 @@ impl Circuit {
 impl Sender {
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(pipeline: Arc<Pipeline>, eval: &EvalArgs, reporter: Reporter) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        eval: &EvalArgs,
+        courses: Handle,
+        reporter: Reporter,
+    ) -> Result<Self, reqwest::Error> {
         let http = client()?;
         let url = format!("http://{}:{}/api/event", eval.eval_host, eval.eval_port);
         let (turns, circuit, outages) = (Turns::default(), Circuit::new(), Throttle::new(LOG_INTERVAL));
-        Ok(Self { pipeline, http, url, turns, circuit, outages, reporter })
+        Ok(Self { pipeline, http, url, turns, circuit, outages, courses, reporter })
     }
 
     /// Sends until the soft stop.
@@ -180,7 +188,8 @@ impl Sender {
                 self.recovered();
                 tracing::debug!(delivery.id = origin.id(), attempt = messages.delivered(0), "told LD Eval");
                 if let Ok(Notification { prj, event_type, .. }) = &parsed {
-                    self.reporter.notification_accepted(prj, event_type);
+                    let team = Project::new(prj).ok().filter(|prj| self.courses.courses().course_of(prj).is_some());
+                    self.reporter.notification_accepted(prj, event_type, team.as_ref());
                 }
                 let now = shared::time::now_ms() as f64 / 1000.0;
                 metrics::gauge!("ldconnect_notify_last_accepted_timestamp_seconds").set(now);

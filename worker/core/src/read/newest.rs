@@ -63,6 +63,11 @@ impl Newest {
     async fn search(&self, stream: &Stream, wanted: u64) -> Result<(i64, u64), Unreadable> {
         let first = i64::try_from(stream.cached_info().state.first_timestamp.unix_timestamp_nanos() / 1_000_000);
         let oldest = self.since.unwrap_or(i64::MIN).max(first.unwrap_or(0));
+        // Mostly there are few of a project at all.
+        let all = self.pending(stream, oldest).await?;
+        if all <= wanted.saturating_add(MORE) {
+            return Ok((oldest, all));
+        }
         let end = self.until.unwrap_or_else(now_ms).max(oldest);
         let (mut span, mut too_late) = (FIRST, end);
         let (mut from, mut there) = loop {

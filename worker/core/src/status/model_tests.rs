@@ -33,7 +33,7 @@ fn heard(last: i64) -> Heard {
 }
 
 fn refused(at: i64, prj: &str, reason: &str) -> WebhookRefused {
-    WebhookRefused { at, prj: Some(team(prj)), reason: reason.into() }
+    WebhookRefused { at, prj: Some(team(prj)), reason: reason.into(), times: 1, since: at, delivery: None }
 }
 
 fn row<'s>(status: &'s Status, prj: &str, source: Source) -> &'s Row {

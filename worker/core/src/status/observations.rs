@@ -1,5 +1,6 @@
 //! What one pass read, before it is judged. What could not be read is absent.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::jetstream::Message;
@@ -84,17 +85,15 @@ impl Observations {
             ["refused", source] => {
                 let (source, _) = verified(source);
                 if let (Ok(source), Some(refused)) = (source.parse(), fact::<WebhookRefused>(message)) {
-                    let known = self.unknown.entry(source).or_insert_with(|| refused.clone());
-                    if refused.at > known.at {
-                        *known = refused;
-                    }
+                    newest(&mut self.unknown, source, refused);
                 }
             }
-            ["refused", source, prj] => {
+            // Earlier versions wrote no reason into the subject.
+            ["refused", source, prj, ..] => {
                 let (source, is_verified) = verified(source);
                 let refusals = if is_verified { &mut self.refused } else { &mut self.unverified };
                 if let (Ok(source), Ok(prj), Some(refused)) = (source.parse(), Project::new(prj), fact(message)) {
-                    refusals.insert((source, prj), refused);
+                    newest(refusals, (source, prj), refused);
                 }
             }
             _ => {}
@@ -118,7 +117,19 @@ impl Observations {
     }
 }
 
+fn newest<K: Ord>(refusals: &mut BTreeMap<K, WebhookRefused>, key: K, refused: WebhookRefused) {
+    match refusals.entry(key) {
+        Entry::Occupied(known) if known.get().at >= refused.at => {}
+        Entry::Occupied(mut known) => {
+            known.insert(refused);
+        }
+        Entry::Vacant(place) => {
+            place.insert(refused);
+        }
+    }
+}
+
 /// The source in the subject of a refusal, and whether the sender was verified.
-fn verified(source: &str) -> (&str, bool) {
+pub(crate) fn verified(source: &str) -> (&str, bool) {
     source.strip_suffix(UNVERIFIED).map_or((source, true), |source| (source, false))
 }

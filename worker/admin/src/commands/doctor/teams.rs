@@ -123,7 +123,7 @@ async fn last_refused(
     source: Source,
 ) -> Result<Option<WebhookRefused>, CommandError> {
     let facts = streams.stream(StreamName::Status).await?;
-    let subject = streams.topology.refused_subject(source, Some(team), true);
+    let subject = streams.topology.refused_of(source, team);
     match facts.get_last_raw_message_by_subject(&subject).await {
         Ok(message) => Ok(serde_json::from_slice(&message.payload).ok()),
         Err(error) => match error.kind() {

@@ -2,7 +2,7 @@
 
 pub mod language;
 mod texts;
-pub(super) mod words;
+pub(crate) mod words;
 
 pub use language::Language;
 pub use texts::Texts;

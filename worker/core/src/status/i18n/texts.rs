@@ -17,11 +17,12 @@ pub struct Texts {
 
 static ALL: LazyLock<[Texts; Language::ALL.len()]> = LazyLock::new(|| Language::ALL.map(Texts::load));
 
-const fn source(language: Language) -> &'static str {
+/// The texts of the status page, and those of a team's page.
+const fn sources(language: Language) -> [&'static str; 2] {
     match language {
-        Language::En => include_str!("locales/en.ftl"),
-        Language::Ca => include_str!("locales/ca.ftl"),
-        Language::Es => include_str!("locales/es.ftl"),
+        Language::En => [include_str!("locales/en.ftl"), include_str!("locales/team.en.ftl")],
+        Language::Ca => [include_str!("locales/ca.ftl"), include_str!("locales/team.ca.ftl")],
+        Language::Es => [include_str!("locales/es.ftl"), include_str!("locales/team.es.ftl")],
     }
 }
 
@@ -35,9 +36,11 @@ impl Texts {
         let mut bundle = FluentBundle::new_concurrent(vec![id]);
         // No text mixes directions, so marks around what is filled in would only get into copied commands.
         bundle.set_use_isolating(false);
-        // A broken entry is left out; a test finds it.
-        let resource = FluentResource::try_new(source(language).to_owned()).unwrap_or_else(|(resource, _)| resource);
-        bundle.add_resource_overriding(resource);
+        for source in sources(language) {
+            // A broken entry is left out; a test finds it.
+            let resource = FluentResource::try_new(source.to_owned()).unwrap_or_else(|(resource, _)| resource);
+            bundle.add_resource_overriding(resource);
+        }
         Self { language, bundle }
     }
 
@@ -60,7 +63,7 @@ macro_rules! texts {
     ($($key:ident($($argument:ident),*))*) => {
         impl Texts {
             $(#[allow(clippy::extra_unused_lifetimes, clippy::allow_attributes, reason = "of a text without arguments")]
-            pub(in super::super) fn $key<'a>(&self $(, $argument: impl Into<FluentValue<'a>>)*) -> String {
+            pub(crate) fn $key<'a>(&self $(, $argument: impl Into<FluentValue<'a>>)*) -> String {
                 #[allow(unused_mut, clippy::allow_attributes, reason = "a text without arguments changes none")]
                 let mut arguments = FluentArgs::<'a>::new();
                 $(arguments.set(stringify!($argument), $argument);)*
@@ -91,6 +94,26 @@ texts! {
     refused_signed(source, teams, ago, reason) refused_signed_advice()
     refused_unverified(source, teams, ago, reason) refused_unverified_advice(source)
     unknown_project(source, project, ago, reason) unknown_project_advice() no_project()
+
+    page_title(prj) page_lead() page_all() page_some(yes, no) page_no_source() page_blind() page_yes() page_no() page_unknown()
+    page_updates() page_private() page_teacher()
+    page_came(ago) page_tested(ago) page_try_github() page_try_taiga() page_try_excel() page_nothing()
+    page_do_github() page_do_taiga() page_do_excel() page_stored(what, ago)
+    page_paste() page_name() page_url() page_url_taiga() page_content_type() page_address() page_model()
+    page_secret() page_secret_taiga() page_secret_show() page_secret_teacher() page_secret_operator() page_secret_sheet()
+    page_address_missing() page_copy() page_copied()
+    page_refused(ago, reason) page_refused_times(times, ago, reason) page_refused_before(ago, reason) page_stranger()
+    page_fix_github() page_fix_taiga() page_fix_excel() page_fix_no_secret() page_fix_unsigned() page_fix_query()
+    page_fix_json() page_fix_too_large() page_fix_later()
+    page_deliveries() page_no_delivery() page_when() page_what() page_became()
+    event_push() event_issues() event_pull_request() event_repository() event_issue() event_task() event_userstory()
+    event_relateduserstory() event_epic() event_milestone() event_sheets_activity()
+    became_told() became_to_tell() became_not_told() became_stored() became_nothing() became_processing()
+    became_waiting() became_dead(reason)
+    dead_unreadable() dead_no_identity() dead_unknown_event() dead_unstorable() dead_bug() dead_too_many_projects()
+    doc_commit(name) doc_commits(count) doc_issue(name) doc_issues(count) doc_pull_request(name) doc_pull_requests(count)
+    doc_userstory(name) doc_userstories(count) doc_task(name) doc_tasks(count) doc_epic(name) doc_epics(count) doc_row()
+    doc_removed(what)
 }
 
 #[cfg(test)]
@@ -103,9 +126,12 @@ mod tests {
     fn every_language_has_every_text_and_fills_in_every_argument() {
         let declared: BTreeSet<_> = DECLARED.iter().map(|(key, _)| *key).collect();
         for language in Language::ALL {
-            let broken = FluentResource::try_new(source(language).to_owned()).err().map(|(_, errors)| errors);
-            assert_eq!(broken, None, "{language:?}");
-            let keys = source(language).lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
+            for source in sources(language) {
+                let broken = FluentResource::try_new(source.to_owned()).err().map(|(_, errors)| errors);
+                assert_eq!(broken, None, "{language:?}");
+            }
+            let lines = sources(language).into_iter().flat_map(str::lines);
+            let keys = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()));
             let keys: Vec<_> = keys.filter_map(|line| Some(line.split_once('=')?.0.trim())).collect();
             assert_eq!(keys.iter().copied().collect::<BTreeSet<_>>(), declared, "{language:?}");
             assert_eq!(keys.len(), declared.len(), "{language:?} has a text twice");
@@ -135,7 +161,17 @@ mod tests {
     #[test]
     fn no_text_is_left_in_english() {
         let english = Texts::of(Language::En);
-        let own = ["date_time"];
+        // What GitHub's and Taiga's pages call so in every language, and words that are the same.
+        let own = [
+            "date_time",
+            "page_no",
+            "page_url",
+            "page_url_taiga",
+            "page_content_type",
+            "page_secret",
+            "doc_commit",
+            "doc_commits",
+        ];
         for language in [Language::Ca, Language::Es] {
             for (key, _) in DECLARED.iter().filter(|(key, _)| !own.contains(key)) {
                 let text = |texts: &Texts| texts.format(key, FluentArgs::new());

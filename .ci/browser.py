@@ -1,29 +1,15 @@
-#!/usr/bin/env python3
-"""Looks at the status page in headless Chromium: `status_page.py` starts a stack by `cargo dev` for that,
-`status_page.py http://127.0.0.1:5081` takes a worker's admin address that is there.
-
-When all is well and when something is not, at 360 and 1400 px, light and dark, in each language: nothing sticks out
-sideways, every text has the contrast that WCAG AA asks for, landmarks, headings, table headers and the pictures' words are there, and the browser has
-nothing to complain about. Screenshots go to target/status-page. Without a Chromium it says that it was left out and ends well.
-"""
+"""Headless Chromium for the checks of pages: what every page must keep, whatever it shows."""
 
 import base64
-import contextlib
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 
-FOLDER = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "status-page"
-
-LOOK = r"""(() => {
+LOOK = r"""(once => {
   const found = [];
   const wide = document.documentElement.scrollWidth - innerWidth;
   if (wide > 0) found.push(`the page is ${wide} px wider than the screen`);
@@ -42,12 +28,12 @@ LOOK = r"""(() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node; (node = walker.nextNode());) {
     const text = node.data.trim(), e = node.parentElement;
-    if (!text || e.closest('svg')) continue;
+    if (!text || e.closest('svg,script,style,noscript') || !e.checkVisibility()) continue;
     const [a, b] = [luminance(rgb(getComputedStyle(e).color)), luminance(ground(e))].sort((x, y) => y - x);
     const contrast = (a + 0.05) / (b + 0.05);
     if (contrast < 4.5) found.push(`"${text}" has a contrast of ${contrast.toFixed(1)}`);
   }
-  for (const one of ['header', 'main', 'footer', 'h1', 'nav[aria-label]', 'form[role=search]', '#sentence'])
+  for (const one of ['header', 'main', 'footer', 'h1', 'nav[aria-label]', '#sentence', ...once])
     if (document.querySelectorAll(one).length !== 1) found.push(`not exactly one ${one}`);
   for (const section of document.querySelectorAll('section'))
     if (!document.getElementById(section.getAttribute('aria-labelledby'))) found.push('a section without a name');
@@ -60,8 +46,20 @@ LOOK = r"""(() => {
     if (svg.getAttribute('role') !== 'img' || !svg.getAttribute('aria-label')) found.push('a picture without words');
   for (const input of document.querySelectorAll('input:not([type=hidden])'))
     if (!input.labels.length) found.push('an input without a label');
-  if (!document.querySelector('tbody tr')) found.push('no team is shown');
+  const ids = [...document.querySelectorAll('[id]')].map(one => one.id);
+  for (const id of new Set(ids.filter((id, i) => ids.indexOf(id) !== i))) found.push(`the id ${id} is there twice`);
   return found;
+})"""
+
+
+# What a keyboard reaches, and where it is: the position among all that it must reach, and whether one sees it.
+FOCUS = r"""(() => {
+  const all = [...document.querySelectorAll('a[href],button,summary,input:not([type=hidden]),select,textarea,[tabindex]')];
+  const seen = all.filter(one => one.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true }));
+  const style = getComputedStyle(document.activeElement);
+  return { count: seen.length, at: seen.indexOf(document.activeElement),
+    ring: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+    names: seen.map(one => one.id || one.textContent.trim() || one.outerHTML) };
 })()"""
 
 
@@ -129,85 +127,25 @@ class Browser:
     def evaluate(self, code):
         return self.ask("Runtime.evaluate", expression=code, returnByValue=True)["result"]["value"]
 
-
-def wait_for(base, what, fits):
-    """The page is looked at when there is something on it."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"{base}/status.json", timeout=20) as answer:
-            status = json.load(answer)
-        if fits(status):
-            return
-        time.sleep(0.5)
-    sys.exit(f"{base}/status.json shows no {what} after two minutes: {status}")
+    def press(self, key):
+        code = {"Tab": 9, "Enter": 13}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
 
-@contextlib.contextmanager
-def trouble(told):
-    """Teams that never sent anything, and requests that are refused: of one of them, and of an unknown project."""
-    file = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "dev" / "credentials_config.json"
-    before = file.read_text() if file.exists() else None
-    file.write_text(json.dumps({"amep": {"teams": [f"L{n}" for n in range(1, 13)]}}))
-    kinds = {"never_heard", "unverified", "unknown_project"}
-
-    def found(status):
-        # Ingress takes the file over within seconds; until then L2 is unknown to it, too.
-        for prj in ("L2", "Nobody"):
-            request = urllib.request.Request(f"{told['INGRESS_URL']}/webhook/github?prj={prj}", b"{}")
-            with contextlib.suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(request, timeout=20)
-        return kinds <= {finding["what"] for finding in status["findings"]}
-
-    try:
-        wait_for(told["WORKER_0_ADMIN_URL"], " or ".join(sorted(kinds)), found)
-        yield
-    finally:
-        file.unlink() if before is None else file.write_text(before)
-
-
-@contextlib.contextmanager
-def stack():
-    """`cargo dev` with its demonstration; gives what it prints, such as `WORKER_0_ADMIN_URL`."""
-    with tempfile.TemporaryFile("w+") as log:
-        command = ["cargo", "dev", "--fresh", "--print-env"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
-            try:
-                told = {}
-                while "READY" not in told:
-                    line = process.stdout.readline()
-                    if not line:
-                        log.seek(0)
-                        sys.exit(f"cargo dev did not start:\n{log.read()}")
-                    told.update([line.strip().split("=", 1)])
-                yield told
-            finally:
-                process.terminate()
-
-
-def main():
+def program():
     programs = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next(filter(None, map(shutil.which, programs)), None)
-    if not program:
-        print("left out: there is no Chromium here (apt-get install chromium)")
-        return 0
-    given = {"WORKER_0_ADMIN_URL": sys.argv[1]} if len(sys.argv) > 1 else None
-    with contextlib.nullcontext(given) if given else stack() as told:
-        base = told["WORKER_0_ADMIN_URL"]
-        wait_for(base, "team", lambda status: status["rows"] and status["last_notified"])
-        complaints = look(program, base, "status")
-        if not given:
-            with trouble(told):
-                complaints += look(program, base, "trouble")
-    print("\n".join(complaints) or f"looked at the pages in Chromium, nothing to complain about; pictures in {FOLDER}")
-    return 1 if complaints else 0
+    return next(filter(None, map(shutil.which, programs)), None)
 
 
-def look(program, base, page):
-    FOLDER.mkdir(parents=True, exist_ok=True)
+def look(url, folder, page, once=()):
+    """Looks at a page in each language, at 360 and 1400 px, light and dark. Gives what is wrong; pictures go to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     complaints = []
     # Chromium's helper processes can still write into the profile while it is removed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = Browser(program, profile)
+        browser = Browser(program(), profile)
         for language in ("en", "ca", "es"):
             browser.ask("Network.setExtraHTTPHeaders", headers={"Accept-Language": language})
             for width in (360, 1400):
@@ -216,15 +154,33 @@ def look(program, base, page):
                     browser.ask("Emulation.setDeviceMetricsOverride", **metrics)
                     browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
                     name = f"{page}-{language}-{width}-{scheme}"
-                    found = browser.load(f"{base}/status") + browser.evaluate(LOOK)
+                    found = browser.load(url) + browser.evaluate(f"{LOOK}({json.dumps(list(once))})")
                     if browser.evaluate("document.documentElement.lang") != language:
                         found.append("it is in another language")
                     complaints += [f"{name}: {text}" for text in found]
                     picture = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-                    (FOLDER / f"{name}.png").write_bytes(base64.b64decode(picture))
+                    (folder / f"{name}.png").write_bytes(base64.b64decode(picture))
+        complaints += [f"{page}, by keyboard: {text}" for text in by_keyboard(browser, url)]
         browser.close()
     return complaints
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def by_keyboard(browser, url):
+    """Tab reaches everything, one sees where it is, and Enter unfolds what is folded."""
+    found = browser.load(url)
+    reached = set()
+    for _ in range(browser.evaluate(FOCUS)["count"] + 1):
+        browser.press("Tab")
+        focus = browser.evaluate(FOCUS)
+        reached.add(focus["at"])
+        if focus["at"] >= 0 and not focus["ring"]:
+            found.append(f"one does not see that {focus['names'][focus['at']]!r} has the focus")
+    missed = set(range(focus["count"])) - reached
+    found += [f"Tab does not reach {focus['names'][at]!r}" for at in sorted(missed)]
+    if browser.evaluate("Boolean(document.querySelector('main summary'))"):
+        state = "(one => one.focus() || one.parentElement.open)(document.querySelector('main summary'))"
+        before = browser.evaluate(state)
+        browser.press("Enter")
+        if browser.evaluate("document.querySelector('main summary').parentElement.open") == before:
+            found.append("Enter does not fold and unfold")
+    return found
