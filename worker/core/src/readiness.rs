@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::pipeline::Pipeline;
 use crate::problem::{Part, Problem};
 use crate::store::{Blocked, StoreError};
-use crate::streams::{self, DeadCeiling};
+use crate::streams::{self, DeadLetterLimit};
 
 /// The problem in `/readyz` before the first check.
 pub const STARTING: &str = "starting";
@@ -56,7 +56,7 @@ pub async fn watch(
 ) -> Result<(), Infallible> {
     let mut delays = RETRY.delays();
     let mut log = ProblemLog::default();
-    let dead = DeadCeiling::default();
+    let dead = DeadLetterLimit::default();
     loop {
         let mut state = Readiness::default();
         // A broken edit is a fact and no problem: the last good file is in force.
@@ -82,7 +82,7 @@ pub async fn watch(
     }
 }
 
-async fn check(pipeline: &Pipeline, dead: &DeadCeiling, state: &mut Readiness) -> Vec<Problem> {
+async fn check(pipeline: &Pipeline, dead: &DeadLetterLimit, state: &mut Readiness) -> Vec<Problem> {
     let (nats, mongo) = tokio::join!(
         tokio::time::timeout(CHECK_TIMEOUT, look_at_streams(pipeline, dead, state)),
         tokio::time::timeout(CHECK_TIMEOUT, pipeline.store.probe(&pipeline.who)),
@@ -135,23 +135,22 @@ impl ProblemLog {
 /// Reads streams and consumers, sets gauges, makes room. Returns what is wrong with streams and cannot be repaired.
 async fn look_at_streams(
     pipeline: &Pipeline,
-    dead: &DeadCeiling,
+    dead: &DeadLetterLimit,
     state: &mut Readiness,
-) -> Result<Vec<Problem>, String> {
+) -> Result<Vec<Problem>, Box<dyn std::error::Error + Send + Sync>> {
     let unfit = streams::repair(pipeline).await?;
-    let text = |error: &dyn std::fmt::Display| error.to_string();
     for (stream, gauge) in [
         (StreamName::Dead, "ldconnect_dead_letters_kept"),
         (StreamName::Notify, "ldconnect_notify_waiting"),
         (StreamName::Enrich, "ldconnect_enrich_waiting"),
     ] {
-        let found = pipeline.jetstream.get_stream(pipeline.topology.stream(stream)).await.map_err(|e| text(&e))?;
+        let found = pipeline.jetstream.get_stream(pipeline.topology.stream(stream)).await?;
         let messages = found.cached_info().state.messages;
         if messages > 0 && stream != StreamName::Dead {
-            let consumer = pipeline.topology.consumer(&pipeline.jetstream, stream).await.map_err(|e| text(&e))?;
+            let consumer = pipeline.topology.consumer(&pipeline.jetstream, stream).await?;
             let settled = consumer.cached_info().ack_floor.stream_sequence;
             if let Some(sequence) = residue_below(found.cached_info(), settled) {
-                found.purge().sequence(sequence).await.map_err(|e| text(&e))?;
+                found.purge().sequence(sequence).await?;
                 tracing::info!(stream.name = %found.cached_info().config.name, below = sequence, "removed settled messages that NATS had kept");
             }
         }
@@ -164,8 +163,8 @@ async fn look_at_streams(
         state.facts.insert(fact.to_owned(), messages.into());
     }
     let name = pipeline.topology.stream(StreamName::Events);
-    let events = pipeline.jetstream.get_stream(&name).await.map_err(|e| text(&e))?;
-    let consumer = pipeline.topology.consumer(&pipeline.jetstream, StreamName::Events).await.map_err(|e| text(&e))?;
+    let events = pipeline.jetstream.get_stream(&name).await?;
+    let consumer = pipeline.topology.consumer(&pipeline.jetstream, StreamName::Events).await?;
     let consumer = consumer.cached_info();
     let info = events.cached_info();
     let backlog = consumer.num_pending + consumer.num_ack_pending as u64;
@@ -180,7 +179,7 @@ async fn look_at_streams(
         json!({ "messages": info.state.messages, "bytes": info.state.bytes, "max_bytes": info.config.max_bytes }),
     );
     if let Some(sequence) = room_up_to(info, consumer.ack_floor.stream_sequence) {
-        events.purge().sequence(sequence).await.map_err(|e| text(&e))?;
+        events.purge().sequence(sequence).await?;
         tracing::info!(up_to = sequence, "removed the oldest processed events: the event stream is near its limit");
     }
     Ok(unfit)

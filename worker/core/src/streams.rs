@@ -25,7 +25,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// When the server does not answer or refuses.
-pub async fn repair(pipeline: &Pipeline) -> Result<Vec<Problem>, String> {
+pub async fn repair(pipeline: &Pipeline) -> Result<Vec<Problem>, EnsureError> {
     match pipeline.topology.repair(&pipeline.jetstream).await {
         Ok(()) => Ok(Vec::new()),
         Err(EnsureError::Unfit(unfit)) => {
@@ -34,13 +34,13 @@ pub async fn repair(pipeline: &Pipeline) -> Result<Vec<Problem>, String> {
             };
             Ok(unfit.iter().map(problem).collect())
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error),
     }
 }
 
 /// Watches the limit of the dead letters.
 #[derive(Debug)]
-pub struct DeadCeiling {
+pub struct DeadLetterLimit {
     last: Mutex<Option<Fill>>,
     nearly_full: Throttle,
 }
@@ -53,13 +53,13 @@ struct Fill {
     share: f64,
 }
 
-impl Default for DeadCeiling {
+impl Default for DeadLetterLimit {
     fn default() -> Self {
         Self { last: Mutex::default(), nearly_full: Throttle::new(LOG_INTERVAL) }
     }
 }
 
-impl DeadCeiling {
+impl DeadLetterLimit {
     /// Counts what was removed since the last check, and warns before it happens.
     pub fn look(&self, info: &Info) {
         let state = &info.state;

@@ -37,7 +37,7 @@ pub struct EnrichArgs {
     #[arg(long, env = "TAIGA_TOKEN", hide_env_values = true)]
     pub taiga_token: Option<Secret>,
     /// How many look-ups are worked on at the same time; each provider gets four requests at once at most.
-    #[arg(long, env = "ENRICH_CONCURRENCY", default_value = "16", value_parser = places)]
+    #[arg(long, env = "ENRICH_CONCURRENCY", default_value = "16", value_parser = slots)]
     pub enrich_concurrency: NonZeroUsize,
 }
 
@@ -55,28 +55,42 @@ impl EnrichArgs {
     }
 }
 
+/// The address of an API cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum InvalidUrl {
+    #[error("it is not an address: {0}")]
+    NoUrl(String),
+    #[error("it must begin with http:// or https://")]
+    Scheme,
+    #[error("it must be an address alone, without user, password, ? and #")]
+    More,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must be a number from 1 to 1000")]
+struct InvalidSlots;
+
 /// A URL of scheme, host, port and path only: paths are appended to it.
-fn api_url(text: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|error| format!("it is not an address: {error}"))?;
+fn api_url(text: &str) -> Result<String, InvalidUrl> {
+    let url = Url::parse(text).map_err(|error| InvalidUrl::NoUrl(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err("it must begin with http:// or https://".to_owned());
+        return Err(InvalidUrl::Scheme);
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err("it must be an address alone, without user, password, ? and #".to_owned());
+        return Err(InvalidUrl::More);
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// Taiga's API with its version, also where only the server is given, or the address of its login.
-fn taiga_url(text: &str) -> Result<String, String> {
+fn taiga_url(text: &str) -> Result<String, InvalidUrl> {
     let url = api_url(text)?;
     let url = url.strip_suffix("/auth").unwrap_or(&url);
     Ok(if url.ends_with(TAIGA_VERSION) { url.to_owned() } else { format!("{url}{TAIGA_VERSION}") })
 }
 
-fn places(text: &str) -> Result<NonZeroUsize, String> {
-    let wrong = || "it must be a number from 1 to 1000".to_owned();
-    text.parse().ok().filter(|places: &NonZeroUsize| places.get() <= 1000).ok_or_else(wrong)
+fn slots(text: &str) -> Result<NonZeroUsize, InvalidSlots> {
+    text.parse().ok().filter(|slots: &NonZeroUsize| slots.get() <= 1000).ok_or(InvalidSlots)
 }
 
 #[cfg(test)]

@@ -90,17 +90,25 @@ pub struct Tokens {
     anonymous: bool,
 }
 
+/// The default account at Taiga is half set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{set} is set but {missing} is missing: set both")]
+pub struct HalfAccount {
+    set: &'static str,
+    missing: &'static str,
+}
+
 impl Tokens {
     /// Those of the credentials file and of the settings.
     ///
     /// # Errors
-    /// When the default account is half set; the text names the missing variable.
-    pub fn new(courses: Handle, args: &EnrichArgs) -> Result<Self, String> {
+    /// When the default account is half set.
+    pub fn new(courses: Handle, args: &EnrichArgs) -> Result<Self, HalfAccount> {
         let taiga = match (&args.taiga_username, &args.taiga_password) {
             (Some(username), Some(password)) => Some(account(DEFAULT, username, password)),
             (None, None) => args.taiga_token.as_ref().map(|token| Account::with_token(DEFAULT, token)),
-            (None, Some(_)) => return Err("TAIGA_PASSWORD is set but TAIGA_USERNAME is missing: set both".to_owned()),
-            (Some(_), None) => return Err("TAIGA_USERNAME is set but TAIGA_PASSWORD is missing: set both".to_owned()),
+            (None, Some(_)) => return Err(HalfAccount { set: "TAIGA_PASSWORD", missing: "TAIGA_USERNAME" }),
+            (Some(_), None) => return Err(HalfAccount { set: "TAIGA_USERNAME", missing: "TAIGA_PASSWORD" }),
         };
         let github = args.github_token.as_ref().map(|secret| Token::new(DEFAULT, secret));
         Ok(Self { courses, github, taiga, anonymous: args.taiga_api_url.is_some() })
@@ -199,7 +207,7 @@ mod tests {
     fn tokens(file: &str, args: &[&str]) -> Result<Tokens, String> {
         let courses = shared::credentials::parse(Path::new("f.json"), file.as_bytes()).unwrap();
         let settings = Settings::try_parse_from(["x"].iter().chain(args)).unwrap();
-        Tokens::new(Handle::fixed(courses), &settings.enrich)
+        Tokens::new(Handle::fixed(courses), &settings.enrich).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -40,16 +40,21 @@ pub enum When {
     Every(Duration),
 }
 
-impl FromStr for When {
-    type Err = String;
+/// It is neither a word nor an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write nightly, off, or an interval such as 6h")]
+pub struct InvalidWhen;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for When {
+    type Err = InvalidWhen;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWhen> {
         match text.trim() {
             "nightly" => Ok(Self::Nightly),
             "off" => Ok(Self::Off),
             other => {
                 let interval = humantime::parse_duration(other).ok().filter(|interval| !interval.is_zero());
-                interval.map(Self::Every).ok_or_else(|| "write nightly, off, or an interval such as 6h".to_owned())
+                interval.map(Self::Every).ok_or(InvalidWhen)
             }
         }
     }
@@ -106,7 +111,7 @@ mod tests {
         assert_eq!((read("nightly"), read("off")), (Ok(When::Nightly), Ok(When::Off)));
         assert_eq!(read("6h"), Ok(When::Every(Duration::from_secs(6 * 3600))));
         for bad in ["", "weekly", "0s", "-1h"] {
-            assert!(read(bad).unwrap_err().contains("6h"), "{bad}");
+            assert_eq!(read(bad), Err(InvalidWhen), "{bad}");
         }
     }
 }

@@ -14,7 +14,7 @@ use worker_event::privacy::Rules;
 use crate::client::Halt;
 use crate::parts::Parts;
 use crate::report::{Counts, Finding, Line, Report};
-use crate::wish::Wish;
+use crate::scope::Scope;
 
 /// How many events are published together.
 const TOGETHER: usize = 200;
@@ -23,7 +23,7 @@ const TOGETHER: usize = 200;
 #[derive(Debug)]
 pub struct Feed<'a> {
     /// What is reconciled.
-    pub wish: &'a Wish,
+    pub scope: &'a Scope,
     /// Forgotten people: what is compared passes this filter, as what is stored does.
     pub forgotten: Arc<Rules>,
     parts: &'a Parts,
@@ -39,10 +39,10 @@ impl<'a> Feed<'a> {
     ///
     /// # Errors
     /// When the forgotten people cannot be read from MongoDB.
-    pub async fn open(parts: &'a Parts, wish: &'a Wish, source: Source, place: &str) -> Result<Self, Halt> {
+    pub async fn open(parts: &'a Parts, scope: &'a Scope, source: Source, place: &str) -> Result<Self, Halt> {
         let forgotten = parts.forgotten().await?;
         let (waiting, counts, findings) = Default::default();
-        Ok(Self { wish, forgotten, parts, source, place: place.to_owned(), waiting, counts, findings })
+        Ok(Self { scope, forgotten, parts, source, place: place.to_owned(), waiting, counts, findings })
     }
 
     /// The counts of a kind.
@@ -58,7 +58,7 @@ impl<'a> Feed<'a> {
     /// The event in the shape of a webhook.
     #[must_use]
     pub fn event(&self, event: &str, as_of: i64, webhook: &Value) -> Envelope {
-        let Wish { prj, quality_model, .. } = self.wish;
+        let Scope { prj, quality_model, .. } = self.scope;
         let payload = webhook.to_string();
         // The same state read at another time is another event, so that a repetition is never a duplicate.
         let hash = short_sha256(format!("{event}\0{payload}"));
@@ -81,7 +81,7 @@ impl<'a> Feed<'a> {
     /// # Errors
     /// When JetStream does not take them.
     pub async fn publish(&mut self, event: &Envelope) -> Result<(), Halt> {
-        if self.wish.dry_run {
+        if self.scope.dry_run {
             return Ok(());
         }
         let (headers, payload) = envelope::encode(event);
@@ -96,7 +96,7 @@ impl<'a> Feed<'a> {
             return Ok(());
         }
         // Stored before the first event is published: after a crash another worker notifies LD Eval.
-        self.parts.owe_notifications(&self.wish.prj, self.wish.quality_model.as_ref()).await?;
+        self.parts.owe_notifications(&self.scope.prj, self.scope.quality_model.as_ref()).await?;
         self.parts.publisher.publish_all(waiting).await.map_err(|error| {
             let what = format_args!("LD_EVENTS does not take what was read: {error}");
             Halt::down(what, "Run the same command again when it does")
@@ -109,14 +109,14 @@ impl<'a> Feed<'a> {
     /// When JetStream does not take them.
     pub async fn finish(mut self) -> Result<Report, Halt> {
         self.flush().await?;
-        let (prj, source) = (&self.wish.prj, self.source);
+        let (prj, source) = (&self.scope.prj, self.source);
         let lines = self.counts.into_iter().map(|(kind, counts)| Line {
             prj: prj.clone(),
             source,
             place: self.place.clone(),
             kind,
             counts,
-            dry_run: self.wish.dry_run,
+            dry_run: self.scope.dry_run,
         });
         let findings = self.findings.into_iter().map(|finding| Finding { prj: prj.clone(), source, finding });
         Ok(Report { lines: lines.collect(), findings: findings.collect(), calls: 0 })

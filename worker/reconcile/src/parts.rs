@@ -20,7 +20,7 @@ use shared::envelope::header;
 use shared::ids::{Project, QualityModel};
 use shared::publish::{Outgoing, Publisher};
 use shared::topology::{StreamName, Topology};
-use worker_core::store::{Known, Store};
+use worker_core::store::{RulesCache, Store};
 use worker_event::normalise::Settings;
 use worker_event::privacy::Rules;
 
@@ -41,7 +41,7 @@ pub struct Parts {
     pub topology: Topology,
     /// How events are read.
     pub settings: Settings,
-    forgotten: Arc<Known>,
+    forgotten: Arc<RulesCache>,
 }
 
 impl Parts {

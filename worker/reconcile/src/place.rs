@@ -12,9 +12,11 @@ use shared::credentials::Courses;
 use shared::ids::Project;
 use shared::source::Source;
 use worker_event::effect::Kind;
+use worker_providers::asking::TAIGA;
 
 use crate::client::{GithubApi, Halt, TaigaApi};
 use crate::compare::integer;
+use crate::hook_url::is_for;
 use crate::parts::Parts;
 use crate::stored;
 
@@ -111,8 +113,8 @@ pub async fn hooked_projects(
         let shown = api.get(&format!("/projects/{id}")).await?.unwrap_or_default();
         let slug = shown.get("slug").and_then(Value::as_str);
         let hooks =
-            match api.ask(reqwest::Method::GET, &format!("/webhooks?project={id}")).await?.json("Taiga", "/webhooks") {
-                Ok(Some(Value::Array(hooks))) => hooks,
+            match api.ask(reqwest::Method::GET, &format!("/webhooks?project={id}")).await?.items(TAIGA, "/webhooks") {
+                Ok(Some(hooks)) => hooks,
                 _ => Vec::new(),
             };
         let url = |hook: &Value| hook.get("url").and_then(Value::as_str).map(str::to_owned);
@@ -130,43 +132,4 @@ pub async fn hooked_projects(
 async fn distinct(parts: &Parts, kind: Kind, prj: &Project, field: &str) -> Result<Vec<bson::Bson>, Halt> {
     let collection = parts.store.database().collection::<Document>(&kind.collection(prj.as_str()));
     collection.distinct(field, doc! {}).await.map_err(|error| Halt::mongo(error.kind))
-}
-
-/// Whether a hook's address leads to our webhooks, for this project.
-#[must_use]
-pub fn is_for(public_url: Option<&Url>, source: Source, address: &str, prj: &Project) -> bool {
-    let Ok(url) = Url::parse(address) else { return false };
-    let path = format!("/webhook/{source}");
-    let base = public_url.map_or("", |base| base.path().trim_end_matches('/'));
-    let ours = match public_url {
-        Some(public) => {
-            url.host_str() == public.host_str()
-                && url.port() == public.port()
-                && url.path().trim_end_matches('/') == format!("{base}{path}")
-        }
-        None => url.path().trim_end_matches('/').ends_with(&path),
-    };
-    ours && url.query_pairs().any(|(name, value)| name == "prj" && value == prj.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hook_is_a_teams_by_our_address_and_its_prj() {
-        let (ours, prj) = (Url::parse("https://ld.example.edu/ld").unwrap(), Project::new("TeamA").unwrap());
-        let is = |address: &str| is_for(Some(&ours), Source::Github, address, &prj);
-        assert!(is("https://ld.example.edu/ld/webhook/github?prj=TeamA&quality_model=M"));
-        for other in [
-            "https://ld.example.edu/ld/webhook/github?prj=TeamB",
-            "https://ld.example.edu/ld/webhook/taiga?prj=TeamA",
-            "https://ld.example.edu/webhook/github?prj=TeamA",
-            "https://evil.example/ld/webhook/github?prj=TeamA",
-            "no address",
-        ] {
-            assert!(!is(other), "{other}");
-        }
-        assert!(is_for(None, Source::Github, "https://x.example/webhook/github?prj=TeamA", &prj));
-    }
 }

@@ -17,10 +17,10 @@ use crate::kept::KeptPages;
 use crate::parts::Parts;
 use crate::place::{self, GithubPlace};
 use crate::report::{Finding, Report};
+use crate::scope::Scope;
 use crate::settle;
 use crate::stored;
 use crate::team;
-use crate::wish::Wish;
 
 /// Reconciles teams.
 #[derive(Debug, Clone)]
@@ -77,43 +77,43 @@ impl Reconciler {
     ///
     /// # Errors
     /// When a server does not answer, or at a stop.
-    pub async fn source(&self, wish: &Wish, source: Source, asking: &Asking) -> Result<Report, Halt> {
-        let wish = &self.with_model(wish).await?;
+    pub async fn source(&self, scope: &Scope, source: Source, asking: &Asking) -> Result<Report, Halt> {
+        let scope = &self.with_model(scope).await?;
         let mut report = Report::default();
         let mut findings = Vec::new();
         match source {
             Source::Github => {
-                let Some(api) = self.github_api(&wish.prj, asking) else { return Ok(self.no_token(wish, source)) };
+                let Some(api) = self.github_api(&scope.prj, asking) else { return Ok(self.no_token(scope, source)) };
                 let mut places: Vec<GithubPlace> =
-                    self.named(source, &wish.prj).iter().map(|place| GithubPlace::of(place)).collect();
+                    self.named(source, &scope.prj).iter().map(|place| GithubPlace::of(place)).collect();
                 if places.is_empty() {
                     let found =
-                        place::hooked_repositories(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
+                        place::hooked_repositories(&self.parts, &api, &scope.prj, self.public_url.as_ref()).await?;
                     (places, findings) = (found.places, found.findings);
                 }
                 for place in places {
-                    report.extend(self.github(wish, &place, &api).await?);
+                    report.extend(self.github(scope, &place, &api).await?);
                 }
             }
             Source::Taiga => {
-                let Some(api) = self.taiga_api(&wish.prj, asking) else { return Ok(self.no_token(wish, source)) };
-                let mut slugs = self.named(source, &wish.prj);
+                let Some(api) = self.taiga_api(&scope.prj, asking) else { return Ok(self.no_token(scope, source)) };
+                let mut slugs = self.named(source, &scope.prj);
                 if slugs.is_empty() {
                     // Taiga shows hooks to members only.
                     if matches!(api.account.login, Login::Anonymous) {
                         return Ok(report);
                     }
-                    let found = place::hooked_projects(&self.parts, &api, &wish.prj, self.public_url.as_ref()).await?;
+                    let found = place::hooked_projects(&self.parts, &api, &scope.prj, self.public_url.as_ref()).await?;
                     (slugs, findings) = (found.places, found.findings);
                 }
                 for slug in slugs {
-                    report.extend(self.taiga(wish, &slug, &api).await?);
+                    report.extend(self.taiga(scope, &slug, &api).await?);
                 }
             }
             // A sheet has no API that we may use.
             Source::Excel => {}
         }
-        let finding = |finding| Finding { prj: wish.prj.clone(), source, finding };
+        let finding = |finding| Finding { prj: scope.prj.clone(), source, finding };
         report.findings.extend(findings.into_iter().map(finding));
         Ok(report)
     }
@@ -122,16 +122,16 @@ impl Reconciler {
     ///
     /// # Errors
     /// When a server does not answer, or at a stop.
-    pub async fn github(&self, wish: &Wish, place: &GithubPlace, api: &GithubApi) -> Result<Report, Halt> {
-        team::github::reconcile(&self.parts, api, wish, &place.owner, place.name.as_deref()).await
+    pub async fn github(&self, scope: &Scope, place: &GithubPlace, api: &GithubApi) -> Result<Report, Halt> {
+        team::github::reconcile(&self.parts, api, scope, &place.owner, place.name.as_deref()).await
     }
 
     /// Reconciles a team with a Taiga project.
     ///
     /// # Errors
     /// When a server does not answer, or at a stop.
-    pub async fn taiga(&self, wish: &Wish, slug: &str, api: &TaigaApi) -> Result<Report, Halt> {
-        team::taiga::reconcile(&self.parts, api, wish, slug).await
+    pub async fn taiga(&self, scope: &Scope, slug: &str, api: &TaigaApi) -> Result<Report, Halt> {
+        team::taiga::reconcile(&self.parts, api, scope, slug).await
     }
 
     /// Notifies LD Eval of what was published, once it is processed.
@@ -146,21 +146,21 @@ impl Reconciler {
     ///
     /// # Errors
     /// When NATS does not answer.
-    pub async fn with_model(&self, wish: &Wish) -> Result<Wish, Halt> {
-        let mut wish = wish.clone();
-        if wish.quality_model.is_none() {
-            wish.quality_model = self.parts.quality_model(&self.courses, &wish.prj).await?;
+    pub async fn with_model(&self, scope: &Scope) -> Result<Scope, Halt> {
+        let mut scope = scope.clone();
+        if scope.quality_model.is_none() {
+            scope.quality_model = self.parts.quality_model(&self.courses, &scope.prj).await?;
         }
-        Ok(wish)
+        Ok(scope)
     }
 
     fn named(&self, source: Source, prj: &Project) -> Vec<String> {
         place::named(&self.courses.courses(), source, prj)
     }
 
-    fn no_token(&self, wish: &Wish, source: Source) -> Report {
+    fn no_token(&self, scope: &Scope, source: Source) -> Report {
         // A team without a place at this provider needs no token for it.
-        if self.named(source, &wish.prj).is_empty() {
+        if self.named(source, &scope.prj).is_empty() {
             return Report::default();
         }
         let (what, variables) = match source {
@@ -172,7 +172,7 @@ impl Reconciler {
                 "taiga_user and taiga_password of its course in the credentials file, or TAIGA_USERNAME and TAIGA_PASSWORD",
             ),
         };
-        let finding = format!("{} has a place and no {what}: set {variables}", wish.prj);
-        Report { findings: vec![Finding { prj: wish.prj.clone(), source, finding }], ..Report::default() }
+        let finding = format!("{} has a place and no {what}: set {variables}", scope.prj);
+        Report { findings: vec![Finding { prj: scope.prj.clone(), source, finding }], ..Report::default() }
     }
 }

@@ -6,8 +6,9 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{FAILURES, GITHUB, patiently, read, unreadable, with};
+use super::asking::{items, json, until_answered, with};
 use crate::terminal::CommandError;
+use worker_providers::asking::{ATTEMPTS, GITHUB};
 use worker_providers::client::ProviderReply;
 use worker_providers::github::{self, link};
 use worker_providers::tokens::Token;
@@ -26,7 +27,7 @@ impl GithubClient {
     /// # Errors
     /// When it does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, CommandError> {
-        read(GITHUB, path, &self.ask(Method::GET, path, None).await?)
+        json(GITHUB, path, &self.ask(Method::GET, path, None).await?)
     }
 
     /// The label of its token in metrics.
@@ -104,7 +105,7 @@ impl GithubClient {
     /// # Errors
     /// When it does not answer.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
-        self.ask_at_most(FAILURES, method, path, body).await
+        self.ask_at_most(ATTEMPTS, method, path, body).await
     }
 
     /// Sends a request once: a failed one may have been executed, and a repetition would do it twice.
@@ -131,9 +132,9 @@ impl GithubClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<ProviderReply, CommandError> {
-        patiently(GITHUB, path, &self.stop, most, async || {
-            let request = |request: RequestBuilder| with(request, body);
-            self.github.request(&self.token, "command", (method.clone(), path), request).await
+        until_answered(GITHUB, path, &self.stop, most, || {
+            let change = move |request: RequestBuilder| with(request, body);
+            self.github.request(&self.token, "command", (method.clone(), path), change)
         })
         .await
     }
@@ -172,14 +173,9 @@ impl Pages<'_> {
             return Ok(Some(Vec::new()));
         }
         self.missing = reply.status == StatusCode::NOT_FOUND;
-        match read(GITHUB, &path, &reply)? {
-            Some(Value::Array(items)) => {
-                self.read += items.len() as u64;
-                Ok(Some(items))
-            }
-            None => Ok(None),
-            Some(_) => Err(unreadable(GITHUB, &path, "it is no list")),
-        }
+        let items = items(GITHUB, &path, &reply)?;
+        self.read += items.as_ref().map_or(0, |items| items.len() as u64);
+        Ok(items)
     }
 
     /// Fails where there is no such list.

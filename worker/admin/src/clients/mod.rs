@@ -16,12 +16,13 @@ use shared::ids::Project;
 use shared::source::Source;
 use tokio_util::sync::CancellationToken;
 
-pub use self::asking::{GITHUB, TAIGA, refused};
+pub use self::asking::refused;
 pub use self::github::GithubClient;
 pub use self::taiga::{TaigaClient, no_project};
 use crate::args::InvalidArg;
 use crate::terminal::{CommandError, Interrupt};
 use worker_providers::Tokens;
+pub use worker_providers::asking::{GITHUB, TAIGA};
 use worker_providers::config::EnrichArgs;
 use worker_providers::report::Reporter;
 use worker_providers::tokens::{Account, Token};

@@ -6,8 +6,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{FAILURES, TAIGA, patiently, read, unreadable, with};
+use super::asking::{items, json, until_answered, with};
 use crate::terminal::CommandError;
+use worker_providers::asking::{ATTEMPTS, TAIGA};
 use worker_providers::client::ProviderReply;
 use worker_providers::taiga;
 use worker_providers::tokens::Account;
@@ -26,7 +27,7 @@ impl TaigaClient {
     /// # Errors
     /// When it does not answer.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, CommandError> {
-        read(TAIGA, path, &self.ask(Method::GET, path, None).await?)
+        json(TAIGA, path, &self.ask(Method::GET, path, None).await?)
     }
 
     /// A whole list: in one answer where Taiga gives one, else page by page.
@@ -39,16 +40,12 @@ impl TaigaClient {
             let joint = if path.contains('?') { '&' } else { '?' };
             let path = if page == 1 { path.to_owned() } else { format!("{path}{joint}page={page}") };
             let reply = self.ask(Method::GET, &path, None).await?;
-            let items = match read(TAIGA, &path, &reply)? {
-                Some(Value::Array(items)) => items,
-                Some(_) => return Err(unreadable(TAIGA, &path, "it is no list")),
-                None => {
-                    return Err(CommandError::not_found(
-                        format_args!("Taiga shows no list at {path} to this account"),
-                        "Check that the account may see that part of the project",
-                    ));
-                }
-            };
+            let items = items(TAIGA, &path, &reply)?.ok_or_else(|| {
+                CommandError::not_found(
+                    format_args!("Taiga shows no list at {path} to this account"),
+                    "Check that the account may see that part of the project",
+                )
+            })?;
             let count = reply.headers.get("x-pagination-count").and_then(|count| count.to_str().ok()?.parse().ok());
             let ended = items.is_empty();
             all.extend(items);
@@ -80,7 +77,7 @@ impl TaigaClient {
     /// # Errors
     /// When it does not answer.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<ProviderReply, CommandError> {
-        self.ask_at_most(FAILURES, method, path, body).await
+        self.ask_at_most(ATTEMPTS, method, path, body).await
     }
 
     /// Sends a request once: a failed one may have been executed, and a repetition would do it twice.
@@ -107,10 +104,10 @@ impl TaigaClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<ProviderReply, CommandError> {
-        patiently(TAIGA, path, &self.stop, most, async || {
+        until_answered(TAIGA, path, &self.stop, most, || {
             // Lists come in one answer.
-            let request = |request: RequestBuilder| with(request, body).header("x-disable-pagination", "True");
-            self.taiga.request(&self.account, "command", (method.clone(), path), request).await
+            let change = move |request: RequestBuilder| with(request, body).header("x-disable-pagination", "True");
+            self.taiga.request(&self.account, "command", (method.clone(), path), change)
         })
         .await
     }

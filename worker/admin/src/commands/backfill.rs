@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use shared::ids::{Project, QualityModel};
 use worker_reconcile::place::GithubPlace;
 use worker_reconcile::reading::taiga::Item;
-use worker_reconcile::wish::{Depth, GithubKind, Wish};
+use worker_reconcile::scope::{Depth, GithubKind, Scope};
 
 use super::reconcile::{Reconciling, ReconcilingArgs, show};
 use crate::args::InvalidArg;
@@ -137,7 +137,7 @@ impl FromStr for Until {
 }
 
 impl Common {
-    fn wish(&self) -> Result<Wish, CommandError> {
+    fn scope(&self) -> Result<Scope, CommandError> {
         let range = (self.from_date.map(TimeArg::ms), self.to_date.map(|to| to.0));
         if let (Some(from), Some(to)) = range
             && from >= to
@@ -146,9 +146,9 @@ impl Common {
                 "--to-date is before --from-date: write the earlier one first, such as --from-date 2026-11-01 --to-date 2026-11-30",
             ));
         }
-        let wish = Wish::everything(self.prj.clone(), Depth::All);
+        let scope = Scope::everything(self.prj.clone(), Depth::All);
         let quality_model = self.quality_model.clone();
-        Ok(Wish { range, quality_model, dry_run: self.dry_run, confirmed: self.yes, ..wish })
+        Ok(Scope { range, quality_model, dry_run: self.dry_run, confirmed: self.yes, ..scope })
     }
 
     async fn open(&self) -> Result<Reconciling, CommandError> {
@@ -176,19 +176,19 @@ async fn github(options: &Github) -> Result<(), CommandError> {
         GithubEvents::Issues => GithubKind::Issues,
         GithubEvents::PullRequests => GithubKind::PullRequests,
     };
-    let wish = Wish { github: events.iter().map(kind).collect(), ..common.wish()? };
+    let scope = Scope { github: events.iter().map(kind).collect(), ..common.scope()? };
     let open = common.open().await?;
-    let api = open.github(&wish.prj)?;
-    let wish = open.reconciler.with_model(&wish).await?;
+    let api = open.github(&scope.prj)?;
+    let scope = open.reconciler.with_model(&scope).await?;
     let place = GithubPlace { owner: org.clone(), name: repo.clone() };
-    let mut report = open.reconciler.github(&wish, &place, &api).await?;
+    let mut report = open.reconciler.github(&scope, &place, &api).await?;
     if report.lines.is_empty()
         && let Some(finding) = report.findings.pop()
     {
         let option = if repo.is_some() { "--repo" } else { "--org" };
         return Err(CommandError::not_found(format_args!("{option}: {}", finding.finding), "Nothing was done"));
     }
-    open.reconciler.finish(&wish.prj, &open.asking).await?;
+    open.reconciler.finish(&scope.prj, &open.asking).await?;
     show(common.output, &report)
 }
 
@@ -200,17 +200,17 @@ async fn taiga(options: &Taiga) -> Result<(), CommandError> {
         TaigaEvents::Issue => Item::Issue,
         TaigaEvents::Epic => Item::Epic,
     };
-    let wish = Wish { taiga: events.iter().map(item).collect(), ..common.wish()? };
+    let scope = Scope { taiga: events.iter().map(item).collect(), ..common.scope()? };
     let open = common.open().await?;
-    let api = open.taiga(&wish.prj)?;
-    let wish = open.reconciler.with_model(&wish).await?;
-    let mut report = open.reconciler.taiga(&wish, slug, &api).await?;
+    let api = open.taiga(&scope.prj)?;
+    let scope = open.reconciler.with_model(&scope).await?;
+    let mut report = open.reconciler.taiga(&scope, slug, &api).await?;
     if report.lines.is_empty()
         && let Some(finding) = report.findings.pop()
     {
         return Err(CommandError::not_found(format_args!("--slug: {}", finding.finding), "Nothing was done"));
     }
-    open.reconciler.finish(&wish.prj, &open.asking).await?;
+    open.reconciler.finish(&scope.prj, &open.asking).await?;
     show(common.output, &report)
 }
 

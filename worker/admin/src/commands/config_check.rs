@@ -57,7 +57,8 @@ pub async fn run(config: ConfigCommand) -> ExitCode {
 pub(super) fn problems(settings: &Config) -> Vec<String> {
     let mut report = Report::default();
     check_addresses(&mut report, settings);
-    report.problems.extend(Tokens::new(Handle::fixed(Courses::default()), &settings.enrich).err());
+    let tokens = Tokens::new(Handle::fixed(Courses::default()), &settings.enrich);
+    report.problems.extend(tokens.err().map(|error| error.to_string()));
     report.problems
 }
 

@@ -16,7 +16,7 @@ use worker_reconcile::client::{Asking, GithubApi, Halt, Share, TaigaApi};
 use worker_reconcile::parts::Parts;
 use worker_reconcile::reconciler::Reconciler;
 use worker_reconcile::report::{Counts, Line, Report};
-use worker_reconcile::wish::{Depth, Wish};
+use worker_reconcile::scope::{Depth, Scope};
 
 use crate::args::hook_url::PublicUrlArgs;
 use crate::args::time_args::TimeArg;
@@ -171,10 +171,10 @@ async fn reconcile(options: &Options) -> Result<(), CommandError> {
     let depth = options.since.map_or(Depth::All, |since| Depth::Since(since.ms()));
     let (mut all, mut tally) = (Report::default(), Tally::of("team", "teams"));
     for prj in teams {
-        let wish = Wish { dry_run: options.dry_run, confirmed: options.yes, ..Wish::everything(prj.clone(), depth) };
+        let scope = Scope { dry_run: options.dry_run, confirmed: options.yes, ..Scope::everything(prj.clone(), depth) };
         let mut failed = false;
         for source in &sources {
-            match reconciler.source(&wish, *source, asking).await {
+            match reconciler.source(&scope, *source, asking).await {
                 Ok(report) => all.extend(report),
                 Err(error @ Halt::Failed { .. }) => {
                     notice(format_args!("{prj}: {error}"));

@@ -306,7 +306,7 @@ struct Replay {
     is_past_end: AtomicBool,
     /// The rate allows the next pull from then on.
     due: Mutex<Instant>,
-    failed: Mutex<Option<String>>,
+    failed: Mutex<Option<CommandError>>,
 }
 
 impl Replay {
@@ -315,7 +315,7 @@ impl Replay {
     }
 
     /// Whether all events of the range are settled.
-    async fn is_done(&self) -> Result<bool, String> {
+    async fn is_done(&self) -> Result<bool, CommandError> {
         let past_end = self.is_past_end.load(Ordering::Relaxed);
         if !past_end && self.pulled.load(Ordering::Relaxed) < Self::lock(&self.progress).total() {
             return Ok(false);
@@ -323,7 +323,7 @@ impl Replay {
         // The server may take a moment to count the last acknowledgements.
         for _ in 0..POLLS {
             // From the server each time.
-            let info = self.consumer.get_info().await.map_err(|error| error.to_string())?;
+            let info = self.consumer.get_info().await.map_err(unread)?;
             let is_delivered =
                 past_end || info.num_pending == 0 || info.delivered.stream_sequence >= self.until.sequence;
             if !is_delivered {
@@ -411,7 +411,8 @@ async fn pump(
     drop(connection.client.flush().await);
     let failed = Replay::lock(&replay.failed).take();
     let ended = match (ended, failed) {
-        (Err(error), _) | (Ok(()), Some(error)) => Err(unread(error)),
+        (Err(error), _) => Err(unread(error)),
+        (Ok(()), Some(error)) => Err(error),
         (Ok(()), None) if interrupt.is_stopping() => Err(CommandError::interrupted()),
         (Ok(()), None) => Ok(()),
     };

@@ -9,8 +9,9 @@ use shared::config::{CredentialsArgs, SignatureArgs};
 use shared::credentials::{self, DefaultKeys, KeyKind};
 use shared::ids::Project;
 use shared::source::Source;
+use worker_reconcile::hook_url::hook_url;
 
-use crate::args::hook_url::{PublicUrlArgs, hook_url};
+use crate::args::hook_url::PublicUrlArgs;
 use crate::terminal::{Column, CommandError, Exit, Output, Table, finish, notice, print_json};
 
 /// Whose keys.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use shared::retry::Policy;
-use shared::topology::StreamName;
+use shared::topology::{EnsureError, StreamName};
 use tokio::task::JoinSet;
 
 use super::context::Pipeline;
-use super::queue::{POLL, Puller};
+use super::queue::{POLL, PullError, Puller};
 use super::settle::{InFlight, Stop};
 
 /// Delay before the topology is checked and the consumer bound again.
@@ -68,7 +68,7 @@ impl Consumer {
                     let result = pump(&self.pipeline, &handler, &mut puller, self.slots, &self.stop, pulled).await;
                     // Messages that the server sent meanwhile go to another worker at once, not after the ack wait.
                     puller.close().await;
-                    result
+                    result.map_err(ConsumeError::from)
                 }
                 Err(error) => Err(error),
             };
@@ -85,12 +85,21 @@ impl Consumer {
         Ok(())
     }
 
-    async fn bind(&self) -> Result<Puller, String> {
+    async fn bind(&self) -> Result<Puller, ConsumeError> {
         let Pipeline { topology, jetstream, .. } = &*self.pipeline;
-        self.pipeline.ensure_topology().await.map_err(|error| error.to_string())?;
-        let consumer = topology.consumer(jetstream, self.stream).await.map_err(|error| error.to_string())?;
-        Puller::new(jetstream, topology, &consumer).await.map_err(|error| error.to_string())
+        self.pipeline.ensure_topology().await?;
+        let consumer = topology.consumer(jetstream, self.stream).await?;
+        Ok(Puller::new(jetstream, topology, &consumer).await?)
     }
+}
+
+/// Why nothing is consumed.
+#[derive(Debug, thiserror::Error)]
+enum ConsumeError {
+    #[error(transparent)]
+    Ensure(#[from] EnsureError),
+    #[error(transparent)]
+    Pull(#[from] PullError),
 }
 
 /// Pulls and handles until the soft stop, until the handler has no more demand, or until a pull fails. In each case it
@@ -105,7 +114,7 @@ pub async fn pump<H: Handler>(
     slots: Slots,
     stop: &Stop,
     mut pulled: impl FnMut(),
-) -> Result<(), String> {
+) -> Result<(), PullError> {
     let mut in_flight = JoinSet::new();
     let result = loop {
         while in_flight.try_join_next().is_some() {}
@@ -124,7 +133,7 @@ pub async fn pump<H: Handler>(
         };
         match stop.soft.run_until_cancelled(next).await {
             None | Some(None) => break Ok(()),
-            Some(Some(Err(error))) => break Err(error.to_string()),
+            Some(Some(Err(error))) => break Err(error),
             Some(Some(Ok(messages))) => {
                 pulled();
                 let mut messages = messages.into_iter().peekable();

@@ -17,7 +17,7 @@ use super::new_projects::NewProjects;
 use super::size::MemoryBudget;
 use super::suspects::Suspects;
 use crate::notify::queue::NotificationQueue;
-use crate::store::{Known, LARGE, Store};
+use crate::store::{LARGE, RulesCache, Store};
 
 /// An outage is logged once per interval, for all batches together.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ pub struct Pipeline {
     /// For look-ups.
     pub tokens: Tokens,
     /// People whose names are removed from events.
-    pub forgotten: Known,
+    pub forgotten: RulesCache,
     /// What an operator has set about documents.
     pub settings: Settings,
     /// How many projects may appear; `None` where the bound does not apply.
@@ -117,7 +117,7 @@ impl Pipeline {
             topology,
             jetstream,
             tokens: Tokens::none(),
-            forgotten: Known::default(),
+            forgotten: RulesCache::default(),
             settings: Settings::default(),
             new_projects: None,
             batch,

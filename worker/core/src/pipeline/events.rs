@@ -11,7 +11,7 @@ use worker_event::reason::Reason;
 use super::consumer::Handler;
 use super::process::{self, Attempt, Outage};
 use super::settle::{InFlight, Settlement};
-use super::suspects::{Found, MAX_DEATHS};
+use super::suspects::{MAX_DEATHS, Marks};
 use super::{Pipeline, size};
 
 /// Delay before a part is attempted again while MongoDB or NATS is away.
@@ -85,7 +85,7 @@ impl Events {
         Ok(())
     }
 
-    async fn find_suspects(&self, messages: &InFlight) -> Result<Found, Stopped> {
+    async fn find_suspects(&self, messages: &InFlight) -> Result<Marks, Stopped> {
         let mut delays = OUTAGE_RETRY.delays();
         loop {
             match messages.until_stop(self.0.suspects.find()).await.ok_or(Stopped)? {

@@ -82,7 +82,7 @@ pub struct Mark {
 
 /// The marks that workers left.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Marks {
     groups: HashSet<u64>,
     events: HashMap<u64, EventMark>,
 }
@@ -101,7 +101,7 @@ struct EventMark {
     deaths: u32,
 }
 
-impl Found {
+impl Marks {
     /// Whether an event has to be worked on alone, and how many workers died of it alone.
     #[must_use]
     pub fn deaths(&self, event: EventKey) -> Option<u32> {
@@ -125,13 +125,13 @@ impl Suspects {
     ///
     /// # Errors
     /// When NATS does not answer.
-    pub async fn find(&self) -> Result<Found, MarkError> {
+    pub async fn find(&self) -> Result<Marks, MarkError> {
         let outage = |error: &dyn std::fmt::Display| MarkError::new("read", error);
         let stream = self.stream().await?;
         let subjects = stream.info_with_subjects(self.topology.suspect_filter()).await;
         let subjects: Vec<(String, usize)> =
             subjects.map_err(|error| outage(&error))?.try_collect().await.map_err(|error| outage(&error))?;
-        let mut found = Found::default();
+        let mut found = Marks::default();
         for (subject, _) in subjects {
             let message = match stream.get_last_raw_message_by_subject(&subject).await {
                 Ok(message) => message,

@@ -23,7 +23,7 @@ use worker_event::privacy::{ANONYMOUS, Rules, hash, people};
 const FORGOTTEN: &str = "ld_forgotten";
 
 /// Documents of each collection.
-pub type Found = BTreeMap<String, u64>;
+pub type DocumentCounts = BTreeMap<String, u64>;
 
 /// The `ld_…` collections with the project's id in `prj`.
 const REMEMBERED: [&str; 4] = [memory::DELETIONS, memory::VIEWS, memory::RENAMES, FORGOTTEN];
@@ -37,8 +37,8 @@ impl Store {
     ///
     /// # Errors
     /// When MongoDB is away.
-    pub async fn project(&self, prj: &Project) -> Result<Found, StoreError> {
-        let mut found = Found::new();
+    pub async fn project(&self, prj: &Project) -> Result<DocumentCounts, StoreError> {
+        let mut found = DocumentCounts::new();
         for name in self.collections(prj).await? {
             let all = self.db.collection::<Document>(&name);
             let documents = with_timeout(async { Ok(all.count_documents(doc! {}).await?) }).await?;
@@ -110,8 +110,8 @@ impl Store {
     ///
     /// # Errors
     /// When MongoDB is away.
-    pub async fn naming(&self, prj: &Project, rules: &Rules) -> Result<Found, StoreError> {
-        let mut found = Found::new();
+    pub async fn naming(&self, prj: &Project, rules: &Rules) -> Result<DocumentCounts, StoreError> {
+        let mut found = DocumentCounts::new();
         for kind in Kind::ALL {
             let changes = self.changes(kind, prj, rules).await?;
             if !changes.is_empty() {
@@ -125,8 +125,8 @@ impl Store {
     ///
     /// # Errors
     /// When MongoDB is away or refuses; what is left is changed by doing it again.
-    pub async fn anonymise(&self, prj: &Project, rules: &Rules) -> Result<Found, StoreError> {
-        let mut found = Found::new();
+    pub async fn anonymise(&self, prj: &Project, rules: &Rules) -> Result<DocumentCounts, StoreError> {
+        let mut found = DocumentCounts::new();
         for kind in Kind::ALL {
             let collection = kind.collection(prj.as_str());
             // A document that was written in between is read again. The rules in force keep names out of new ones.

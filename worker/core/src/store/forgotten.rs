@@ -13,9 +13,9 @@ pub const REFRESH: Duration = Duration::from_secs(5);
 
 /// The rules in force, read again when they are older than [`REFRESH`].
 #[derive(Debug, Default)]
-pub struct Known(Mutex<Option<(Instant, Arc<Rules>)>>);
+pub struct RulesCache(Mutex<Option<(Instant, Arc<Rules>)>>);
 
-impl Known {
+impl RulesCache {
     /// The cached rules; reads them again if they are too old.
     ///
     /// # Errors

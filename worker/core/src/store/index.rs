@@ -25,7 +25,7 @@ const IN_THE_WAY: [i32; 3] = [11_000, 85, 86];
 /// Which collections are known to have their index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Indexes {
-    known: Arc<Mutex<HashMap<String, Known>>>,
+    known: Arc<Mutex<HashMap<String, IndexState>>>,
     /// Held while a collection's index is created. Every slot meets a new collection at the same time, and repeated
     /// requests do not speed it up.
     making: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
@@ -33,7 +33,7 @@ pub(super) struct Indexes {
 
 /// State of a collection's index.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct IndexState {
     since: Instant,
     /// It exists, or the content of the collection prevents it.
     there: bool,
@@ -69,7 +69,7 @@ impl Indexes {
         // Another slot may have created it meanwhile.
         if self.is_unknown(name) {
             let there = create(db, kind, name).await?;
-            let known = Known { since: Instant::now(), there };
+            let known = IndexState { since: Instant::now(), there };
             self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), known);
         }
         self.making.lock().unwrap_or_else(PoisonError::into_inner).remove(name);

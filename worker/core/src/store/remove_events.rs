@@ -14,7 +14,7 @@ use shared::source::Source;
 use super::command::with_timeout;
 use super::connection::Store;
 use super::error::StoreError;
-use super::forget::Found;
+use super::forget::DocumentCounts;
 
 /// Our collections that are not about events.
 const NOT_OF_EVENTS: [&str; 2] = ["ld_forgotten", "ld_probe"];
@@ -39,7 +39,7 @@ pub struct RemovedEvents {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Removal {
     /// How many documents of each collection.
-    pub removed: Found,
+    pub removed: DocumentCounts,
     /// How many documents may show something of the events and are older than the stream.
     pub left: u64,
 }

@@ -178,9 +178,9 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
     let issue = event.issue.unwrap_or_default();
     let number = issue.number.integer_key("issue.number")?;
     let key = vec![context.repository_key()?, number.clone()];
-    let told = Told { envelope, sequence, kind: Kind::GithubIssue, updated_at: issue.updated_at };
+    let change = Change { envelope, sequence, kind: Kind::GithubIssue, updated_at: issue.updated_at };
     let effects = if matches!(event.action.text(), Some("deleted" | "transferred")) {
-        told.gone(key)
+        change.gone(key)
     } else {
         let user = issue.user.unwrap_or_default();
         let fields = doc! {
@@ -197,7 +197,7 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
                 "user": { "login": user.login, "id": user.id },
             },
         };
-        told.state(key, fields, event.action, context.sender_info)
+        change.state(key, fields, event.action, context.sender_info)
     };
     Ok(Normalised { effects, notifications: vec![notification(envelope, "issues", context.author)] })
 }
@@ -218,10 +218,10 @@ fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject
     let pull = event.pull_request.unwrap_or_default();
     let number = pull.number.integer_key("pull_request.number")?;
     let key = vec![context.repository_key()?, number.clone()];
-    let told = Told { envelope, sequence, kind: Kind::PullRequest, updated_at: pull.updated_at };
+    let change = Change { envelope, sequence, kind: Kind::PullRequest, updated_at: pull.updated_at };
     let effects = match action {
-        "deleted" => told.gone(key),
-        "reopened" => vec![Effect::Superseded { kind: Kind::PullRequest, key, order: told.order() }],
+        "deleted" => change.gone(key),
+        "reopened" => vec![Effect::Superseded { kind: Kind::PullRequest, key, order: change.order() }],
         _ => {
             let login = |user: Option<User>| user.unwrap_or_default().login;
             let reviewers: Vec<Bson> = pull.requested_reviewers.0.into_iter().map(|user| user.login.into()).collect();
@@ -241,7 +241,7 @@ fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject
                 "assignee": login(pull.assignee),
                 "reviewers": reviewers,
             };
-            told.state(key, fields, event.action, context.sender_info)
+            change.state(key, fields, event.action, context.sender_info)
         }
     };
     Ok(Normalised { effects, notifications: vec![notification(envelope, "pull_request", context.author)] })
@@ -275,14 +275,14 @@ fn repository(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> 
 }
 
 /// When the state of an issue or a pull request became true.
-struct Told<'a> {
+struct Change<'a> {
     envelope: &'a Envelope,
     sequence: i64,
     kind: Kind,
     updated_at: Stamp,
 }
 
-impl Told<'_> {
+impl Change<'_> {
     /// The object's own last change, whatever delivery contains it.
     fn order(&self) -> Order {
         Order::new(self.updated_at.millis().unwrap_or(0), self.sequence)

@@ -133,15 +133,15 @@ pub(super) use object;
 
 /// A value, and whether its key was there at all.
 #[derive(Debug)]
-pub(super) struct Told<T>(pub(super) Option<T>);
+pub(super) struct Given<T>(pub(super) Option<T>);
 
-impl<T> Default for Told<T> {
+impl<T> Default for Given<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Told<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(|value| Self(Some(value)))
     }

@@ -12,7 +12,7 @@ use vocabulary::envelope::Envelope;
 
 use super::bson_value::JsonValue;
 use super::common::{Settings, notification};
-use super::json::{self, List, Told, Words, object};
+use super::json::{self, Given, List, Words, object};
 use super::number::Number;
 use super::text;
 use super::time::Stamp;
@@ -38,8 +38,8 @@ macro_rules! item {
             id: JsonValue = "id",
             reference: JsonValue = "ref",
             project: Option<Named> = "project",
-            subject: Told<JsonValue> = "subject",
-            status: Told<Option<Status>> = "status",
+            subject: Given<JsonValue> = "subject",
+            status: Given<Option<Status>> = "status",
             created_date: Stamp = "created_date",
             modified_date: Stamp = "modified_date",
             assigned_to: Option<User> = "assigned_to",
@@ -89,7 +89,7 @@ struct Common {
 }
 
 item!(Story, Kind::UserStory, "userstory" {
-    is_closed: Told<JsonValue> = "is_closed",
+    is_closed: Given<JsonValue> = "is_closed",
     description: JsonValue = "description",
     finish_date: Stamp = "finish_date",
     points: List<Points> = "points",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -11,18 +11,10 @@ use serde_json::Value;
 use shared::time::now_ms;
 use tokio_util::sync::CancellationToken;
 use worker_providers::ProviderError;
+use worker_providers::asking::{self, ATTEMPTS, Attempts, NoContent, NotAnswered};
 use worker_providers::client::ProviderReply;
 
 use crate::reading::as_of::Clock;
-
-/// After this many failures in a row a request is given up. The pauses between them grow to a minute.
-const FAILURES: u32 = 8;
-
-/// How long an answer may take: Taiga's whole lists take longer than a look-up.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A shorter wait is not announced.
-const ANNOUNCED_WAIT: Duration = Duration::from_secs(3);
 
 /// A background reconciliation does not wait longer than this; it is done later.
 const LONG_WAIT: Duration = Duration::from_secs(20);
@@ -61,9 +53,31 @@ impl Halt {
         Self::Down { what: what.to_string(), advice }
     }
 
+    fn not_answered(provider: &str, error: NotAnswered) -> Self {
+        match error {
+            NotAnswered::Stopped => Self::Stopped,
+            NotAnswered::Limited(wait) => Self::Later(wait),
+            NotAnswered::Failing(failures, cause) => Self::down(
+                format_args!("{provider} failed {failures} times in a row, at last: {cause}"),
+                "Run the same command again later",
+            ),
+            NotAnswered::Refused(error) => Self::down(error, "Check the token or account"),
+        }
+    }
+
+    fn no_content(provider: &str, path: &str, error: NoContent) -> Self {
+        match error {
+            NoContent::Refused(status, said) => Self::failed(
+                format_args!("{provider} answered {status} to {path}: {said}"),
+                "Check that the token or account may read it",
+            ),
+            NoContent::Unreadable(cause) => Self::unreadable(provider, path, cause),
+        }
+    }
+
     /// The answer of a provider does not have the shape that its API documents.
-    pub fn unreadable(provider: &str, path: &str, what: impl fmt::Display) -> Self {
-        let what = format_args!("{provider}'s answer to {path} cannot be read: {what}");
+    pub fn unreadable(provider: &str, path: &str, cause: impl fmt::Display) -> Self {
+        let what = format_args!("{provider}'s answer to {path} cannot be read: {cause}");
         Self::failed(what, "Check GITHUB_API_URL and TAIGA_API_URL")
     }
 
@@ -122,49 +136,24 @@ impl Asking {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Sends a request until it is answered: waits at limits, retries after failures, gives up at a refusal.
-    pub(super) async fn until_answered<F>(&self, provider: &str, ask: impl Fn() -> F) -> Result<Answer, Halt>
+    /// Sends a request until it is answered.
+    pub(super) async fn until_answered<F>(&self, provider: &'static str, send: impl Fn() -> F) -> Result<Answer, Halt>
     where
         F: Future<Output = Result<ProviderReply, ProviderError>> + Send,
     {
-        let mut failures = 0;
-        loop {
-            let sent = now_ms();
-            let reply = self.stop.run_until_cancelled(ask()).await.ok_or(Halt::Stopped)?;
-            let wait = match reply {
-                Ok(reply) => {
-                    self.calls.fetch_add(1, Ordering::Relaxed);
-                    let answer = Answer::new(reply, sent);
-                    // Other teams wait behind this one, so it does not wait for the reset.
-                    return self.over_share(&answer).map_or(Ok(answer), |wait| Err(Halt::Later(wait)));
-                }
-                Err(ProviderError::Limited(wait)) if self.share == Share::Half && wait > LONG_WAIT => {
-                    return Err(Halt::Later(wait));
-                }
-                Err(ProviderError::Limited(wait)) => wait,
-                Err(ProviderError::Unavailable(error)) => {
-                    failures += 1;
-                    if failures >= FAILURES {
-                        let what = format_args!("{provider} fails {failures} times in a row, at last: {error}");
-                        return Err(Halt::down(what, "Run the same command again later"));
-                    }
-                    (self.notice)(&format!("{provider} fails ({error}); trying again"));
-                    // The client knows how long: its next answer says it.
-                    Duration::ZERO
-                }
-                Err(ProviderError::Refused(error) | ProviderError::Unreadable(error)) => {
-                    return Err(Halt::down(error, "Check the token or account"));
-                }
-            };
-            self.wait(provider, wait).await?;
-        }
-    }
-
-    async fn wait(&self, provider: &str, wait: Duration) -> Result<(), Halt> {
-        if wait >= ANNOUNCED_WAIT {
-            (self.notice)(&format!("{provider}: waiting {} s for the rate limit", wait.as_secs()));
-        }
-        self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.ok_or(Halt::Stopped)
+        let longest_wait = (self.share == Share::Half).then_some(LONG_WAIT);
+        let attempts = Attempts { provider, most: ATTEMPTS, longest_wait, stop: &self.stop, notice: self.notice };
+        // The last attempt's time counts.
+        let sent = AtomicI64::new(0);
+        let send = || {
+            sent.store(now_ms(), Ordering::Relaxed);
+            send()
+        };
+        let reply = attempts.until_answered(send).await.map_err(|error| Halt::not_answered(provider, error))?;
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let answer = Answer::new(reply, sent.load(Ordering::Relaxed));
+        // Other teams wait behind this one, so it does not wait for the reset.
+        self.over_share(&answer).map_or(Ok(answer), |wait| Err(Halt::Later(wait)))
     }
 
     /// How long to wait because our share of the rate limit is used.
@@ -201,26 +190,20 @@ impl Answer {
         self.headers.get(header)?.to_str().ok()?.parse().ok()
     }
 
-    /// What it holds; `None` when it says that there is nothing (404, 410, GitHub's 409 of an empty repository).
+    /// Its JSON; see [`asking::json`].
     ///
     /// # Errors
     /// When it is a refusal, or cannot be read.
     pub fn json(&self, provider: &str, path: &str) -> Result<Option<Value>, Halt> {
-        match self.status {
-            status if status.is_success() => {
-                serde_json::from_slice(&self.body).map(Some).map_err(|error| Halt::unreadable(provider, path, error))
-            }
-            StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::CONFLICT => Ok(None),
-            status => {
-                let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-                let said = ["message", "_error_message", "detail"]
-                    .iter()
-                    .find_map(|name| body.get(*name)?.as_str())
-                    .unwrap_or("");
-                let what = format_args!("{provider} answered {status} to {path}: {said}");
-                Err(Halt::failed(what, "Check that the token or account may read it"))
-            }
-        }
+        asking::json(self.status, &self.body).map_err(|error| Halt::no_content(provider, path, error))
+    }
+
+    /// The items of a list; see [`asking::items`].
+    ///
+    /// # Errors
+    /// When it is a refusal, or cannot be read.
+    pub fn items(&self, provider: &str, path: &str) -> Result<Option<Vec<Value>>, Halt> {
+        asking::items(self.status, &self.body).map_err(|error| Halt::no_content(provider, path, error))
     }
 }
 

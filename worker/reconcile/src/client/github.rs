@@ -5,14 +5,13 @@ use std::sync::Arc;
 use reqwest::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use worker_providers::asking::{GITHUB, REQUEST_TIMEOUT};
 use worker_providers::github::{GithubClient, link};
 use worker_providers::tokens::Token;
 
-use super::asking::{Answer, Asking, Halt, REQUEST_TIMEOUT};
+use super::asking::{Answer, Asking, Halt};
 use crate::kept::{Kept, KeptPages};
 use crate::reading::as_of::Clock;
-
-const GITHUB: &str = "GitHub";
 
 /// How many redirects of a renamed repository are followed.
 const REDIRECTS: usize = 3;
@@ -143,8 +142,8 @@ impl Pages<'_> {
         if self.lenient && answer.status == StatusCode::FORBIDDEN {
             return Ok(None);
         }
-        match answer.json(GITHUB, &path)? {
-            Some(Value::Array(items)) => {
+        match answer.items(GITHUB, &path)? {
+            Some(items) => {
                 let items: Vec<Value> = items.iter().map(self.slim).collect();
                 let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
                 if let (Some(pages), Some(etag)) = (&self.api.kept, etag) {
@@ -155,7 +154,6 @@ impl Pages<'_> {
                 Ok(Some(items))
             }
             None => Ok(None),
-            Some(_) => Err(Halt::unreadable(GITHUB, &path, "it is no list")),
         }
     }
 }

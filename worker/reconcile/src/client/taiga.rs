@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::Value;
+use worker_providers::asking::{REQUEST_TIMEOUT, TAIGA};
 use worker_providers::taiga::TaigaClient;
 use worker_providers::tokens::Account;
 
-use super::asking::{Answer, Asking, Halt, REQUEST_TIMEOUT};
+use super::asking::{Answer, Asking, Halt};
 use crate::reading::as_of::Clock;
-
-const TAIGA: &str = "Taiga";
 
 /// How often a list that changed between its pages is read again.
 const TRIES: usize = 3;
@@ -85,11 +84,11 @@ impl TaigaApi {
             let answer = self.ask(Method::GET, &path).await?;
             let clock = *first.get_or_insert(answer.clock);
             let count = answer.number("x-pagination-count").and_then(|count| usize::try_from(count).ok());
-            let found = match answer.json(TAIGA, &path)? {
-                Some(Value::Array(found)) => found,
+            let found = match answer.items(TAIGA, &path)? {
+                Some(found) => found,
                 // Beyond the last page: the list became shorter.
                 None if page > 1 => Vec::new(),
-                _ => {
+                None => {
                     let what = format_args!("Taiga shows no list at {path} to this account");
                     return Err(Halt::failed(what, "Check what it may see"));
                 }

@@ -3,7 +3,7 @@
 
 use bson::{Bson, Document};
 use shared::envelope::Envelope;
-use worker_event::effect::{Effect, Kind, MilestoneFields, State, StoryOf};
+use worker_event::effect::{Effect, Kind, MilestoneFields, Reject, State, StoryOf};
 use worker_event::normalise::{Settings, normalise};
 use worker_event::privacy::Rules;
 
@@ -24,8 +24,8 @@ pub struct Shown {
 ///
 /// # Errors
 /// When `normalise` refuses it.
-pub fn shown(envelope: &Envelope, forgotten: &Rules, settings: &Settings) -> Result<Option<Shown>, String> {
-    let mut normalised = normalise(envelope, 0, settings).map_err(|reject| reject.to_string())?;
+pub fn shown(envelope: &Envelope, forgotten: &Rules, settings: &Settings) -> Result<Option<Shown>, Reject> {
+    let mut normalised = normalise(envelope, 0, settings)?;
     forgotten.apply(envelope.project.as_str(), &mut normalised);
     let states = normalised.effects.into_iter().filter_map(|effect| match effect {
         Effect::State(State { kind, key, order, mut fields, milestone, story, .. }) => {
@@ -44,8 +44,8 @@ pub fn shown(envelope: &Envelope, forgotten: &Rules, settings: &Settings) -> Res
 ///
 /// # Errors
 /// When `normalise` refuses it.
-pub fn milestone(envelope: &Envelope, settings: &Settings) -> Result<Option<MilestoneFields>, String> {
-    let normalised = normalise(envelope, 0, settings).map_err(|reject| reject.to_string())?;
+pub fn milestone(envelope: &Envelope, settings: &Settings) -> Result<Option<MilestoneFields>, Reject> {
+    let normalised = normalise(envelope, 0, settings)?;
     Ok(normalised.effects.into_iter().find_map(|effect| match effect {
         Effect::Milestone { fields, .. } => Some(fields),
         _ => None,

@@ -1,27 +1,16 @@
-//! Deliveries that a provider could not make, asked for again: their webhooks know what no API says, who did it.
-//!
-//! GitHub keeps the deliveries of a hook for three days, Taiga the last ten. What the token or account may not see is
-//! left to the lists.
-
-use std::collections::BTreeMap;
+//! Requests lost deliveries again at the providers: a webhook contains what no API does, who did it. What the token or
+//! account may not see is left to the lists.
 
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use shared::ids::Project;
 use shared::source::Source;
-use shared::time::parse_instant;
+use worker_providers::asking::TAIGA;
 
 use crate::client::{GithubApi, Halt, TaigaApi};
-use crate::place::{GithubPlace, is_for};
-
-/// A delivery and its redeliveries.
-#[derive(Debug, Default)]
-struct Attempts {
-    first: i64,
-    /// The one to be repeated: when, and its id.
-    newest: (i64, u64),
-    arrived: bool,
-}
+use crate::deliveries::Deliveries;
+use crate::hook_url::is_for;
+use crate::place::GithubPlace;
 
 /// Asks GitHub again for a team's failed deliveries since a time; returns how many.
 ///
@@ -50,7 +39,7 @@ pub async fn github(
                 continue;
             }
             let path = format!("{owner}/hooks/{id}/deliveries");
-            for (_, attempt) in lost(api, &path, since).await? {
+            for attempt in deliveries(api, &path, since).await?.lost() {
                 let reply = api.ask(Method::POST, &format!("{path}/{attempt}/attempts")).await?;
                 asked += usize::from(reply.status.is_success());
             }
@@ -59,37 +48,18 @@ pub async fn github(
     Ok(asked)
 }
 
-/// What never arrived of a hook, in the order in which it was first sent.
-async fn lost(api: &GithubApi, path: &str, since: i64) -> Result<Vec<(i64, u64)>, Halt> {
-    let mut all = BTreeMap::<String, Attempts>::new();
+/// The deliveries of a hook since a time.
+async fn deliveries(api: &GithubApi, path: &str, since: i64) -> Result<Deliveries, Halt> {
+    let mut all = Deliveries::default();
     let mut pages = api.pages(format!("{path}?per_page=100"), slim_delivery);
     // Newest first, so a page that ends before `since` is the last.
     while let Some(page) = pages.next().await? {
-        let mut older = page.is_empty();
-        for delivery in &page {
-            let number = |name: &str| delivery.get(name).and_then(Value::as_u64);
-            let (Some(guid), Some(id)) = (delivery.get("guid").and_then(Value::as_str), number("id")) else { continue };
-            let at = delivery.get("delivered_at").and_then(|at| parse_instant(at.as_str()?)).unwrap_or(i64::MAX);
-            if at < since {
-                older = true;
-                continue;
-            }
-            let attempts = all.entry(guid.to_owned()).or_insert(Attempts { first: at, ..Attempts::default() });
-            attempts.first = attempts.first.min(at);
-            attempts.newest = attempts.newest.max((at, id));
-            attempts.arrived |= number("status_code").is_some_and(|status| (200..300).contains(&status));
-        }
-        if older {
+        all.add_github(&page, since);
+        if all.has_older || page.is_empty() {
             break;
         }
     }
-    let mut lost: Vec<(i64, u64)> = all
-        .into_values()
-        .filter(|attempts| !attempts.arrived)
-        .map(|attempts| (attempts.first, attempts.newest.1))
-        .collect();
-    lost.sort_unstable();
-    Ok(lost)
+    Ok(all)
 }
 
 fn slim_delivery(delivery: &Value) -> Value {
@@ -117,18 +87,9 @@ pub async fn taiga(
         if !is_for(public_url, Source::Taiga, url, prj) {
             continue;
         }
-        let mut all = BTreeMap::<String, (i64, bool)>::new();
-        for log in administered(api, &format!("/webhooklogs?webhook={id}")).await? {
-            let Some(id) = log.get("id").and_then(Value::as_i64) else { continue };
-            let at = log.get("created").and_then(|at| parse_instant(at.as_str()?)).unwrap_or(i64::MAX);
-            let arrived = log.get("status").and_then(Value::as_i64).is_some_and(|status| (200..300).contains(&status));
-            let (oldest, seen) = all.entry(identity(&log)).or_insert((id, at < since));
-            (*oldest, *seen) = ((*oldest).min(id), *seen || arrived);
-        }
-        let mut lost: Vec<i64> = all.into_values().filter(|(_, arrived)| !arrived).map(|(id, _)| id).collect();
-        // Oldest first: each resend makes a log, and of more than ten the oldest goes, which then was sent again.
-        lost.sort_unstable();
-        for log in lost {
+        let mut all = Deliveries::default();
+        all.add_taiga(&administered(api, &format!("/webhooklogs?webhook={id}")).await?, since);
+        for log in all.lost() {
             let reply = api.ask(Method::POST, &format!("/webhooklogs/{log}/resend")).await?;
             asked += usize::from(reply.status.is_success());
         }
@@ -142,16 +103,5 @@ async fn administered(api: &TaigaApi, path: &str) -> Result<Vec<Value>, Halt> {
     if answer.status == StatusCode::FORBIDDEN {
         return Ok(Vec::new());
     }
-    Ok(match answer.json("Taiga", path)? {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    })
-}
-
-/// A resend has the same type, action, object and date.
-fn identity(log: &Value) -> String {
-    let data = log.get("request_data").unwrap_or(&Value::Null);
-    let part = |name: &str| data.get(name).unwrap_or(&Value::Null).to_string();
-    let object = data.get("data").and_then(|data| data.get("id")).unwrap_or(&Value::Null);
-    format!("{} {} {object} {}", part("type"), part("action"), part("date"))
+    Ok(answer.items(TAIGA, path)?.unwrap_or_default())
 }

@@ -29,8 +29,8 @@ use crate::config::When;
 use crate::place::{self, GithubPlace};
 use crate::reconciler::Reconciler;
 use crate::report::{Counts, Report};
+use crate::scope::{Depth, Scope};
 use crate::settle;
-use crate::wish::{Depth, Wish};
 
 /// How often it is checked whether there is work.
 const TICK: Duration = Duration::from_secs(5);
@@ -242,8 +242,8 @@ impl Keeper {
         {
             settle::until_processed(&self.reconciler.parts, &asking.stop, asking.notice).await?;
         }
-        let wish = Wish::everything(prj.clone(), depth);
-        let report = self.reconciler.source(&wish, source, asking).await?;
+        let scope = Scope::everything(prj.clone(), depth);
+        let report = self.reconciler.source(&scope, source, asking).await?;
         self.reconciler.finish(prj, asking).await?;
         self.tell(prj, source, &report).await
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Url;
 
+use super::invalid::Invalid;
 use crate::place::GithubPlace;
 
 /// The hosts of both providers, of their APIs and of their pages.
@@ -25,12 +26,12 @@ impl Hosts {
     /// An organisation or repository: `org`, `org/repo`, or the address of its page, of a clone or in the API.
     ///
     /// # Errors
-    /// What is wrong, as a sentence.
-    pub fn github(&self, text: &str) -> Result<GithubPlace, String> {
-        let wrong = || {
-            "github_url: write an organisation or a repository, such as upc-pes or https://github.com/upc-pes/marmota"
-                .to_owned()
-        };
+    /// When it is neither, or its host is unknown.
+    pub fn github(&self, text: &str) -> Result<GithubPlace, Invalid> {
+        let wrong = Invalid::Field(
+            "github_url",
+            "write an organisation or a repository, such as upc-pes or https://github.com/upc-pes/marmota",
+        );
         let path = path_of(text, &self.github, "github_url", "GITHUB_API_URL")?;
         let mut names: Vec<&str> = path.0.split('/').filter(|name| !name.is_empty()).collect();
         if path.1 {
@@ -51,45 +52,50 @@ impl Hosts {
             [owner, name] => {
                 let name = name.strip_suffix(".git").unwrap_or(name);
                 let good = is_name(owner) && is_name(name);
-                good.then(|| GithubPlace { owner: owner.to_owned(), name: Some(name.to_owned()) }).ok_or_else(wrong)
+                good.then(|| GithubPlace { owner: owner.to_owned(), name: Some(name.to_owned()) }).ok_or(wrong)
             }
-            _ => Err(wrong()),
+            _ => Err(wrong),
         }
     }
 
     /// A project's slug, or the address of one of its pages.
     ///
     /// # Errors
-    /// What is wrong, as a sentence.
-    pub fn taiga(&self, text: &str) -> Result<String, String> {
-        let wrong = || {
-            "taiga_url: write a project's slug or address, such as https://tree.taiga.io/project/mireia-marmota"
-                .to_owned()
-        };
+    /// When it is neither, or its host is unknown.
+    pub fn taiga(&self, text: &str) -> Result<String, Invalid> {
+        let wrong = Invalid::Field(
+            "taiga_url",
+            "write a project's slug or address, such as https://tree.taiga.io/project/mireia-marmota",
+        );
         let (path, is_url) = path_of(text, &self.taiga, "taiga_url", "TAIGA_API_URL")?;
         let mut names = path.split('/').filter(|name| !name.is_empty());
         let slug = match is_url {
             true => names.find(|name| *name == "project").and_then(|_| names.next()),
             false => names.next().filter(|_| names.next().is_none()),
         };
-        slug.filter(|slug| is_name(slug)).map(str::to_owned).ok_or_else(wrong)
+        slug.filter(|slug| is_name(slug)).map(str::to_owned).ok_or(wrong)
     }
 }
 
 /// The path of an address at one of these hosts, and whether it was an address; else the text itself.
-fn path_of(text: &str, hosts: &BTreeSet<String>, field: &str, setting: &str) -> Result<(String, bool), String> {
+fn path_of(
+    text: &str,
+    hosts: &BTreeSet<String>,
+    field: &'static str,
+    setting: &'static str,
+) -> Result<(String, bool), Invalid> {
     let text = text.trim();
     if !text.contains("://") {
         return Ok((text.to_owned(), false));
     }
-    let url = Url::parse(text).map_err(|_| format!("{field}: it is not an address"))?;
+    let url = Url::parse(text).map_err(|_| Invalid::Field(field, "it is not an address"))?;
     let plain = url.username().is_empty() && url.password().is_none();
     let known = url.host_str().is_some_and(|host| hosts.contains(host));
     if matches!(url.scheme(), "http" | "https") && plain && known {
         return Ok((url.path().to_owned(), true));
     }
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    Err(format!("{field}: its host must be one of {}, because tokens go there; {setting} says which", hosts.join(", ")))
+    Err(Invalid::Host { field, hosts: hosts.join(", "), setting })
 }
 
 /// The host of an API, and the hosts under which its pages may be.
@@ -153,10 +159,10 @@ mod tests {
             "a/../b",
             "",
         ] {
-            assert!(hosts().github(text).unwrap_err().starts_with("github_url: "), "{text}");
+            assert!(hosts().github(text).unwrap_err().to_string().starts_with("github_url: "), "{text}");
         }
         for text in ["https://evil.example/project/x", "https://tree.taiga.io/discover", "a/b", ""] {
-            assert!(hosts().taiga(text).unwrap_err().starts_with("taiga_url: "), "{text}");
+            assert!(hosts().taiga(text).unwrap_err().to_string().starts_with("taiga_url: "), "{text}");
         }
         assert_eq!(hosts().taiga("mireia-marmota"), Ok("mireia-marmota".to_owned()));
         assert_eq!(

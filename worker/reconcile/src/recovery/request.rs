@@ -10,9 +10,13 @@ use shared::source::Source;
 use shared::time::parse_instant;
 
 use super::address::Hosts;
+use super::invalid::Invalid;
 use crate::place::GithubPlace;
 use crate::reading::taiga::Item;
-use crate::wish::{Depth, GithubKind, Wish};
+use crate::scope::{Depth, GithubKind, Scope};
+
+/// The alphabet of names.
+const NAME: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, _ and -";
 
 static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
@@ -42,7 +46,7 @@ struct AllBody {
 
 /// One team, at one or both providers.
 pub(super) struct Team {
-    pub(super) wish: Wish,
+    pub(super) scope: Scope,
     pub(super) github: Option<(GithubPlace, Option<Secret>)>,
     pub(super) taiga: Option<(String, Option<Secret>)>,
 }
@@ -58,15 +62,12 @@ pub(super) struct All {
 /// Reads the body of `/admin/recovery/…`.
 ///
 /// # Errors
-/// What is wrong, as a sentence. It repeats no value: one may be a token in the wrong place.
-pub(super) fn team(body: &[u8], sources: &[Source], hosts: &Hosts) -> Result<Team, String> {
+/// See [`Invalid`].
+pub(super) fn team(body: &[u8], sources: &[Source], hosts: &Hosts) -> Result<Team, Invalid> {
     let body: TeamBody = json(body)?;
-    let needed = |value: &Option<String>, name: &str| match given(value) {
-        Some(value) => Ok(value.to_owned()),
-        None => Err(format!("{name} is required")),
-    };
+    let needed = |value: &Option<String>, name| given(value).map(str::to_owned).ok_or(Invalid::Missing(name));
     let prj = needed(&body.prj, "prj")?;
-    let prj = Project::new(&prj).map_err(|_| "prj: write 1 to 64 characters of A-Z, a-z, 0-9, _ and -".to_owned())?;
+    let prj = Project::new(&prj).map_err(|_| Invalid::Field("prj", NAME))?;
     let (mut github, mut taiga) = (None, None);
     if sources.contains(&Source::Github) {
         let place = hosts.github(&needed(&body.github_url, "github_url")?)?;
@@ -76,33 +77,32 @@ pub(super) fn team(body: &[u8], sources: &[Source], hosts: &Hosts) -> Result<Tea
         let slug = hosts.taiga(&needed(&body.taiga_url, "taiga_url")?)?;
         taiga = Some((slug, secret(&body.taiga_token)));
     }
-    let mut wish = Wish::everything(prj, Depth::All);
+    let mut scope = Scope::everything(prj, Depth::All);
     if let Some(model) = given(&body.quality_model) {
         let model = model.parse::<QualityModel>();
-        wish.quality_model =
-            Some(model.map_err(|_| "quality_model: write 1 to 64 characters of A-Z, a-z, 0-9, _ and -".to_owned())?);
+        scope.quality_model = Some(model.map_err(|_| Invalid::Field("quality_model", NAME))?);
     }
-    wish.range = (date(&body.from_date, "from_date", false)?, date(&body.to_date, "to_date", true)?);
+    scope.range = (date(&body.from_date, "from_date", false)?, date(&body.to_date, "to_date", true)?);
     if let Some(names) = &body.github_events {
-        wish.github = names.iter().map(|name| github_kind(name)).collect::<Result<_, _>>()?;
+        scope.github = names.iter().map(|name| github_kind(name)).collect::<Result<_, _>>()?;
     }
     if let Some(names) = &body.taiga_events {
-        wish.taiga = names.iter().map(|name| item(name)).collect::<Result<_, _>>()?;
+        scope.taiga = names.iter().map(|name| item(name)).collect::<Result<_, _>>()?;
     }
-    Ok(Team { wish, github, taiga })
+    Ok(Team { scope, github, taiga })
 }
 
 /// Reads the body of `/data-recovery/run`; an empty one asks for everything.
 ///
 /// # Errors
-/// What is wrong, as a sentence.
-pub(super) fn all(body: &[u8], now_ms: i64) -> Result<All, String> {
+/// See [`Invalid`].
+pub(super) fn all(body: &[u8], now_ms: i64) -> Result<All, Invalid> {
     let body: AllBody = json(if body.is_empty() { b"{}" } else { body })?;
     let since = match (date(&body.since, "since", false)?, body.since_hours) {
-        (Some(_), Some(_)) => return Err("since and since_hours: give one of them".to_owned()),
+        (Some(_), Some(_)) => return Err(Invalid::Field("since and since_hours", "give one of them")),
         (Some(since), None) => Some(since),
         (None, Some(hours)) if (0.0..=87_600.0).contains(&hours) => Some(now_ms - (hours * 3_600_000.0) as i64),
-        (None, Some(_)) => return Err("since_hours: write a number of hours from 0 to 87600".to_owned()),
+        (None, Some(_)) => return Err(Invalid::Field("since_hours", "write a number of hours from 0 to 87600")),
         (None, None) => None,
     };
     let [dry_run, in_background] = [body.dry_run, body.run_async].map(Option::unwrap_or_default);
@@ -110,11 +110,8 @@ pub(super) fn all(body: &[u8], now_ms: i64) -> Result<All, String> {
 }
 
 /// serde's own text may quote a value, which may be a token.
-fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("the body is no JSON object with the fields of this request: look at line {line}, column {column}")
-    })
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> {
+    serde_json::from_slice(body).map_err(|error| Invalid::Json { line: error.line(), column: error.column() })
 }
 
 /// An empty text counts as none: the administration tool sends empty fields.
@@ -127,7 +124,7 @@ fn secret(value: &Option<String>) -> Option<Secret> {
 }
 
 /// An instant, or the beginning of a day (for `to_date`, its end) in Madrid.
-fn date(value: &Option<String>, field: &str, is_end: bool) -> Result<Option<i64>, String> {
+fn date(value: &Option<String>, field: &'static str, is_end: bool) -> Result<Option<i64>, Invalid> {
     let Some(text) = given(value) else { return Ok(None) };
     let of_day = || {
         let day: Date = text.parse().ok()?;
@@ -135,21 +132,21 @@ fn date(value: &Option<String>, field: &str, is_end: bool) -> Result<Option<i64>
         Some(MADRID.to_timestamp(day.to_datetime(Time::midnight())).ok()?.as_millisecond())
     };
     let found = parse_instant(text).or_else(of_day);
-    found.map(Some).ok_or_else(|| format!("{field}: write a date, such as 2026-11-23, or 2026-11-23T17:00:00Z"))
+    found.map(Some).ok_or(Invalid::Field(field, "write a date, such as 2026-11-23, or 2026-11-23T17:00:00Z"))
 }
 
-fn github_kind(name: &str) -> Result<GithubKind, String> {
+fn github_kind(name: &str) -> Result<GithubKind, Invalid> {
     match name {
         "commits" => Ok(GithubKind::Commits),
         "issues" => Ok(GithubKind::Issues),
         "pull_requests" => Ok(GithubKind::PullRequests),
-        _ => Err("github_events: the names are commits, issues, pull_requests".to_owned()),
+        _ => Err(Invalid::Field("github_events", "the names are commits, issues, pull_requests")),
     }
 }
 
-fn item(name: &str) -> Result<Item, String> {
+fn item(name: &str) -> Result<Item, Invalid> {
     let found = Item::ALL.into_iter().find(|item| item.word() == name);
-    found.ok_or_else(|| "taiga_events: the names are task, userstory, issue, epic".to_owned())
+    found.ok_or(Invalid::Field("taiga_events", "the names are task, userstory, issue, epic"))
 }
 
 #[cfg(test)]
@@ -158,7 +155,7 @@ mod tests {
 
     const BOTH: [Source; 2] = [Source::Github, Source::Taiga];
 
-    fn read(body: &str) -> Result<Team, String> {
+    fn read(body: &str) -> Result<Team, Invalid> {
         team(body.as_bytes(), &BOTH, &Hosts::new("https://api.github.com", "https://api.taiga.io/api/v1"))
     }
 
@@ -170,7 +167,7 @@ mod tests {
             (r#"{"prj": "A"}"#, "github_url is required"),
             (r#"{"prj": "A", "github_url": "o"}"#, "taiga_url is required"),
         ] {
-            assert_eq!(read(body).err().as_deref(), Some(said), "{body}");
+            assert_eq!(read(body).err().map(|error| error.to_string()).as_deref(), Some(said), "{body}");
         }
         let taiga = team(br#"{"prj": "A", "taiga_url": "x"}"#, &[Source::Taiga], &Hosts::new("", ""))
             .map(|team| team.github.is_none());
@@ -191,7 +188,7 @@ mod tests {
             "hush",
         ] {
             let error = read(body).err().unwrap_or_else(|| panic!("{body} is accepted"));
-            assert!(!error.contains("hush"), "{body}: {error}");
+            assert!(!error.to_string().contains("hush"), "{body}: {error}");
         }
     }
 
@@ -203,8 +200,8 @@ mod tests {
         );
         let team = team.unwrap_or_else(|error| panic!("{error}"));
         let at = |text: &str| parse_instant(text);
-        assert_eq!(team.wish.range, (at("2026-11-22T23:00:00Z"), at("2026-11-23T23:00:00Z")));
-        assert_eq!((team.wish.github.len(), team.wish.taiga.len()), (1, 2));
+        assert_eq!(team.scope.range, (at("2026-11-22T23:00:00Z"), at("2026-11-23T23:00:00Z")));
+        assert_eq!((team.scope.github.len(), team.scope.taiga.len()), (1, 2));
         assert!(team.github.unwrap().1.is_some() && team.taiga.unwrap().1.is_none());
     }
 

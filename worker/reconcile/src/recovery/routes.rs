@@ -65,7 +65,9 @@ impl Recovery {
             if sent.map(sha256_hex) != Some(sha256_hex(token.expose())) {
                 let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
                 let error = "Send Authorization: Bearer, with the worker's RECOVERY_TOKEN";
-                return Some((StatusCode::UNAUTHORIZED, challenge, Json(json!({ "error": error }))).into_response());
+                return Some(
+                    (StatusCode::UNAUTHORIZED, challenge, Json(json!({ "error": error.to_string() }))).into_response(),
+                );
             }
         }
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -96,8 +98,8 @@ pub fn routes(recovery: Arc<Recovery>) -> Router {
         .with_state(recovery)
 }
 
-fn bad_request(error: &str) -> Response {
-    (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
+fn bad_request(error: impl std::fmt::Display) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error.to_string() }))).into_response()
 }
 
 /// A team that is being recovered. Dropping this releases it, also in a panic.
@@ -124,9 +126,9 @@ async fn recover_team(recovery: Arc<Recovery>, sources: &[Source], headers: &Hea
     }
     let team = match request::team(body, sources, &recovery.hosts) {
         Ok(team) => team,
-        Err(error) => return bad_request(&error),
+        Err(error) => return bad_request(error),
     };
-    let prj = team.wish.prj.clone();
+    let prj = team.scope.prj.clone();
     if !recovery.busy().teams.insert(prj.clone()) {
         let error = format!("{prj} is being recovered already: wait for its end");
         return (StatusCode::CONFLICT, Json(json!({ "status": "busy", "error": error }))).into_response();
@@ -158,7 +160,7 @@ async fn recover_all(State(recovery): State<Arc<Recovery>>, headers: HeaderMap, 
     }
     let wanted = match request::all(&body, now_ms()) {
         Ok(wanted) => wanted,
-        Err(error) => return bad_request(&error),
+        Err(error) => return bad_request(error),
     };
     if std::mem::replace(&mut recovery.busy().all, true) {
         return (StatusCode::CONFLICT, Json(json!({ "status": "busy" }))).into_response();

@@ -8,27 +8,27 @@ use super::request::{All, Team};
 use crate::client::{Asking, GithubApi, Halt, TaigaApi};
 use crate::reconciler::Reconciler;
 use crate::report::Report;
-use crate::wish::Wish;
+use crate::scope::Scope;
 
 /// The label of a request's token, in metrics and logs.
 const LABEL: &str = "recovery request";
 
 /// Recovers a team. One step for each provider; one that fails does not stop the other.
 pub(super) async fn team(reconciler: &Reconciler, asking: &Asking, team: Team) -> (bool, Value) {
-    let Team { wish, github, taiga } = team;
+    let Team { scope, github, taiga } = team;
     let mut steps = Vec::new();
     let mut is_ok = true;
-    let wish = match reconciler.with_model(&wish).await {
-        Ok(wish) => wish,
+    let scope = match reconciler.with_model(&scope).await {
+        Ok(scope) => scope,
         Err(error) => return (false, json!({ "status": "error", "steps": [], "error": error.to_string() })),
     };
     if let Some((place, token)) = github {
         let api = match token {
             Some(token) => reconciler.github_with(Token::new(LABEL, &token), asking),
-            None => reconciler.github_api(&wish.prj, asking),
+            None => reconciler.github_api(&scope.prj, asking),
         };
         let done = match api {
-            Some(api) => reconciler.github(&wish, &place, &GithubApi { kept: None, ..api }).await,
+            Some(api) => reconciler.github(&scope, &place, &GithubApi { kept: None, ..api }).await,
             None => Err(Halt::failed("there is no token for GitHub", "Send github_token, or set GITHUB_TOKEN")),
         };
         is_ok &= step(&mut steps, Source::Github, done);
@@ -40,10 +40,10 @@ pub(super) async fn team(reconciler: &Reconciler, asking: &Asking, team: Team) -
                 account: Account::with_token(LABEL, &token),
                 asking: asking.clone(),
             }),
-            None => reconciler.taiga_api(&wish.prj, asking),
+            None => reconciler.taiga_api(&scope.prj, asking),
         };
         let done = match api {
-            Some(api) => reconciler.taiga(&wish, &slug, &api).await,
+            Some(api) => reconciler.taiga(&scope, &slug, &api).await,
             None => Err(Halt::failed(
                 "there is no account for Taiga",
                 "Send taiga_token, or set TAIGA_USERNAME and TAIGA_PASSWORD",
@@ -52,7 +52,7 @@ pub(super) async fn team(reconciler: &Reconciler, asking: &Asking, team: Team) -
         is_ok &= step(&mut steps, Source::Taiga, done);
     }
     let mut answer = json!({ "status": if is_ok { "ok" } else { "error" }, "steps": steps });
-    if let Err(error) = reconciler.finish(&wish.prj, asking).await {
+    if let Err(error) = reconciler.finish(&scope.prj, asking).await {
         is_ok = false;
         answer["status"] = "error".into();
         answer["error"] = format!("the documents are written, but LD Eval is not notified: {error}").into();
@@ -89,9 +89,9 @@ pub(super) async fn all(reconciler: &Reconciler, asking: &Asking, wanted: All) -
     let (mut report, mut failed) = (Report::default(), Vec::new());
     let teams = reconciler.teams().await?;
     for prj in &teams {
-        let wish = Wish { dry_run: wanted.dry_run, ..Wish::everything(prj.clone(), wanted.depth) };
+        let scope = Scope { dry_run: wanted.dry_run, ..Scope::everything(prj.clone(), wanted.depth) };
         for source in [Source::Github, Source::Taiga] {
-            match reconciler.source(&wish, source, asking).await {
+            match reconciler.source(&scope, source, asking).await {
                 Ok(found) => report.extend(found),
                 Err(Halt::Stopped) => return Err(Halt::Stopped),
                 Err(error) => failed.push(json!({ "prj": prj, "source": source.as_str(), "error": error.to_string() })),

@@ -17,8 +17,8 @@ use crate::feed::Feed;
 use crate::parts::Parts;
 use crate::reading::github::{Commits, Numbered, Repository, text};
 use crate::report::{Finding, Report};
+use crate::scope::{GithubKind, Scope};
 use crate::stored::{self, Stored};
-use crate::wish::{GithubKind, Wish};
 
 /// What a list of pull requests does not contain.
 const PULL_NOT_LISTED: [&str; 1] = ["merged_by"];
@@ -30,7 +30,7 @@ const PULL_NOT_LISTED: [&str; 1] = ["merged_by"];
 pub async fn reconcile(
     parts: &Parts,
     api: &GithubApi,
-    wish: &Wish,
+    scope: &Scope,
     owner: &str,
     name: Option<&str>,
 ) -> Result<Report, Halt> {
@@ -40,14 +40,14 @@ pub async fn reconcile(
         Some(found) => {
             let found = found.iter().map(Repository::of).map(|one| (one.full_name.clone(), one));
             let found: BTreeMap<String, Repository> = found.collect();
-            report.extend(former_names(parts, api, wish, &found).await?);
+            report.extend(former_names(parts, api, scope, &found).await?);
             for one in found.values() {
-                match repository(parts, api, wish, one).await {
+                match repository(parts, api, scope, one).await {
                     Ok(found) => report.extend(found),
                     // One repository's failure does not stop the others.
                     Err(error @ Halt::Failed { .. }) => {
                         let finding = format!("{}: {error}", one.full_name);
-                        report.findings.push(Finding { prj: wish.prj.clone(), source: Source::Github, finding });
+                        report.findings.push(Finding { prj: scope.prj.clone(), source: Source::Github, finding });
                     }
                     Err(error) => return Err(error),
                 }
@@ -58,7 +58,7 @@ pub async fn reconcile(
                 .map_or_else(|| format!("organisation or person {owner}"), |name| format!("repository {owner}/{name}"));
             let label = &api.token.credential.label;
             report.findings.push(Finding {
-                prj: wish.prj.clone(),
+                prj: scope.prj.clone(),
                 source: Source::Github,
                 finding: format!(
                     "GitHub shows no {what} to the token of {label}; check the name, and what the token may read"
@@ -70,10 +70,10 @@ pub async fn reconcile(
     Ok(report)
 }
 
-async fn repository(parts: &Parts, api: &GithubApi, wish: &Wish, repository: &Repository) -> Result<Report, Halt> {
-    let feed = Feed::open(parts, wish, Source::Github, &repository.full_name).await?;
-    let mut pass = Pass { parts, api, wish, repository, feed };
-    let wants = |kind| wish.github.contains(&kind);
+async fn repository(parts: &Parts, api: &GithubApi, scope: &Scope, repository: &Repository) -> Result<Report, Halt> {
+    let feed = Feed::open(parts, scope, Source::Github, &repository.full_name).await?;
+    let mut pass = Pass { parts, api, scope, repository, feed };
+    let wants = |kind| scope.github.contains(&kind);
     if wants(GithubKind::Issues) {
         pass.issues().await?;
     }
@@ -99,7 +99,7 @@ async fn repository(parts: &Parts, api: &GithubApi, wish: &Wish, repository: &Re
 struct Pass<'a> {
     parts: &'a Parts,
     api: &'a GithubApi,
-    wish: &'a Wish,
+    scope: &'a Scope,
     repository: &'a Repository,
     feed: Feed<'a>,
 }
@@ -107,15 +107,15 @@ struct Pass<'a> {
 impl Pass<'_> {
     async fn stored(&self, kind: Kind) -> Result<Stored, Halt> {
         let name = &self.repository.full_name;
-        stored::by_number(self.parts.store.database(), kind, self.wish.prj.as_str(), Some(name)).await
+        stored::by_number(self.parts.store.database(), kind, self.scope.prj.as_str(), Some(name)).await
     }
 
     async fn issues(&mut self) -> Result<(), Halt> {
         const KIND: &str = "issues";
-        let listed = self.repository.issues(self.api, self.wish.range.0).await?;
+        let listed = self.repository.issues(self.api, self.scope.range.0).await?;
         let stored = self.stored(Kind::GithubIssue).await?;
         for (number, issue) in &listed.items {
-            if !self.wish.wants(text(issue, "updated_at")) {
+            if !self.scope.wants(text(issue, "updated_at")) {
                 continue;
             }
             let event = self.feed.event("issues", listed.as_of, &self.repository.issue_webhook(issue));
@@ -158,7 +158,7 @@ impl Pass<'_> {
         let (repository, as_of) = (self.repository, listed.as_of);
         for (number, pull) in &listed.items {
             let changed = text(pull, "updated_at");
-            if !self.wish.wants(changed) {
+            if !self.scope.wants(changed) {
                 continue;
             }
             let held = document(&stored, *number);
@@ -178,7 +178,7 @@ impl Pass<'_> {
             }
             self.feed.counts(KIND).checked += 1;
             let event = self.feed.event("pull_request", as_of, &repository.pull_webhook(pull));
-            let due = self.wish.depth.reads(*number, changed);
+            let due = self.scope.depth.reads(*number, changed);
             if !due && !self.differs(&event, held, pull, &PULL_NOT_LISTED)? {
                 self.feed.counts(KIND).same += 1;
                 continue;
@@ -214,11 +214,11 @@ impl Pass<'_> {
     /// A stored commit keeps the view of its push, and is never removed: only commits that are not stored differ.
     async fn commits(&mut self, pulls: &Numbered) -> Result<(), Halt> {
         const KIND: &str = "commits";
-        let mut reading = Commits::new(self.api, self.repository, self.wish.range);
+        let mut reading = Commits::new(self.api, self.repository, self.scope.range);
         let mut found = reading.branches().await?;
         let db = self.parts.store.database();
         let heads: Vec<&str> = pulls.items.values().filter_map(|pull| text(pull.get("head")?, "sha")).collect();
-        let known: HashMap<String, Document> = stored::commits(db, self.wish.prj.as_str(), &heads).await?;
+        let known: HashMap<String, Document> = stored::commits(db, self.scope.prj.as_str(), &heads).await?;
         for pull in pulls.items.values() {
             found.extend(reading.orphans(pull, &known).await?);
         }
@@ -226,9 +226,9 @@ impl Pass<'_> {
             let committer = commit.get("commit").and_then(|git| git.get("committer"));
             committer.and_then(|committer| text(committer, "date")).map(str::to_owned)
         };
-        found.retain(|commit| self.wish.wants(when(commit).as_deref()));
+        found.retain(|commit| self.scope.wants(when(commit).as_deref()));
         let shas: Vec<&str> = found.iter().filter_map(|commit| text(commit, "sha")).collect();
-        let known = stored::commits(db, self.wish.prj.as_str(), &shas).await?;
+        let known = stored::commits(db, self.scope.prj.as_str(), &shas).await?;
         let missing: Vec<&Value> =
             found.iter().filter(|commit| text(commit, "sha").is_some_and(|sha| !known.contains_key(sha))).collect();
         let counts = self.feed.counts(KIND);
@@ -264,15 +264,15 @@ impl Pass<'_> {
     /// Documents that are no longer listed; none while the removal waits for an operator. Documents of a repository
     /// that does not answer itself stay.
     async fn missing(&mut self, kind: &'static str, listed: &Numbered, stored: &Stored) -> Result<BTreeSet<u64>, Halt> {
-        if !self.wish.is_whole() || !listed.whole {
+        if !self.scope.is_whole() || !listed.whole {
             return Ok(BTreeSet::new());
         }
         let numbers = stored.keys().filter_map(|number| u64::try_from(*number).ok());
         let missing: BTreeSet<u64> = numbers.filter(|number| !listed.items.contains_key(number)).collect();
         self.feed.counts(kind).checked += missing.len();
-        if !self.wish.confirmed && needs_a_person(missing.len(), stored.len()) {
+        if !self.scope.confirmed && needs_a_person(missing.len(), stored.len()) {
             self.feed.counts(kind).unconfirmed += missing.len();
-            self.feed.finding(super::unconfirmed(missing.len(), kind, &self.wish.prj));
+            self.feed.finding(super::unconfirmed(missing.len(), kind, &self.scope.prj));
             return Ok(BTreeSet::new());
         }
         if !missing.is_empty() && self.api.get(&format!("/repos/{}", self.repository.full_name)).await?.is_none() {
@@ -308,11 +308,11 @@ fn leads_to(url: &str, full_name: &str) -> bool {
 pub async fn former_names(
     parts: &Parts,
     api: &GithubApi,
-    wish: &Wish,
+    scope: &Scope,
     current: &BTreeMap<String, Repository>,
 ) -> Result<Report, Halt> {
     let mut report = Report::default();
-    for name in stored::repositories(parts.store.database(), wish.prj.as_str()).await? {
+    for name in stored::repositories(parts.store.database(), scope.prj.as_str()).await? {
         if current.contains_key(&name) || name.split('/').count() != 2 {
             continue;
         }
@@ -320,7 +320,7 @@ pub async fn former_names(
         // name is renamed here.
         let Some(shown) = api.get(&format!("/repos/{name}")).await? else { continue };
         let Some(repository) = text(&shown, "full_name").and_then(|full_name| current.get(full_name)) else { continue };
-        let mut feed = Feed::open(parts, wish, Source::Github, &repository.full_name).await?;
+        let mut feed = Feed::open(parts, scope, Source::Github, &repository.full_name).await?;
         let counts = feed.counts("repositories");
         (counts.checked, counts.repaired) = (1, 1);
         match repository.renamed_webhook(&name) {

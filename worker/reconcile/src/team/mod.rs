@@ -5,11 +5,12 @@ pub mod github;
 pub mod taiga;
 
 use shared::ids::Project;
+use worker_event::effect::Reject;
 
 use crate::client::Halt;
 
 /// What was read is not an event: a bug in our code, or a provider that changed.
-fn refused(reject: String) -> Halt {
+fn refused(reject: Reject) -> Halt {
     Halt::failed(format_args!("What was read cannot become an event: {reject}"), "Report this")
 }
 

@@ -16,30 +16,31 @@ use crate::feed::Feed;
 use crate::parts::Parts;
 use crate::reading::taiga::{Item, Project};
 use crate::report::{Finding, Report};
+use crate::scope::Scope;
 use crate::stored::{self, Stored};
-use crate::wish::Wish;
 
 /// Reconciles a project's documents with a Taiga project.
 ///
 /// # Errors
 /// When a server does not answer, or at a stop.
-pub async fn reconcile(parts: &Parts, api: &TaigaApi, wish: &Wish, slug: &str) -> Result<Report, Halt> {
+pub async fn reconcile(parts: &Parts, api: &TaigaApi, scope: &Scope, slug: &str) -> Result<Report, Halt> {
     let before = api.asking.calls();
-    let Some(project) = Project::read(api, slug, &wish.taiga).await? else {
+    let Some(project) = Project::read(api, slug, &scope.taiga).await? else {
         let finding = format!(
             "Taiga shows no project {slug} to the account of {}; check the slug, and that the account is a member",
             api.account.credential.label
         );
-        let finding = Finding { prj: wish.prj.clone(), source: Source::Taiga, finding };
+        let finding = Finding { prj: scope.prj.clone(), source: Source::Taiga, finding };
         return Ok(Report { findings: vec![finding], calls: api.asking.calls() - before, ..Report::default() });
     };
-    let mut feed = Feed::open(parts, wish, Source::Taiga, slug).await?;
+    let mut feed = Feed::open(parts, scope, Source::Taiga, slug).await?;
     project.findings.iter().for_each(|finding| feed.finding(finding.clone()));
     let mut documents = BTreeMap::new();
     for item in project.lists.keys() {
-        documents.insert(*item, stored::by_number(parts.store.database(), item.kind(), wish.prj.as_str(), None).await?);
+        documents
+            .insert(*item, stored::by_number(parts.store.database(), item.kind(), scope.prj.as_str(), None).await?);
     }
-    let mut pass = Pass { parts, api, wish, project: &project, feed, documents, gone_milestones: BTreeSet::new() };
+    let mut pass = Pass { parts, api, scope, project: &project, feed, documents, gone_milestones: BTreeSet::new() };
     pass.milestones().await?;
     for item in project.lists.keys() {
         pass.items(*item).await?;
@@ -56,7 +57,7 @@ pub async fn reconcile(parts: &Parts, api: &TaigaApi, wish: &Wish, slug: &str) -
 struct Pass<'a> {
     parts: &'a Parts,
     api: &'a TaigaApi,
-    wish: &'a Wish,
+    scope: &'a Scope,
     project: &'a Project,
     feed: Feed<'a>,
     documents: BTreeMap<Item, Stored>,
@@ -103,7 +104,7 @@ impl Pass<'_> {
     }
 
     async fn milestone_gone(&mut self, id: i64) -> Result<(), Halt> {
-        if !self.wish.is_whole() || !self.project.whole.contains(&None) {
+        if !self.scope.is_whole() || !self.project.whole.contains(&None) {
             return Ok(());
         }
         self.feed.counts("milestones").checked += 1;
@@ -124,12 +125,12 @@ impl Pass<'_> {
         let project = self.project;
         for (id, listed) in project.lists.get(&item).into_iter().flatten() {
             let changed = listed.get("modified_date").and_then(Value::as_str);
-            if !self.wish.wants(changed) {
+            if !self.scope.wants(changed) {
                 continue;
             }
             self.feed.counts(item.list()).checked += 1;
             let number = u64::try_from(*id).unwrap_or_default();
-            let due = self.wish.depth.reads(number, changed);
+            let due = self.scope.depth.reads(number, changed);
             if !due && !self.differs(item, *id, listed, item.not_listed())? {
                 self.feed.counts(item.list()).same += 1;
                 continue;
@@ -212,7 +213,7 @@ impl Pass<'_> {
 
     /// What is no longer listed, and not at its own address either.
     async fn removals(&mut self) -> Result<(), Halt> {
-        if !self.wish.is_whole() {
+        if !self.scope.is_whole() {
             return Ok(());
         }
         let mut missing: BTreeMap<Item, BTreeSet<i64>> = BTreeMap::new();
@@ -235,7 +236,7 @@ impl Pass<'_> {
         tasks.extend(missing.get(&Item::Task).into_iter().flatten());
         let waits = |item: Item, removed: usize| {
             let stored = self.documents.get(&item).into_iter().flatten().filter(|(_, document)| self.is_here(document));
-            !self.wish.confirmed && needs_a_person(removed, stored.count())
+            !self.scope.confirmed && needs_a_person(removed, stored.count())
         };
         let too_many_tasks = waits(Item::Task, tasks.len());
         let waiting: BTreeSet<Item> = missing
@@ -256,7 +257,7 @@ impl Pass<'_> {
             counts.checked += missing.len();
             if waiting.contains(&item) {
                 counts.unconfirmed += missing.len();
-                self.feed.finding(super::unconfirmed(missing.len(), item.list(), &self.wish.prj));
+                self.feed.finding(super::unconfirmed(missing.len(), item.list(), &self.scope.prj));
                 continue;
             }
             for id in missing {

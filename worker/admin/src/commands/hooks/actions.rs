@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use worker_reconcile::hook_url::project_of;
 
 use super::args::{DesiredHook, HookArgs, HookFilter, Target};
 use super::hook::{Found, Hook, HookProvider};
-use crate::args::hook_url::project_of;
 use crate::clients::refused;
 use crate::terminal::{Column, CommandError, Output, Progress, Table, counted, notice, print_json};
 

@@ -7,8 +7,9 @@ use shared::credentials::DefaultKeys;
 use shared::ids::{Project, QualityModel};
 use shared::secret::Secret;
 use shared::source::Source;
+use worker_reconcile::hook_url::{hook_url, model_of, project_of};
 
-use crate::args::hook_url::{PublicUrlArgs, hook_url, model_of, project_of};
+use crate::args::hook_url::PublicUrlArgs;
 use crate::clients::{ClientArgs, Clients, name};
 use crate::terminal::{CommandError, Output};
 

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use shared::config::SignatureArgs;
 use shared::source::Source;
 use worker_providers::client::ProviderReply;
+use worker_reconcile::hook_url::{is_ours, project_of};
 
 use super::actions;
 use super::args::{DesiredHook, GithubPlace, HookArgs};
 use super::hook::{Found, Hook, HookProvider};
-use crate::args::hook_url::{is_ours, project_of};
 use crate::clients::{Clients, GITHUB, GithubClient};
 use crate::terminal::{CommandError, Progress, Tally, notice};
 

@@ -9,11 +9,11 @@ use shared::credentials::{DefaultKeys, Key};
 use shared::ids::Project;
 use shared::source::Source;
 use worker_providers::client::ProviderReply;
+use worker_reconcile::hook_url::{is_ours, project_of};
 
 use super::actions;
 use super::args::{DesiredHook, HookArgs, TaigaPlace};
 use super::hook::{Found, Hook, HookProvider};
-use crate::args::hook_url::{is_ours, project_of};
 use crate::clients::{TAIGA, TaigaClient, no_project};
 use crate::terminal::{CommandError, Tally, notice};
 

@@ -1,12 +1,11 @@
 //! `/hooks/{id}/deliveries` of an organisation's and its repositories' hooks.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 use shared::source::Source;
 use shared::time::{now_ms, parse_instant};
+use worker_reconcile::deliveries::Deliveries;
 
 use super::report::{ATTEMPTS, Counts, RedeliverArgs, Report};
 use crate::args::time_args::TimeArg;
@@ -41,16 +40,6 @@ const KEPT_MS: i64 = 3 * DAY_MS;
 
 /// How exactly that is known.
 const MARGIN_MS: i64 = 3_600_000;
-
-/// A delivery and its redeliveries.
-#[derive(Debug, Default)]
-struct Group {
-    /// The newest attempt, which is the one to be repeated: `(when, id)`.
-    newest: (i64, u64),
-    /// When it was first sent.
-    first: i64,
-    arrived: bool,
-}
 
 pub(super) async fn run(options: &Options) -> Result<(), CommandError> {
     let clients = options.common.clients.open()?;
@@ -88,8 +77,9 @@ async fn of_owners(
                 let path = format!("{owner}/hooks/{id}/deliveries");
                 let read = read(github, &path, options.since.ms()).await;
                 let Some(read) = report.reads.tried(&path, read)? else { continue };
-                let mut counts = Counts { older_gone: read.older_gone(&hook, options.since.ms()), ..Counts::default() };
-                let ended = of_hook(options, github, &path, read.groups, &mut counts, &mut report.tally).await;
+                let mut counts =
+                    Counts { older_gone: older_gone(&read, &hook, options.since.ms()), ..Counts::default() };
+                let ended = of_hook(options, github, &path, &read, &mut counts, &mut report.tally).await;
                 let name = format!("{}#{id}", owner.trim_start_matches('/'));
                 report.hook((&name, url), "GitHub keeps deliveries for three days only", &counts);
                 ended?;
@@ -103,23 +93,21 @@ async fn of_hook(
     options: &Options,
     github: &GithubClient,
     path: &str,
-    groups: BTreeMap<String, Group>,
+    all: &Deliveries,
     counts: &mut Counts,
     tally: &mut Tally,
 ) -> Result<(), CommandError> {
-    counts.sent = groups.len();
-    let (arrived, mut lost): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.arrived);
-    counts.delivered = arrived.len();
-    // In the order in which they were sent, so that fewer of them meet newer data.
-    lost.sort_by_key(|group| (group.first, group.newest));
+    let lost = all.lost();
+    counts.sent = all.count();
+    counts.delivered = all.count() - lost.len();
     if options.common.dry_run {
         counts.asked = lost.len();
         return Ok(());
     }
     let mut progress = options.common.requesting(path, lost.len());
-    for group in lost {
+    for attempt in lost {
         progress.add(1);
-        let attempt = format!("{path}/{}/attempts", group.newest.1);
+        let attempt = format!("{path}/{attempt}/attempts");
         let reply = github.ask_at_most(ATTEMPTS, Method::POST, &attempt, None).await;
         let done = reply.and_then(|reply| match reply.status.is_success() {
             true => Ok(()),
@@ -133,58 +121,32 @@ async fn of_hook(
     Ok(())
 }
 
-/// The deliveries of a hook since a time.
-struct Read {
-    /// By the id that a delivery shares with its redeliveries.
-    groups: BTreeMap<String, Group>,
-    /// GitHub still has earlier ones.
-    has_older: bool,
-}
-
-impl Read {
-    /// Whether deliveries may have failed that GitHub does not have any more: it is asked for all that it keeps, and that
-    /// is less than what is wanted, or begins with a failure.
-    fn older_gone(&self, hook: &Value, since: i64) -> bool {
-        let kept_since = now_ms() - KEPT_MS;
-        let created = hook.get("created_at").and_then(|at| parse_instant(at.as_str()?));
-        if self.has_older || since > kept_since + MARGIN_MS || created.is_some_and(|created| created > kept_since) {
-            return false;
-        }
-        let oldest = self.groups.values().min_by_key(|group| group.first);
-        let begins_with_failure = oldest.is_some_and(|group| !group.arrived && group.first < kept_since + DAY_MS);
-        since < kept_since - MARGIN_MS || begins_with_failure
+/// Whether deliveries may have failed that GitHub no longer has: all that it keeps was requested, and that is less than
+/// what is wanted, or begins with a failure.
+fn older_gone(all: &Deliveries, hook: &Value, since: i64) -> bool {
+    let kept_since = now_ms() - KEPT_MS;
+    let created = hook.get("created_at").and_then(|at| parse_instant(at.as_str()?));
+    if all.has_older || since > kept_since + MARGIN_MS || created.is_some_and(|created| created > kept_since) {
+        return false;
     }
+    let begins_with_failure = all.oldest().is_some_and(|oldest| !oldest.arrived && oldest.first < kept_since + DAY_MS);
+    since < kept_since - MARGIN_MS || begins_with_failure
 }
 
-/// All deliveries since then.
-async fn read(github: &GithubClient, path: &str, since: i64) -> Result<Read, CommandError> {
-    let mut groups = BTreeMap::<String, Group>::new();
-    let mut has_older = false;
+/// The deliveries of a hook since a time.
+async fn read(github: &GithubClient, path: &str, since: i64) -> Result<Deliveries, CommandError> {
+    let mut all = Deliveries::default();
     let mut pages = github.list(format!("{path}?per_page=100"));
     // Its pages have no numbers, so the total is not known.
     let mut progress = Progress::new(format!("{}: read", path.trim_start_matches('/')), "deliveries", None);
     // Newest first, so a page that ends before `since` is the last.
     while let Some(page) = pages.next().await? {
-        for delivery in &page {
-            let text = |name: &str| delivery.get(name).and_then(Value::as_str);
-            let number = |name: &str| delivery.get(name).and_then(Value::as_u64);
-            let (Some(guid), Some(id)) = (text("guid"), number("id")) else { continue };
-            let at = text("delivered_at").and_then(parse_instant).unwrap_or(i64::MAX);
-            if at < since {
-                has_older = true;
-                continue;
-            }
-            let arrived = number("status_code").is_some_and(|status| (200..300).contains(&status));
-            let group = groups.entry(guid.to_owned()).or_insert(Group { first: at, ..Group::default() });
-            group.first = group.first.min(at);
-            group.newest = group.newest.max((at, id));
-            group.arrived |= arrived;
-        }
+        all.add_github(&page, since);
         progress.add(page.len() as u64);
-        if has_older {
+        if all.has_older {
             break;
         }
     }
     progress.end();
-    Ok(Read { groups, has_older })
+    Ok(all)
 }

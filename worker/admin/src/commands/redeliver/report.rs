@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::json;
 use shared::ids::Project;
 use shared::source::Source;
+use worker_reconcile::hook_url::{is_ours, looks_ours, project_of};
 
-use crate::args::hook_url::{PublicUrlArgs, is_ours, looks_ours, project_of};
+use crate::args::hook_url::PublicUrlArgs;
 use crate::clients::ClientArgs;
 use crate::terminal::{Column, CommandError, Output, Progress, Table, Tally, notice, print_json};
 

@@ -1,11 +1,10 @@
 //! `/webhooklogs` of a project's webhooks.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 use shared::source::Source;
+use worker_reconcile::deliveries::{Deliveries, taiga_has_arrived};
 
 use super::report::{ATTEMPTS, Counts, RedeliverArgs, Report};
 use crate::clients::{TAIGA, TaigaClient, name, refused};
@@ -26,13 +25,6 @@ pub(super) struct Options {
     slug: String,
     #[command(flatten)]
     common: RedeliverArgs,
-}
-
-/// A delivery and its resends.
-#[derive(Debug, Default)]
-struct Group {
-    oldest: i64,
-    arrived: bool,
 }
 
 pub(super) async fn run(options: &Options) -> Result<(), CommandError> {
@@ -80,29 +72,21 @@ async fn of_hook(
     counts: &mut Counts,
     tally: &mut Tally,
 ) -> Result<(), CommandError> {
-    let mut groups = BTreeMap::<String, Group>::new();
-    for log in logs {
-        let Some(id) = log.get("id").and_then(Value::as_i64) else { continue };
-        let group = groups.entry(identity(log)).or_insert(Group { oldest: id, arrived: false });
-        group.oldest = group.oldest.min(id);
-        group.arrived |= arrived(log);
-    }
-    counts.sent = groups.len();
-    let oldest = groups.values().min_by_key(|group| group.oldest);
-    counts.older_gone = logs.len() >= LOGS && oldest.is_some_and(|group| !group.arrived);
-    let (delivered, mut lost): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.arrived);
-    counts.delivered = delivered.len();
-    // Oldest first: each resend makes a log, and of more than ten the oldest goes, which was resent by then.
-    lost.sort_by_key(|group| group.oldest);
+    let mut all = Deliveries::default();
+    all.add_taiga(logs, i64::MIN);
+    let lost = all.lost();
+    counts.sent = all.count();
+    counts.delivered = all.count() - lost.len();
+    counts.older_gone = logs.len() >= LOGS && all.oldest().is_some_and(|oldest| !oldest.arrived);
     if options.common.dry_run {
         counts.asked = lost.len();
         return Ok(());
     }
     let mut progress = options.common.requesting(name, lost.len());
-    for group in lost {
+    for log in lost {
         progress.add(1);
-        let done = resend(taiga, group.oldest).await;
-        match tally.tried(format_args!("not redelivered: delivery {} of {name}", group.oldest), done)? {
+        let done = resend(taiga, log).await;
+        match tally.tried(format_args!("not redelivered: delivery {log} of {name}"), done)? {
             Some(()) => counts.asked += 1,
             None => counts.failed += 1,
         }
@@ -119,22 +103,10 @@ async fn resend(taiga: &TaigaClient, log: i64) -> Result<(), CommandError> {
     }
     let log: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     match log.get("status") {
-        Some(status) if !arrived(&log) => Err(CommandError::not_found(
+        Some(status) if !taiga_has_arrived(&log) => Err(CommandError::not_found(
             format_args!("Taiga sent it again, and ingress answered {status}"),
             "Look at ingress's log; `worker doctor` compares the secrets",
         )),
         _ => Ok(()),
     }
-}
-
-fn arrived(log: &Value) -> bool {
-    log.get("status").and_then(Value::as_i64).is_some_and(|status| (200..300).contains(&status))
-}
-
-/// A resend has the same type, action, object and date.
-fn identity(log: &Value) -> String {
-    let data = log.get("request_data").unwrap_or(&Value::Null);
-    let part = |name: &str| data.get(name).unwrap_or(&Value::Null).to_string();
-    let object = data.get("data").and_then(|data| data.get("id")).unwrap_or(&Value::Null);
-    format!("{} {} {object} {}", part("type"), part("action"), part("date"))
 }

@@ -46,7 +46,7 @@ impl Depth {
 
 /// The scope of a reconciliation.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Scope {
     /// The project.
     pub prj: Project,
     /// The kinds of GitHub.
@@ -65,7 +65,7 @@ pub struct Wish {
     pub quality_model: Option<QualityModel>,
 }
 
-impl Wish {
+impl Scope {
     /// Everything of a project.
     #[must_use]
     pub fn everything(prj: Project, depth: Depth) -> Self {
