@@ -87,7 +87,7 @@ pub async fn hooked_repositories(
             found.places.push(GithubPlace::of(&name));
         } else {
             found.findings.push(format!(
-                "{name} has documents of {prj} and no hook of ours for it that the token can see, so it is not read: name it under \"github\" in the credentials file"
+                "{name} has documents of {prj} and the token sees none of our hooks for it, so it is not read: name it under \"github\" in the credentials file"
             ));
         }
     }
@@ -122,7 +122,7 @@ pub async fn hooked_projects(
         match slug.filter(|_| hooked) {
             Some(slug) => found.places.push(slug.to_owned()),
             None => found.findings.push(format!(
-                "Taiga's project {id} has documents of {prj} and no webhook of ours for it that the account can see, so it is not read: name it under \"taiga\" in the credentials file"
+                "Taiga's project {id} has documents of {prj} and the account sees none of our webhooks for it, so it is not read: name it under \"taiga\" in the credentials file"
             )),
         }
     }

@@ -16,7 +16,7 @@ pub use description::{Description, SecretNames};
 
 use crate::ids::{InvalidName, Project, QualityModel};
 
-/// Who sent a webhook. Closed: a new source is a new endpoint of ours.
+/// Who sent a webhook. Closed: a new source is a new endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {

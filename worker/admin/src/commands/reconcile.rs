@@ -39,7 +39,7 @@ const ADVICE: &str = "Run the same command again for these; repeating it is harm
   worker reconcile --prj PES11A --yes")]
 pub struct Options {
     /// Only this team; without it every team that the credentials file names a place for, and every project with
-    /// documents that has a hook of ours.
+    /// documents that has one of our hooks.
     #[arg(long)]
     prj: Option<Project>,
     /// Only this provider.

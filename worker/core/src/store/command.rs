@@ -112,7 +112,7 @@ pub(super) async fn insert(
     Ok(send(db, Verb::Insert, collection, documents).await?.0)
 }
 
-/// As [`update`], for `delete` commands. A failed statement is an error: no delete of ours can fail by itself.
+/// As [`update`], for `delete` commands. A failed statement is an error: none of our deletes can fail by itself.
 pub(super) async fn delete(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
     match send(db, Verb::Delete, collection, statements).await?.0.into_iter().next() {
         Some(failure) => Err(failure.into_error(db, collection).await),

@@ -84,7 +84,7 @@ macro_rules! object {
         struct $name $(<$generic>)? { $($field: $type),+ }
 
         const _: () = {
-            #[expect(non_camel_case_types, reason = "the variants are the fields, and other names are none of ours")]
+            #[expect(non_camel_case_types, reason = "the variants are the fields, and other names are not ours")]
             enum Name { $($field),+, __other }
 
             struct NameVisitor;

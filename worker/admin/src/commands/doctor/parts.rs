@@ -123,7 +123,7 @@ pub async fn mongodb(checks: &mut Checks, settings: &Config, prj: Option<&Projec
     }
 }
 
-/// How many collections of ours there are, and which lack their unique index.
+/// How many collections we have, and which lack their unique index.
 async fn missing_indexes(db: &Database, prj: Option<&Project>) -> Result<(usize, Vec<String>), CommandError> {
     let unread = |error: mongodb::error::Error| CommandError::mongo("The collections cannot be read", sentence(&error));
     let names = db.list_collection_names().await.map_err(unread)?;

@@ -51,7 +51,9 @@ pub(super) fn list<P>(found: Found<P>, args: &HookArgs) -> Result<(), CommandErr
     }
     answer.print();
     if found.hooks.is_empty() {
-        notice("no hook of ours was found: check --public-url, and that the token or account may administer hooks");
+        notice(
+            "no hook that leads here was found: check --public-url, and that the token or account may administer hooks",
+        );
     }
     found.tally.end("Run the same command again for these")
 }

@@ -29,7 +29,7 @@ pub(super) struct HookArgs {
 /// Where hooks are looked for at GitHub.
 #[derive(Debug, Args)]
 pub(super) struct GithubPlace {
-    /// Of this organisation (or person) and its repositories; else wherever a token of ours administers.
+    /// Of this organisation (or person) and its repositories; else wherever one of our tokens administers.
     #[arg(long, value_parser = name)]
     pub(super) org: Option<String>,
     /// Only of this repository.
@@ -40,7 +40,7 @@ pub(super) struct GithubPlace {
 /// Where webhooks are looked for at Taiga.
 #[derive(Debug, Args)]
 pub(super) struct TaigaPlace {
-    /// Of this project; else of every project that an account of ours administers.
+    /// Of this project; else of every project that one of our accounts administers.
     #[arg(long, value_parser = name)]
     pub(super) slug: Option<String>,
 }
@@ -80,7 +80,7 @@ pub(super) struct HookFilter {
     /// Those of this project.
     #[arg(long, required_unless_present = "all")]
     pub(super) prj: Option<Project>,
-    /// All of ours, of every project.
+    /// All our hooks, of every project.
     #[arg(long, conflicts_with = "prj")]
     pub(super) all: bool,
     /// Print what would be removed and remove nothing; the same as leaving out --yes.
@@ -134,7 +134,7 @@ impl DesiredHook {
         hook_url(&target.base, target.source, &self.prj, model.as_ref())
     }
 
-    /// Whether a hook of ours is the one that is meant: of this project, or of none at all.
+    /// Whether this hook is the one that is meant: of this project, or of none at all.
     pub(super) fn means(&self, address: &str) -> bool {
         project_of(address).is_none_or(|prj| prj == self.prj.as_str())
     }

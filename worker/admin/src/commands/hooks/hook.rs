@@ -1,4 +1,4 @@
-//! A hook of ours, and the provider that has it.
+//! One of our hooks, and the provider that has it.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use worker_providers::client::ProviderReply;
 
 use crate::terminal::{CommandError, Tally};
 
-/// A hook of ours.
+/// One of our hooks.
 #[derive(Debug)]
 pub(super) struct Hook {
     /// Whose it is, such as `repos/upc-pes/marmota`.

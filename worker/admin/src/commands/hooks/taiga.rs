@@ -95,7 +95,7 @@ pub(super) async fn find(
         ));
     }
     match &place.slug {
-        Some(slug) if !known && tally.failed() == 0 => Err(no_project(slug, "any account of ours")),
+        Some(slug) if !known && tally.failed() == 0 => Err(no_project(slug, "any of our accounts")),
         _ => Ok(Found { hooks, tally }),
     }
 }

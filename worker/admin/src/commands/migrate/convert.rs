@@ -1,4 +1,4 @@
-//! Converts a document of the Python service to one of ours: pure functions, one per kind.
+//! Converts a document of the Python service to one of our documents: pure functions, one per kind.
 
 use bson::{Bson, Document, doc};
 use shared::hash::sha256_hex;

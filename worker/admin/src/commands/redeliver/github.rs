@@ -54,7 +54,7 @@ pub(super) async fn run(options: &Options) -> Result<(), CommandError> {
     let mut report = Report::new(&options.common);
     let ended = of_owners(options, &github, owners, &mut report).await;
     let none = CommandError::not_found(
-        "No hook of ours was found",
+        "No hook that leads here was found",
         "Check --org, that the token may read hooks (admin:repo_hook, admin:org_hook), and --public-url",
     );
     report.end(ended, none)

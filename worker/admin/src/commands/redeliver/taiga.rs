@@ -36,7 +36,7 @@ pub(super) async fn run(options: &Options) -> Result<(), CommandError> {
     let mut report = Report::new(&options.common);
     let ended = of_hooks(options, &taiga, hooks, &mut report).await;
     let none = CommandError::not_found(
-        "No webhook of ours was found",
+        "No webhook that leads here was found",
         "Check --slug, that the account administers the project, and --public-url",
     );
     report.end(ended, none)

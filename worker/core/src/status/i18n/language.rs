@@ -38,7 +38,7 @@ impl Language {
         Self::ALL.into_iter().find(|language| primary.eq_ignore_ascii_case(language.code()))
     }
 
-    /// What an `Accept-Language` header likes best of ours.
+    /// The language that an `Accept-Language` header prefers, of those that we have.
     #[must_use]
     pub fn accepted(header: &str) -> Self {
         let mut best = (Self::En, 0.0);
