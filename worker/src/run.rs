@@ -160,7 +160,14 @@ async fn start(
             let public_url = reconciler.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
             let defaults = DefaultKeys::new(&pages.signatures)?;
             let keys = PageKeys::new(&pages.links, defaults)?;
-            let reader = TeamReader::new(jetstream, topology, courses, public_url, config.documents.settings());
+            let reader = TeamReader::new(
+                jetstream,
+                topology,
+                courses,
+                store.database().clone(),
+                public_url,
+                config.documents.settings(),
+            );
             Some(TeamPageServer::bind(addr, TeamPages { keys, reader }).await?)
         }
         None => None,

@@ -1,10 +1,15 @@
 //! What became of each delivery.
 
+use bson::doc;
 use harness::eval::Reply;
-use harness::sender::{Delivery, github};
+use harness::sender::{Delivery, github, sheets};
 use serde_json::{Value, json};
+use shared::envelope::{self, Envelope};
+use shared::ids::Project;
+use shared::publish::{Outgoing, Publisher};
+use shared::source::Source;
 
-use super::{becomes, links, page, serving, two_teams};
+use super::{becomes, links, page, serving, source, two_teams};
 use crate::observe::{push, send};
 
 /// What became of the newest delivery.
@@ -40,11 +45,24 @@ async fn a_delivery_is_stored_then_notified_and_what_cannot_be_stored_says_why()
 }
 
 #[tokio::test]
+async fn behind_a_blocked_collection_other_deliveries_are_shown_as_stored() {
+    let stack = serving("page-blocked", &two_teams(), &[]).await;
+    let link = &links(&stack, &["--prj", "Ours"]).await["Ours"];
+    let view = doc! { "create": "github_Ours.issues", "viewOn": "elsewhere", "pipeline": [] };
+    stack.db().await.unwrap().run_command(view).await.unwrap();
+    let issue = Delivery::github("issues", &github::issue(1, "opened", "2026-11-23T17:42:03Z")).project("Ours");
+    send(&stack, &issue).await;
+    send(&stack, &push("Ours", 1)).await;
+    let became = |team: &Value| [newest(team).clone(), team["deliveries"][1]["became"].clone()];
+    let expected = [json!({ "stored": "yes" }), json!("processing")];
+    becomes(&stack, link, "the push is stored and the issue is not", |team| became(team) == expected).await;
+}
+
+#[tokio::test]
 async fn of_many_deliveries_the_last_twenty_are_shown_and_no_source_is_forgotten() {
     let stack = serving("page-many", &two_teams(), &[]).await;
     let link = &links(&stack, &["--prj", "Ours"]).await["Ours"];
-    let row = Delivery::sheets(&harness::sender::sheets::row(1)).project("Ours");
-    send(&stack, &row).await;
+    send(&stack, &Delivery::sheets(&sheets::row(1)).project("Ours")).await;
     let mut ids = Vec::new();
     for n in 0..25 {
         let push = push("Ours", n);
@@ -57,5 +75,41 @@ async fn of_many_deliveries_the_last_twenty_are_shown_and_no_source_is_forgotten
     };
     let last: Vec<_> = ids.iter().rev().take(20).cloned().collect();
     let team = becomes(&stack, link, "the last twenty are shown", |team| shown(team) == last).await;
-    assert_eq!(super::source(&team, "excel")["connected"], true);
+    assert_eq!(source(&team, "excel")["connected"], true);
+}
+
+#[tokio::test]
+async fn the_newest_deliveries_are_found_behind_thousands_of_others() {
+    let stack = serving("page-thousands", &two_teams(), &[]).await;
+    let link = &links(&stack, &["--prj", "Ours"]).await["Ours"];
+    send(&stack, &Delivery::sheets(&sheets::row(1)).project("Ours")).await;
+    let project = Project::new("Ours").unwrap();
+    let subject = format!("{}.ld.events.github.Ours.push", stack.prefix);
+    // More than are read to begin with. As ingress publishes them.
+    let push = |n: u64| {
+        let envelope = Envelope {
+            source: Source::Github,
+            project: project.clone(),
+            event: "push".into(),
+            delivery: format!("n{n}"),
+            quality_model: None,
+            received_at: shared::time::now_ms(),
+            traceparent: None,
+            origin_sequence: None,
+            read_at: None,
+            payload: github::push(1, []).to_string().into(),
+        };
+        let (headers, payload) = envelope::encode(&envelope);
+        Outgoing { subject: subject.clone(), headers, payload }
+    };
+    let publisher = Publisher::new(stack.jetstream().await.unwrap().client());
+    publisher.publish_all((0..3_500).map(push).collect()).await.unwrap();
+    let is_newest =
+        |team: &Value| team["deliveries"][0]["delivery"] == "n3499" && team["deliveries"][0]["became"] == "nothing";
+    let team = becomes(&stack, link, "the newest delivery is shown", is_newest).await;
+    assert_eq!(
+        (team["deliveries"].as_array().unwrap().len(), &team["deliveries"][19]["delivery"]),
+        (20, &json!("n3480"))
+    );
+    assert_eq!(source(&team, "excel")["connected"], true, "it came before all of them");
 }

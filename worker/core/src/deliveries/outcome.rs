@@ -83,6 +83,8 @@ pub struct Letter {
 #[derive(Debug, Clone, Default)]
 pub struct Outcomes {
     progress: Progress,
+    /// Processed although an earlier event is not: see [`Self::is_stored`].
+    stored: BTreeSet<u64>,
     /// By sequence in the event stream.
     dead: BTreeMap<u64, Letter>,
     /// Notifications that LD Eval refused, by project and delivery.
@@ -148,12 +150,18 @@ impl Outcomes {
         }
     }
 
+    /// Its documents are there: so it is processed, although an earlier event is not.
+    pub fn is_stored(&mut self, delivery: &Delivery) {
+        self.stored.insert(delivery.sequence);
+    }
+
     /// What became of a delivery.
     #[must_use]
     pub fn of(&self, delivery: &Delivery) -> Outcome {
         let state = match self.dead.get(&delivery.sequence) {
             Some(letter) => State::Dead(letter.clone()),
             None if delivery.sequence <= self.progress.settled => State::Processed,
+            None if self.stored.contains(&delivery.sequence) => State::Processed,
             None if delivery.sequence <= self.progress.taken => State::Processing,
             None => State::Waiting,
         };
@@ -280,6 +288,9 @@ mod tests {
         assert_eq!([8, 11, 13].map(state), [State::Processed, State::Processing, State::Waiting]);
         assert_eq!(state(9), State::Dead(letter("unreadable")));
         assert_eq!(outcomes.of(&delivery(9, "push")).notified, Notified::NotYet);
+        let mut outcomes = outcomes;
+        outcomes.is_stored(&delivery(11, "push"));
+        assert_eq!(outcomes.of(&delivery(11, "push")).state, State::Processed);
     }
 
     #[test]

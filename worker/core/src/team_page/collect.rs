@@ -1,7 +1,7 @@
 //! Reads what a team's page shows. Nothing is read while nobody looks, and what is read is kept for a moment, so that a
 //! page that a class leaves open costs what one costs.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::Stream;
 use futures::StreamExt as _;
+use mongodb::Database;
 use shared::credentials::{Courses, Handle};
 use shared::ids::Project;
 use shared::source::{PerSource, Source};
@@ -19,7 +20,8 @@ use worker_event::normalise::Settings;
 
 use super::facts::Facts;
 use super::team::{Shown, SourceSeen, Team};
-use crate::deliveries::{Contents, Delivery, Outcomes, Wanted};
+use crate::deliveries::stored::stored;
+use crate::deliveries::{Contents, Delivery, Outcomes, State, Wanted};
 use crate::read::{Pass, Unreadable};
 
 /// How long a look is shown again.
@@ -40,6 +42,9 @@ const EVENTS: usize = 2_000;
 /// Teams that are kept. Of more, those that were looked at longest ago are read anew.
 const TEAMS: usize = 500;
 
+/// After how long MongoDB is asked whether a delivery is stored that is not settled, in milliseconds.
+const UNSETTLED: i64 = 10_000;
+
 /// How many payloads are read at a time.
 const REQUESTS: usize = 8;
 
@@ -49,6 +54,7 @@ pub struct TeamReader {
     pub jetstream: Context,
     pub topology: Topology,
     pub courses: Handle,
+    pub database: Database,
     /// Where senders find ingress; `None` where no setting says so.
     pub public_url: Option<String>,
     pub settings: Settings,
@@ -80,10 +86,11 @@ impl TeamReader {
         jetstream: Context,
         topology: Topology,
         courses: Handle,
+        database: Database,
         public_url: Option<String>,
         settings: Settings,
     ) -> Self {
-        Self { jetstream, topology, courses, public_url, settings, kept: Mutex::default() }
+        Self { jetstream, topology, courses, database, public_url, settings, kept: Mutex::default() }
     }
 
     /// The state of a team, at most two seconds old.
@@ -138,11 +145,12 @@ impl TeamReader {
             Some(known) => self.read_on(&events, prj, known).await?,
             None => self.read_anew(&events, prj, created).await?,
         };
-        let (outcomes, facts) = futures::try_join!(
+        let (mut outcomes, facts) = futures::try_join!(
             Outcomes::read(&self.jetstream, &self.topology, Some(prj)),
             Facts::read(&self.jetstream, &self.topology, prj),
         )?;
         self.look_into(&events, &mut known).await;
+        self.look_whether_stored(prj, &known, &mut outcomes).await;
         let contents = |delivery: &Delivery| known.contents.get(&delivery.sequence).and_then(Option::as_ref);
         let shown = known.recent.iter().map(|delivery| Shown::new(delivery, outcomes.of(delivery), contents(delivery)));
         let shown: Vec<_> = shown.collect();
@@ -199,6 +207,24 @@ impl TeamReader {
         known.next = if left > 0 { last.unwrap_or(end) } else { last.unwrap_or(0).max(end) };
         deliveries.into_iter().for_each(|delivery| known.add(delivery));
         Ok(known)
+    }
+
+    /// Asks MongoDB about deliveries that workers took a while ago and have not settled. Others behind a collection that is
+    /// blocked are stored.
+    async fn look_whether_stored(&self, prj: &Project, known: &Known, outcomes: &mut Outcomes) {
+        let old = now_ms() - UNSETTLED;
+        let is_unsettled = |one: &&Delivery| {
+            one.received_at < old && outcomes.of(one).state == State::Processing && !one.id.is_empty()
+        };
+        let unsettled: Vec<_> = known.recent.iter().filter(is_unsettled).collect();
+        if unsettled.is_empty() {
+            return;
+        }
+        let ids: BTreeSet<_> = unsettled.iter().map(|delivery| delivery.id.as_str()).collect();
+        let found = stored(&self.database, prj, &ids).await;
+        for delivery in unsettled.into_iter().filter(|delivery| found.contains(&delivery.id)) {
+            outcomes.is_stored(delivery);
+        }
     }
 
     /// Reads what the shown deliveries say, each once.
