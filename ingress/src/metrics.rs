@@ -46,7 +46,8 @@ struct SourceMeters {
 #[derive(Debug, Default)]
 struct LastSeen {
     accepted: Option<Gauge>,
-    rejected: Option<Gauge>,
+    /// With a right signature, and without.
+    rejected: [Option<Gauge>; 2],
 }
 
 impl Meters {
@@ -64,7 +65,10 @@ impl Meters {
         );
         describe_histogram!(PUBLISH_SECONDS, "From a complete body to JetStream's acknowledgement");
         describe_gauge!(LAST_ACCEPTED, "When a webhook of this project was last accepted, in Unix time");
-        describe_gauge!(LAST_REJECTED, "When a webhook of this known project was last refused, in Unix time");
+        describe_gauge!(
+            LAST_REJECTED,
+            "When a webhook of this known project was last refused, in Unix time; verified=false: before its signature was found right, which anybody can cause"
+        );
         describe_gauge!(CONNECTIONS, "Open connections");
         describe_counter!(CONNECTIONS_REFUSED, "Connections answered 503 or dropped because too many were open");
         counter!(CONNECTIONS_REFUSED).increment(0);
@@ -131,18 +135,24 @@ impl Meters {
         counter!(REQUESTS, "source" => source, "outcome" => outcome, "reason" => reason).increment(1);
     }
 
-    /// A webhook for a project was refused. Only a team of the credentials file (`team`) or a project that has been
+    /// A webhook for a project was refused; `verified` when its signature was right. Only a team of the credentials file
+    /// (`team`) or a project that has been
     /// accepted before gets a time series: a client can invent others. Returns whether it has one.
-    pub fn last_rejected(&self, source: Source, project: &Project, team: bool) -> bool {
+    pub fn last_rejected(&self, source: Source, project: &Project, team: bool, verified: bool) -> bool {
         let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (source, project.clone());
         if team && !projects.contains_key(&key) && projects.len() < MAX_PROJECTS {
             let accepted = Some(last_seen(LAST_ACCEPTED, source, project));
-            projects.insert(key.clone(), LastSeen { accepted, rejected: None });
+            projects.insert(key.clone(), LastSeen { accepted, ..LastSeen::default() });
         }
         let known = projects.get_mut(&key);
         known.is_some_and(|last| {
-            last.rejected.get_or_insert_with(|| last_seen(LAST_REJECTED, source, project)).set(now());
+            let word = if verified { "true" } else { "false" };
+            let [right, wrong] = &mut last.rejected;
+            let gauge = if verified { right } else { wrong };
+            let (source, prj) = (source.as_str(), project.to_string());
+            let make = || gauge!(LAST_REJECTED, "source" => source, "prj" => prj, "verified" => word);
+            gauge.get_or_insert_with(make).set(now());
             true
         })
     }
@@ -199,7 +209,7 @@ mod tests {
     fn invented_projects_cannot_fill_the_memory() {
         let meters = Meters::new();
         let count = |meters: &Meters| meters.projects.lock().unwrap().len();
-        assert!(!meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false));
+        assert!(!meters.last_rejected(Source::Github, &Project::new("invented").unwrap(), false, false));
         assert_eq!(count(&meters), 0);
         meters.accepted(Source::Excel, &Project::new("unsigned").unwrap(), false, false);
         assert_eq!(count(&meters), 0);

@@ -1,6 +1,6 @@
 //! Publishes into JetStream, within the deadline.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::beat::Missed;
@@ -38,6 +38,15 @@ pub enum NotStored {
     Unavailable,
 }
 
+/// Why a message was not stored, for the log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Failure {
+    #[error("the events stream would lose them")]
+    Unfit,
+    #[error(transparent)]
+    Publish(PublishError),
+}
+
 /// Whether the events stream keeps what it acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EventsStream {
@@ -62,18 +71,39 @@ pub struct Signals {
 }
 
 /// When the newest message was stored, and when one was not. Monotonic: a clock that is set back changes nothing.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Outcomes {
     stored: Option<Instant>,
     failed: Option<Instant>,
+    /// The newest that JetStream did not take, while none was stored since. Where a disk is full, small messages of other
+    /// streams still pass, so only this one proves that webhooks are stored again.
+    not_taken: Option<Outgoing>,
 }
 
 impl Signals {
-    /// Whether a real message has failed within the given time and none was stored since.
+    /// Whether a real message has failed within the given time and none was stored since, or one is still not taken.
     #[must_use]
     pub fn failing_since(&self, age: Duration) -> bool {
-        let Outcomes { stored, failed } = *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|failed| failed.elapsed() < age && stored.is_none_or(|stored| stored < failed))
+        let Outcomes { stored, failed, not_taken } = &*self.outcomes();
+        let is_recent = |failed: &Instant| failed.elapsed() < age && stored.is_none_or(|stored| stored < *failed);
+        not_taken.is_some() || failed.as_ref().is_some_and(is_recent)
+    }
+
+    /// Publishes again what JetStream did not take, if nothing was stored since. A webhook answered 503 may be stored:
+    /// its redelivery is a duplicate then.
+    pub async fn retry(&self, publisher: &impl Publish) {
+        if *self.events_stream.borrow() != EventsStream::Fit {
+            return;
+        }
+        let Some(message) = self.outcomes().not_taken.clone() else { return };
+        match publisher.publish(message).await {
+            Ok(_) => self.stored(),
+            Err(error) => tracing::debug!(%error, "the last webhook still cannot be stored"),
+        }
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A webhook was answered 503: it may be lost.
@@ -97,11 +127,15 @@ impl Signals {
     }
 
     fn stored(&self) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).stored = Some(Instant::now());
+        let mut outcomes = self.outcomes();
+        (outcomes.stored, outcomes.not_taken) = (Some(Instant::now()), None);
     }
 
-    fn failed(&self) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).failed = Some(Instant::now());
+    /// `message` is given where it may be taken another time.
+    fn failed(&self, message: Option<Outgoing>) {
+        let mut outcomes = self.outcomes();
+        outcomes.failed = Some(Instant::now());
+        outcomes.not_taken = message.or(outcomes.not_taken.take());
     }
 
     /// The state with a fit stream.
@@ -153,13 +187,14 @@ impl<P: Publish> Gate<P> {
         let Ok(Ok(_slot)) = timeout_at(slot_deadline, self.slots.acquire()).await else {
             return Err(NotStored::Overloaded);
         };
+        let kept = message.clone();
         let tried = async {
             match self.signals.events_stream_is_fit().await {
-                true => self.publish(message).await.map_err(|error| error.to_string()),
-                false => Err("the events stream would lose them".to_owned()),
+                true => self.publish(message).await.map_err(Failure::Publish),
+                false => Err(Failure::Unfit),
             }
         };
-        let result = timeout_at(deadline, tried).await.unwrap_or_else(|_| Err(PublishError::Timeout.to_string()));
+        let result = timeout_at(deadline, tried).await.unwrap_or(Err(Failure::Publish(PublishError::Timeout)));
         match result {
             Ok(published) => {
                 self.signals.stored();
@@ -169,7 +204,7 @@ impl<P: Publish> Gate<P> {
                 Ok(published)
             }
             Err(error) => {
-                self.signals.failed();
+                self.signals.failed((error != Failure::Publish(PublishError::TooLarge)).then_some(kept));
                 if let Some(more) = self.outages.open() {
                     tracing::warn!(%error, more, "webhooks cannot be stored and are answered 503; see /readyz");
                 }
@@ -249,17 +284,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_counts_for_a_while_and_until_something_is_stored() {
+    async fn a_failure_that_proves_nothing_counts_for_a_while_and_until_something_is_stored() {
         let signals = Signals::fit();
         assert!(!signals.failing_since(Duration::MAX));
-        signals.failed();
+        signals.failed(None);
         assert!(signals.failing_since(Duration::from_secs(10)));
         sleep(Duration::from_secs(10)).await;
         assert!(!signals.failing_since(Duration::from_secs(10)));
-        signals.failed();
+        signals.failed(None);
         sleep(Duration::from_millis(1)).await;
         signals.stored();
         assert!(!signals.failing_since(Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_jetstream_did_not_take_counts_until_it_or_another_is_stored() {
+        let full = PublishError::Refused { code: 10077, description: "no space left".into() };
+        // The webhook, and one attempt after it.
+        let gate_ = gate(2, full.clone());
+        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_err());
+        sleep(Duration::from_secs(3_600)).await;
+        assert!(gate_.signals.failing_since(Duration::from_secs(10)), "nothing was stored within this hour");
+        gate_.signals.retry(&gate_.publisher).await;
+        assert!(gate_.signals.failing_since(Duration::ZERO), "the disk is still full");
+        gate_.signals.retry(&gate_.publisher).await;
+        assert!(!gate_.signals.failing_since(Duration::ZERO));
+
+        let gate_ = gate(1, full);
+        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_err());
+        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_ok());
+        assert!(!gate_.signals.failing_since(Duration::from_secs(10)));
+
+        let gate_ = gate(1, PublishError::TooLarge);
+        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_err());
+        sleep(Duration::from_secs(10)).await;
+        assert!(!gate_.signals.failing_since(Duration::from_secs(10)), "it would never be taken");
     }
 
     #[tokio::test(start_paused = true)]

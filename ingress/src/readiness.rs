@@ -38,6 +38,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// Delays between attempts to create the streams, spread so that several processes do not try together.
 const ENSURE_RETRY: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(10));
 
+/// Delays between attempts to store the webhook that JetStream did not take. It may be large.
+const WEBHOOK_RETRY: Policy = Policy::new(Duration::from_secs(2), Duration::from_secs(10));
+
 /// Free bytes of the events stream: one more webhook of ordinary size must fit.
 const MIN_FREE: u64 = 64 * 1024;
 
@@ -48,6 +51,10 @@ pub struct ReadinessCheck {
     jetstream: Context,
     /// For readiness only: a batch is of one stream.
     publisher: Publisher,
+    /// For the webhook that JetStream did not take.
+    events: Publisher,
+    retry: Delays,
+    not_before: Instant,
     signals: Arc<Signals>,
     courses: Handle,
     readiness: watch::Sender<Readiness>,
@@ -117,7 +124,10 @@ impl ReadinessCheck {
         let check = Self {
             topology,
             jetstream: shared::nats::jetstream(client.clone()),
-            publisher: Publisher::new(client),
+            publisher: Publisher::new(client.clone()),
+            events: Publisher::new(client),
+            retry: WEBHOOK_RETRY.delays(),
+            not_before: Instant::now(),
             signals,
             courses,
             readiness,
@@ -171,7 +181,18 @@ impl ReadinessCheck {
                 }
             }
         }
+        self.retry_webhook().await;
         self.report(result);
+    }
+
+    /// The webhook that JetStream did not take shows when it takes webhooks again: a probe is smaller, and of another stream.
+    async fn retry_webhook(&mut self) {
+        if !self.signals.failing_since(Duration::ZERO) {
+            self.retry.reset();
+        } else if Instant::now() >= self.not_before {
+            drop(timeout(CHECK_TIMEOUT, self.signals.retry(&self.events)).await);
+            self.not_before = Instant::now() + self.retry.next_delay();
+        }
     }
 
     /// Creates and repairs the streams when they are not known to be as they must be.

@@ -266,7 +266,7 @@ impl<P: Publish> Webhooks<P> {
             // The documented health check (`?ping=1`), or an unauthenticated client: of no team.
             return false;
         }
-        let known = project.is_some_and(|project| self.meters.last_rejected(source, project, team));
+        let known = project.is_some_and(|project| self.meters.last_rejected(source, project, team, verified));
         let (at, reason) = (shared::time::now_ms(), refusal.reason());
         let (since, times) = match project.filter(|_| known) {
             Some(project) => self.tally.count((source, project.clone(), verified, reason), at),

@@ -150,7 +150,7 @@ async fn what_happened_is_counted_by_source_event_outcome_and_reason() {
         (r#"ldconnect_ingest_requests_total{source="github",outcome="rejected",reason="signature"}"#, 1.0),
         (r#"ldconnect_ingest_signed_total{source="github",key="previous"}"#, 1.0),
         (r#"ldconnect_ingest_last_accepted_timestamp_seconds{source="github",prj="A"}"#, now),
-        (r#"ldconnect_ingest_last_rejected_timestamp_seconds{source="github",prj="A"}"#, now),
+        (r#"ldconnect_ingest_last_rejected_timestamp_seconds{source="github",prj="A",verified="false"}"#, now),
         ("ldconnect_ingest_publish_seconds_count", 3.0),
         ("ldconnect_ready", 1.0),
     ];

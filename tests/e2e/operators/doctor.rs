@@ -185,3 +185,17 @@ async fn what_was_read_through_an_api_is_no_teams_last_event_and_an_account_must
     assert!(found("team").starts_with("Team: github push "), "{said:#?}");
     assert!(found("Taiga account").ends_with("a member of 1 project"), "{said:#?}");
 }
+
+#[tokio::test]
+async fn a_short_secret_from_which_keys_of_teams_are_derived_is_not_ok() {
+    let stack = crate::only_ingress().await;
+    let (_, said) = doctor(&stack, &["--team-secrets", "true", "--github-secret", "short"]).await;
+    is_bad(&said, "team secrets", "GITHUB_SECRET has fewer than 32 characters");
+    let long = "x".repeat(32);
+    let (_, said) =
+        doctor(&stack, &["--team-secrets", "true", "--github-secret", &long, "--taiga-secret", &long]).await;
+    assert!(
+        of(&said, "team secrets").iter().all(|line| !line["found"].as_str().unwrap().contains("GITHUB")),
+        "{said:#?}"
+    );
+}

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use shared::config::{EnvironmentError, Unchecked};
 use shared::config_report::Report;
-use shared::credentials::{Courses, DefaultKeys, Handle, PageKeys};
+use shared::credentials::{Courses, DefaultKeys, Handle, PageKeys, weak_team_secrets};
 
 use crate::terminal::{CommandError, Exit, finish, print_block};
 use worker_core::config::{Config, MongoArgs, PageArgs};
@@ -20,7 +20,7 @@ pub enum ConfigCommand {
     Check(Box<Options>),
 }
 
-/// The settings of `worker run`.
+/// The settings of `worker run`, and those that only its commands have.
 #[derive(Debug, Args)]
 struct Settings {
     #[command(flatten)]
@@ -77,6 +77,10 @@ fn report(options: Options) -> Result<Report, EnvironmentError> {
     let courses = report.check_file(file.unwrap_or(&settings.credentials.credentials_file), file.is_some());
     let file_is_good = courses.is_some();
     let courses = courses.unwrap_or_else(|| Handle::fixed(Courses::default()));
+    // What is wrong with them is said of the pages.
+    if let Ok(keys) = DefaultKeys::new(&pages.signatures) {
+        report.notes.extend(weak_team_secrets(&keys, &courses.courses()));
+    }
     match Tokens::new(courses.clone(), &settings.enrich) {
         Ok(_) if file_is_good => describe(&mut report, &settings, &courses.courses()),
         Ok(_) => {}
@@ -202,6 +206,13 @@ mod tests {
         {
             assert!(report.problems.iter().any(|problem| problem.contains(named)), "{named}: {:#?}", report.problems);
         }
+    }
+
+    #[test]
+    fn a_weak_secret_from_which_keys_of_teams_are_derived_is_reported() {
+        let report = check(&["--team-secrets", "both", "--github-secret", "short"]);
+        assert!(report.text().contains("note: GITHUB_SECRET has fewer than 32 characters"), "{}", report.text());
+        assert!(report.problems.is_empty() && !report.text().contains("short\n"), "{}", report.text());
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct Pipeline {
     pub who: String,
     /// One log line per interval for failing pulls.
     pub pulls: Throttle,
+    /// One log line per interval for dead letters of unsigned events, which anybody can cause.
+    pub unsigned_dead: Throttle,
     /// When the topology was last checked.
     checked: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -126,6 +128,7 @@ impl Pipeline {
             backlog: Backlog::default(),
             outages: Throttle::new(LOG_INTERVAL),
             pulls: Throttle::new(LOG_INTERVAL),
+            unsigned_dead: Throttle::new(LOG_INTERVAL),
             checked: tokio::sync::Mutex::default(),
         }
     }

@@ -123,7 +123,8 @@ impl Events {
                         return Ok(());
                     }
                     let (reason, events) = (reason.as_str(), part.len());
-                    tracing::warn!(reason, events, %error, "a batch was refused as a whole; halving it to find the event");
+                    // The dead letter says it, of the event.
+                    tracing::debug!(reason, events, %error, "a batch was refused as a whole; halving it to find the event");
                     let (first, second) = part.split_at(part.len() / 2);
                     for half in [first, second] {
                         Box::pin(self.part(messages, half.to_vec(), care)).await?;

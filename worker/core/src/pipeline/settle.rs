@@ -223,15 +223,20 @@ async fn dead_letter(pipeline: &Pipeline, message: &Message, reason: Reason, err
             if !pipeline.topology.words(StreamName::Events, message.subject.as_str()).is_empty() {
                 crate::meters::dead(&pipeline.topology, message.subject.as_str());
             }
-            tracing::error!(
-                delivery.id = delivery,
-                dead.reason = reason.as_str(),
-                stream.sequence = sequence,
-                subject = message.subject.as_str(),
-                attempts,
-                %error,
-                "a message cannot be processed and went to LD_DEAD; look at it with `worker dead-letters`"
-            );
+            let is_unsigned = headers.is_some_and(|headers| headers.get(header::UNSIGNED).is_some());
+            let more = if is_unsigned { pipeline.unsigned_dead.open() } else { Some(0) };
+            if let Some(more) = more {
+                tracing::error!(
+                    delivery.id = delivery,
+                    dead.reason = reason.as_str(),
+                    stream.sequence = sequence,
+                    subject = message.subject.as_str(),
+                    attempts,
+                    more,
+                    %error,
+                    "a message cannot be processed and went to LD_DEAD; look at it with `worker dead-letters`"
+                );
+            }
             AckKind::Ack
         }
         Err(failure) => {

@@ -55,6 +55,8 @@ pub struct Heard {
     pub days: BTreeSet<i64>,
     /// Whether one of them was signed.
     pub signed: bool,
+    /// Whether one of them was not.
+    pub unsigned: bool,
 }
 
 impl Heard {
@@ -229,6 +231,7 @@ impl Activity {
         let heard = self.heard.entry(key).or_default();
         heard.last = heard.last.max(at);
         heard.signed |= signed;
+        heard.unsigned |= !signed;
         if counts != Counts::No {
             heard.days.insert(at.div_euclid(DAY));
         }

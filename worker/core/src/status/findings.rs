@@ -119,9 +119,14 @@ fn parts(observed: &Observations, now: i64) -> Vec<Finding> {
 
 fn dead_letters(observed: &Observations, courses: &Courses, rows: &mut [Row]) -> Vec<Finding> {
     let signed = signed_projects(&observed.heard);
-    let verified = |source: &str, prj: &str| {
-        source.parse::<Source>().is_ok_and(|source| !source.description().may_be_unsigned)
-            || Project::new(prj).is_ok_and(|prj| courses.course_of(&prj).is_some() || signed.contains(&prj))
+    let verified = |source: &str, prj: &str| match (source.parse::<Source>(), Project::new(prj)) {
+        (Ok(source), _) if !source.description().may_be_unsigned => true,
+        // Also of a listed team: who does not sign may be anybody.
+        (Ok(source), Ok(prj)) => {
+            observed.heard.get(&(source, prj)).is_some_and(|heard| heard.signed && !heard.unsigned)
+        }
+        (Err(_), Ok(prj)) => courses.course_of(&prj).is_some() || signed.contains(&prj),
+        (_, Err(_)) => false,
     };
     let all = observed.dead.values().sum::<u64>().max(observed.queues.dead);
     let ours: u64 =

@@ -130,6 +130,22 @@ fn requests_of_unauthenticated_clients_never_raise_the_level() {
 }
 
 #[test]
+fn a_dead_letter_of_a_sheet_is_a_listed_teams_trouble_only_where_its_sheets_are_signed() {
+    let level = |signed: bool| {
+        let sheet = Heard { last: NOW - 5, signed, unsigned: !signed, ..Heard::default() };
+        let mut observed =
+            Observations { dead: BTreeMap::from([(dead("no_identity", "excel", "L2"), 1)]), ..Observations::default() };
+        observed.heard.insert((Source::Excel, team("L2")), sheet);
+        observed.heard.insert((Source::Github, team("L10")), heard(NOW - 5));
+        observed.heard.insert((Source::Github, team("L2")), heard(NOW - 5));
+        let status = status(observed);
+        (status.level, row(&status, "L2", Source::Excel).level)
+    };
+    assert_eq!(level(true), (Level::Look, Level::Look));
+    assert_eq!(level(false), (Level::Well, Level::Well), "anybody can send it");
+}
+
+#[test]
 fn an_unknown_project_is_noted_and_has_no_row_unless_this_page_knows_it() {
     let observed = || Observations {
         unknown: BTreeMap::from([(Source::Github, refused(NOW - 5, "Who", "signature"))]),

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::Args;
 use reqwest::Url;
 use shared::config::SignatureArgs;
-use shared::credentials::{self, Courses};
+use shared::credentials::{self, Courses, DefaultKeys, weak_team_secrets};
 use shared::ids::Project;
 
 use self::checks::{Checks, REQUEST_TIMEOUT};
@@ -71,6 +71,7 @@ async fn examine(options: Options) -> Result<Exit, CommandError> {
             .for_each(|problem| checks.bad("settings", problem, "fix it; `worker config check` shows all")),
     }
     let courses = credentials_file(&mut checks, &settings, prj);
+    team_secrets(&mut checks, &signatures, &courses.courses());
     let streams = parts::nats(&mut checks, &settings).await;
     parts::mongodb(&mut checks, &settings, prj).await;
     parts::ld_eval(&mut checks, &settings, &http).await;
@@ -94,6 +95,14 @@ fn client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, CommandErr
             "Look at the TLS settings of this machine",
         )
     })
+}
+
+/// Whether keys of teams are derived from secrets that protect them.
+fn team_secrets(checks: &mut Checks, signatures: &SignatureArgs, courses: &Courses) {
+    let Ok(keys) = DefaultKeys::new(signatures) else { return };
+    for warning in weak_team_secrets(&keys, courses) {
+        checks.bad("team secrets", warning, "docs/credentials.md says how a secret is changed (A key for each team)");
+    }
 }
 
 /// The credentials file as the worker would read it; empty when it is broken.
