@@ -173,6 +173,7 @@ async fn start(
         None => None,
     };
     let admin = admin::bind(config.work.admin_addr, life.health(), ready.clone(), metrics, routes).await?;
+    let rest = Arc::new(reconciler.clone());
     let keeper = Keeper::new(reconciler, reconcile.reconcile, &who);
     let mut pipeline = Pipeline::new(&who, store, publisher, topology, jetstream, batch);
     pipeline.tokens = tokens;
@@ -180,7 +181,8 @@ async fn start(
     pipeline.new_projects = Some(NewProjects::new(config.work.new_projects_per_hour, courses.clone()));
     let pipeline = Arc::new(pipeline);
     let sender = Arc::new(Sender::new(pipeline.clone(), &config.eval, courses.clone(), reporter.clone())?);
-    let enricher = Arc::new(Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?);
+    let enricher = Enricher::new(pipeline.clone(), &config.enrich, reporter.clone())?.with_rest(rest);
+    let enricher = Arc::new(enricher);
 
     let stop = Stop { soft: life.soft(), hard: life.hard(), finish_within: None };
     let slots = Slots { count: config.work.batches.worker_concurrency.get(), batch };

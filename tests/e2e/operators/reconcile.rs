@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use bson::Document;
+use harness::process::Signal;
 use harness::process::log::field;
-use harness::providers::Providers;
 use harness::providers::board::Board;
 use harness::providers::hooks::{endpoint, github_hook, taiga_hook};
 use harness::providers::hub::Repo;
+use harness::providers::{Behaviour, Call, Providers};
 use harness::sender::{Delivery, Source, github, taiga};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
-use crate::operators::commands::{command, done};
+use crate::operators::commands::{command, done, process};
 use crate::pipeline::enrich::{send, stack};
 use crate::{LONG, SOON};
 
@@ -459,4 +460,196 @@ async fn another_worker_goes_on_where_one_was_killed() {
         Ok(())
     };
     stack.eventually("the other one reconciles", LONG, repaired).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_stopped_or_killed_while_it_reconciles_leaves_the_rest_to_the_next() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-stopped", often().env("SHUTDOWN_GRACE", "10s")).await;
+    told(&providers, &stack, &project()).await;
+    let truth = {
+        let mut world = providers.world();
+        // Each answer takes its time, so that the whole of a team takes longer than what interrupts it.
+        world.behaves("teacher", Behaviour::Slow(Duration::from_millis(700)));
+        let board = world.boards.get_mut(SLUG).unwrap();
+        change_silently(board);
+        board.webhooks("2026-11-24T10:00:00.500Z")
+    };
+    let under_way = async || {
+        let before = providers.calls_of("teacher").len();
+        let asks = async || {
+            let asked = providers.calls_of("teacher").len() - before;
+            ensure!(asked >= 2, "{asked} requests");
+            Ok(())
+        };
+        stack.eventually("the worker reads lists", LONG, asks).await.unwrap();
+    };
+    under_way().await;
+    assert!(
+        stack.worker().process.stop(Duration::from_secs(12)).await.unwrap().success(),
+        "it stops in its grace time"
+    );
+    stack.worker().start_again().await.unwrap();
+    under_way().await;
+    stack.worker().process.kill().unwrap();
+    stack.worker().start_again().await.unwrap();
+    providers.world().behaves("teacher", Behaviour::Normal);
+    tell_truth(&stack, &truth).await;
+    let equal = async || equals_truth(&stack, "taiga", &TAIGA).await;
+    stack.eventually("the documents show what Taiga shows", LONG, equal).await.unwrap();
+    let notified = async || {
+        let accepted = stack.eval.accepted("Team");
+        ensure!(accepted.iter().any(|notified| notified.triple().1 == "backfill"), "LD Eval was not notified");
+        Ok(())
+    };
+    stack.eventually("LD Eval is notified", SOON, notified).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupted_command_says_so_and_the_same_command_does_the_rest() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-command", Options::default()).await;
+    told(&providers, &stack, &project()).await;
+    let truth = {
+        let mut world = providers.world();
+        world.behaves("teacher", Behaviour::Slow(Duration::from_millis(300)));
+        let board = world.boards.get_mut(SLUG).unwrap();
+        change_silently(board);
+        board.webhooks("2026-11-24T10:00:00.500Z")
+    };
+    let args = ["reconcile", "--prj", "Team", "--source", "taiga"];
+    for killed in [false, true] {
+        let before = providers.calls_of("teacher").len();
+        let reconcile = process(&stack, &args);
+        let asks = async || {
+            let asked = providers.calls_of("teacher").len() - before;
+            ensure!(asked >= 3, "{asked} requests");
+            Ok(())
+        };
+        stack.eventually("it reads lists", SOON, asks).await.unwrap();
+        if killed {
+            reconcile.kill().unwrap();
+            continue;
+        }
+        reconcile.signal(Signal::Stop).unwrap();
+        assert_eq!(reconcile.ended(SOON).await.unwrap().code(), Some(130), "{}", reconcile.log().tail());
+        let said = reconcile.log().lines().join("\n");
+        assert!(said.contains("interrupted:"), "{said}");
+    }
+    providers.world().behaves("teacher", Behaviour::Normal);
+    done(&stack, &args).await;
+    tell_truth(&stack, &truth).await;
+    equals_truth(&stack, "taiga", &TAIGA).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_push_that_github_cut_is_completed_soon_after_it_and_only_of_a_teams_own_repository() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-cut", Options::default()).await;
+    let commits: Vec<Value> =
+        (0..2_150).rev().map(|n| github::commit(&github::sha(n), &format!("task #{n}"))).collect();
+    let push = |repo: &str, commits: &[Value]| {
+        let mut push = github::push(1_795_455_723, commits.to_vec());
+        push["repository"]["full_name"] = json!(repo);
+        Delivery::github("push", &push)
+    };
+    {
+        let mut world = providers.world();
+        world.knows_everything = true;
+        for repo in [github::REPO, "upc-other/theirs"] {
+            let branches = [("main".to_owned(), commits.clone())].into();
+            world.repos.insert(repo.to_owned(), Repo { branches, ..Repo::default() });
+        }
+    }
+    // GitHub names 2,048 of them.
+    send(&stack, "Team", push("upc-other/theirs", &commits[..2_048])).await;
+    send(&stack, "Team", push(github::REPO, &commits[..2_048])).await;
+    let all = async || {
+        let shas: BTreeSet<String> = stack
+            .documents("github_Team.commits")
+            .await?
+            .iter()
+            .map(|commit| commit.get_str("sha").unwrap().to_owned())
+            .collect();
+        ensure!(shas.len() == 2_150, "{} commits", shas.len());
+        Ok(())
+    };
+    stack.eventually("every commit has a document", LONG, all).await.unwrap();
+    let read = |path: &str| providers.calls().iter().any(|call| call.path.starts_with(path));
+    assert!(read(&format!("/repos/{}/commits?sha=", github::REPO)));
+    assert!(!read("/repos/upc-other/theirs/commits?sha="), "it is not the team's place");
+}
+
+/// A team of the size of docs/truth.md.
+fn ordinary_team() -> (Vec<Value>, Repo) {
+    let at = |n: u64| format!("2026-11-23T17:{:02}:{:02}Z", n / 60, n % 60);
+    let commits: Vec<Value> = (0..400).map(|n| github::commit(&github::sha(n), &format!("task #{n}"))).collect();
+    let branch = |n: usize| {
+        let own = github::commit(&github::sha(1_000 + n as u64), "task #1 on a branch");
+        let main = commits[n * 5..].iter().cloned();
+        (format!("branch-{n}"), if n == 0 { main.collect() } else { std::iter::once(own).chain(main).collect() })
+    };
+    let repo = Repo {
+        branches: (0..6).map(branch).collect(),
+        issues: (1..=60).map(|n| (n, github::issue(n, "opened", &at(n)))).collect(),
+        pulls: (61..=100).map(|n| (n, github::pull_request(n, "closed", &at(n)))).collect(),
+        ..Repo::default()
+    };
+    let stories: Vec<Value> = (1..=40).map(|id| taiga::userstory(id, &format!("Story {id}"))).collect();
+    let mut board: Vec<Value> = stories.iter().map(|story| created("userstory", story.clone())).collect();
+    for data in &mut board {
+        data["data"]["custom_attributes_values"] = json!({ "Priority": "High" });
+    }
+    board.extend((100..250).map(|id| {
+        let mut task = taiga::task(id, &format!("Task {id}"), stories[(id % 40) as usize].clone());
+        task["custom_attributes_values"] = json!({ "Estimated hours": 8 });
+        created("task", task)
+    }));
+    board.extend((300..320).map(|id| created("issue", taiga::issue(id, "It breaks"))));
+    (board, repo)
+}
+
+#[tokio::test]
+async fn a_night_of_a_team_in_order_costs_the_requests_that_the_document_says() {
+    let providers = Providers::start().unwrap();
+    let (board, repo) = ordinary_team();
+    providers.world().repos.insert(github::REPO.to_owned(), repo.clone());
+    providers.world().knows_everything = true;
+    let stack = start(&providers, "reconcile-cost", often()).await;
+    push_out(&stack, "Team", &repo).await;
+    told(&providers, &stack, &board).await;
+    let ingress = stack.ingress.webhooks();
+    {
+        let mut world = providers.world();
+        let owner = format!("repos/{}", github::REPO);
+        world.hook(&owner, github_hook(&endpoint(&ingress, Source::Github, "Team"), "s"));
+        world.hook(&BOARD.to_string(), taiga_hook(BOARD, &endpoint(&ingress, Source::Taiga, "Team"), "s"));
+    }
+    // A turn begins with the failed deliveries; of its place it asks so often.
+    let turns = |provider: &str, place: &str, often: usize| {
+        let is_of_turn = |path: &str| path != "/auth" && path != "/graphql" && !path.ends_with("/stats");
+        let calls: Vec<_> = providers.calls().into_iter().filter(|call| call.provider == provider).collect();
+        let calls: Vec<_> = calls.into_iter().filter(|call| is_of_turn(&call.path)).collect();
+        let is_place = |path: &str| path.split('?').next() == Some(place);
+        let begins: Vec<usize> = (0..calls.len()).filter(|at| is_place(&calls[*at].path)).step_by(often).collect();
+        begins.windows(2).map(|turn| calls[turn[0]..turn[1]].to_vec()).collect::<Vec<_>>()
+    };
+    let some_turns = async || {
+        let github = turns("github", &format!("/repos/{}", github::REPO), 2);
+        let taiga = turns("taiga", "/projects/by_slug", 3);
+        ensure!(github.len() >= 3 && taiga.len() >= 3, "{} and {} turns", github.len(), taiga.len());
+        Ok((github, taiga))
+    };
+    let (github, taiga) = stack.eventually("it was compared some times", LONG, some_turns).await.unwrap();
+    let counted = |turn: &Vec<Call>| {
+        let free = turn.iter().filter(|call| call.status == 304).count();
+        (turn.len() - free, free)
+    };
+    // Of objects that are read in turns, a seventh is one more or less.
+    for (paid, free) in github.iter().skip(1).map(counted) {
+        assert!((9..=10).contains(&paid) && free == 17, "docs/truth.md says 10 and 17, it is {paid} and {free}");
+    }
+    for calls in taiga.iter().map(Vec::len) {
+        assert!((43..=47).contains(&calls), "docs/truth.md says 46, it is {calls}");
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod found;
 pub(crate) mod healing;
 pub(crate) mod ledger;
 pub(crate) mod logs;
+pub(crate) mod mongodb;
 pub(crate) mod moving;
 pub(crate) mod outages;
 pub(crate) mod readiness;

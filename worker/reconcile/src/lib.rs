@@ -3,7 +3,8 @@
 //! It reads the providers' APIs and publishes differences to `LD_EVENTS`, as events dated at the time of reading.
 //! Workers do the rest. Reading order: what is reconciled ([`scope`]) and where ([`place`]), requests to the providers
 //! ([`client`]), their content ([`reading`]), the differences ([`compare`]), one place of a team ([`team`]), what
-//! follows ([`settle`]), a whole team ([`reconciler`]), automatically ([`keeper`]), and on request ([`recovery`]).
+//! follows ([`settle`]), a whole team ([`reconciler`]), automatically ([`keeper`]), after a push that GitHub cut ([`rest`]),
+//! and on request ([`recovery`]).
 
 pub mod client;
 pub mod compare;
@@ -19,6 +20,7 @@ pub mod reading;
 pub mod reconciler;
 pub mod recovery;
 pub mod report;
+pub mod rest;
 pub mod settle;
 pub mod stored;
 pub mod team;

@@ -40,6 +40,17 @@ impl GithubPlace {
     }
 }
 
+impl GithubPlace {
+    /// Whether a repository is it, or one of it. GitHub's names do not depend on case.
+    #[must_use]
+    pub fn holds(&self, repo: &str) -> bool {
+        repo.split_once('/').is_some_and(|(owner, name)| {
+            let named = self.name.as_ref();
+            self.owner.eq_ignore_ascii_case(owner) && named.is_none_or(|named| named.eq_ignore_ascii_case(name))
+        })
+    }
+}
+
 /// The places that the credentials file names.
 #[must_use]
 pub fn named(courses: &Courses, source: Source, prj: &Project) -> Vec<String> {
@@ -75,15 +86,10 @@ pub async fn hooked_repositories(
             .filter_map(|name| name.as_str().map(str::to_owned)),
     );
     for name in names {
-        let Some((owner, _)) = name.split_once('/') else { continue };
-        let mut hooked = false;
-        for place in [format!("/repos/{name}"), format!("/orgs/{owner}")] {
-            let hooks = api.list(format!("{place}/hooks?per_page=100")).await?.unwrap_or_default();
-            let url =
-                |hook: &Value| hook.get("config").and_then(|config| config.get("url")?.as_str().map(str::to_owned));
-            hooked |= hooks.iter().filter_map(url).any(|url| is_for(public_url, Source::Github, &url, prj));
+        if !name.contains('/') {
+            continue;
         }
-        if hooked {
+        if is_hooked(api, &name, prj, public_url).await? {
             found.places.push(GithubPlace::of(&name));
         } else {
             found.findings.push(format!(
@@ -92,6 +98,21 @@ pub async fn hooked_repositories(
         }
     }
     Ok(found)
+}
+
+/// Whether a repository, or its organisation, has a hook of ours for a project.
+///
+/// # Errors
+/// When GitHub cannot be asked.
+pub async fn is_hooked(api: &GithubApi, repo: &str, prj: &Project, public_url: Option<&Url>) -> Result<bool, Halt> {
+    let Some((owner, _)) = repo.split_once('/') else { return Ok(false) };
+    let mut hooked = false;
+    for place in [format!("/repos/{repo}"), format!("/orgs/{owner}")] {
+        let hooks = api.list(format!("{place}/hooks?per_page=100")).await?.unwrap_or_default();
+        let url = |hook: &Value| hook.get("config").and_then(|config| config.get("url")?.as_str().map(str::to_owned));
+        hooked |= hooks.iter().filter_map(url).any(|url| is_for(public_url, Source::Github, &url, prj));
+    }
+    Ok(hooked)
 }
 
 /// Slugs of the Taiga projects of a project's documents that have one of our hooks for it.
@@ -132,4 +153,15 @@ pub async fn hooked_projects(
 async fn distinct(parts: &Parts, kind: Kind, prj: &Project, field: &str) -> Result<Vec<bson::Bson>, Halt> {
     let collection = parts.store.database().collection::<Document>(&kind.collection(prj.as_str()));
     collection.distinct(field, doc! {}).await.map_err(|error| Halt::mongo(error.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_holds_its_repositories_in_any_case() {
+        assert!(GithubPlace::of("UPC-pes").holds("upc-pes/marmota") && GithubPlace::of("a/b").holds("a/B"));
+        assert!(!GithubPlace::of("upc").holds("upc-pes/marmota") && !GithubPlace::of("a/b").holds("a/c"));
+    }
 }

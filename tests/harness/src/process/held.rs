@@ -91,6 +91,12 @@ impl Process {
         recipe.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Leaves out an argument at the next [`start_again`](Self::start_again).
+    pub fn drop_arg(&self, arg: &str) {
+        let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
+        recipe.args.retain(|had| had != arg);
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {

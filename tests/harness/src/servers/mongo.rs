@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bson::{Document, doc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -218,6 +218,28 @@ impl ReplicaSet {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(dir: &Path, members: usize, args: &[&str]) -> anyhow::Result<Self> {
+        Self::start_set(dir, members, args, Document::new()).await
+    }
+
+    /// Starts a primary and a member that clients may read from, and that shows everything an hour later.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_lagging(dir: &Path) -> anyhow::Result<Self> {
+        let lags = doc! { "priority": 0, "votes": 0, "secondaryDelaySecs": 3600 };
+        let set = Self::start_set(dir, 2, &[], lags).await?;
+        let second = set.members.get(1).context("the set has two members")?;
+        eventually("the second member can be read", ELECTION, &set, async || {
+            let hello = second.direct().await?.database("admin").run_command(doc! { "hello": 1 }).await?;
+            ensure!(hello.get_bool("secondary").unwrap_or(false), "{hello}");
+            Ok(())
+        })
+        .await?;
+        Ok(set)
+    }
+
+    /// `others` is what members after the first are told.
+    async fn start_set(dir: &Path, members: usize, args: &[&str], others: Document) -> anyhow::Result<Self> {
         let args = [&["--replSet", SET], args].concat();
         let launch = |n: usize| {
             MongoServer::launch(&format!("mongod-{n}"), &dir.join(format!("member-{n}")), ports::free_port()?, &args)
@@ -228,7 +250,12 @@ impl ReplicaSet {
         }
         let first = set.members.first().context("a replica set needs a member")?;
         let hosts = (0_i32..).zip(&set.members);
-        let hosts: Vec<_> = hosts.map(|(id, m)| doc! { "_id": id, "host": format!("127.0.0.1:{}", m.port) }).collect();
+        let member = |(id, m): (i32, &MongoServer)| {
+            let mut member = doc! { "_id": id, "host": format!("127.0.0.1:{}", m.port) };
+            member.extend(if id > 0 { others.clone() } else { Document::new() });
+            member
+        };
+        let hosts: Vec<_> = hosts.map(member).collect();
         // A failover within a test should take a second or two, not the ten that suit a data centre.
         let settings = doc! { "electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500 };
         let config = doc! { "_id": SET, "members": hosts, "settings": settings };

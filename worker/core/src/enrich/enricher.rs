@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use shared::ids::Project;
 use shared::topology::StreamName;
 use shared::trace;
 use worker_event::reason::Reason;
@@ -40,6 +43,13 @@ pub struct Enricher {
     slots: usize,
     attempts: Attempts,
     claims: Claims,
+    rest: Option<Arc<dyn Rest>>,
+}
+
+/// Reads what a push did not name.
+pub trait Rest: fmt::Debug + Send + Sync {
+    /// Publishes the commits of a repository that a project lacks. `false` when it is not the project's to read.
+    fn read<'a>(&'a self, prj: &'a Project, repo: &'a str) -> BoxFuture<'a, Result<bool, ProviderError>>;
 }
 
 impl Enricher {
@@ -55,7 +65,14 @@ impl Enricher {
             slots: args.enrich_concurrency.get(),
             attempts: Attempts::default(),
             claims: Claims::default(),
+            rest: None,
         })
+    }
+
+    /// With somebody who reads what a push did not name. Without, the nightly reconciliation does.
+    #[must_use]
+    pub fn with_rest(self, rest: Arc<dyn Rest>) -> Self {
+        Self { rest: Some(rest), ..self }
     }
 
     /// Works until the soft stop.
@@ -112,6 +129,7 @@ impl Enricher {
             Lookup::Milestone { requester, milestone } => {
                 self.milestone(requester, *milestone, queued_ms(message)).await?
             }
+            Lookup::Rest { requester, repo } => (self.rest(requester, repo).await?, None),
         };
         if outcome != "no_token" {
             let notifications = lookup.notifications();
@@ -145,6 +163,14 @@ impl Enricher {
             }
         }
         Ok("done")
+    }
+
+    async fn rest(&self, requester: &Requester, repo: &str) -> Result<&'static str, ProviderError> {
+        let (Some(rest), Some(token)) = (&self.rest, self.pipeline.tokens.github(&requester.prj)) else {
+            return Ok("no_token");
+        };
+        let _slot = self.github.queue_slot(&token)?;
+        Ok(if rest.read(&requester.prj, repo).await? { "done" } else { "unknown" })
     }
 
     async fn milestone(

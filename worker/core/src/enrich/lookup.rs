@@ -6,6 +6,7 @@
 //! {"kind":"commits","requester":{"prj":"TeamA","author_login":"mduran","quality_model":null},
 //!  "repo":"upc-pes/marmota","shas":["6113728f27ae8c7b1a77c8d03f9ed6e0adf246ab"]}
 //! {"kind":"milestone","requester":{…},"milestone":5}
+//! {"kind":"rest","requester":{…},"repo":"upc-pes/marmota"}
 //! ```
 //!
 //! Two look-ups are the same only if their requesters are, so that LD Eval is notified for each. The provider is asked
@@ -19,8 +20,12 @@ use shared::ids::Project;
 use shared::source::Source;
 
 use worker_event::effect::{Effect, Kind, Notification, State};
+use worker_event::normalise::BACKFILL;
 
 use crate::origin::Origin;
+
+/// How many commits of a push GitHub names at most.
+const PUSH_MAX: usize = 2_048;
 
 /// Commits per message: as many as GitHub takes in one GraphQL request.
 pub const COMMITS_MAX: usize = 100;
@@ -77,20 +82,28 @@ pub enum Lookup {
         /// `milestone_id`.
         milestone: i64,
     },
+    /// The commits of a repository that its push did not name, at GitHub: of a push it names 2,048 at most.
+    Rest {
+        requester: Requester,
+        /// `owner/name`.
+        repo: String,
+    },
 }
 
 impl Lookup {
     #[must_use]
     pub const fn requester(&self) -> &Requester {
         match self {
-            Self::Commits { requester, .. } | Self::Milestone { requester, .. } => requester,
+            Self::Commits { requester, .. } | Self::Milestone { requester, .. } | Self::Rest { requester, .. } => {
+                requester
+            }
         }
     }
 
     #[must_use]
     pub const fn source(&self) -> Source {
         match self {
-            Self::Commits { .. } => Source::Github,
+            Self::Commits { .. } | Self::Rest { .. } => Source::Github,
             Self::Milestone { .. } => Source::Taiga,
         }
     }
@@ -101,6 +114,8 @@ impl Lookup {
         let types: &[&str] = match self {
             Self::Commits { .. } => &["push"],
             Self::Milestone { .. } => &["userstory", "task"],
+            // Of what it brings LD Eval is notified by itself.
+            Self::Rest { .. } => &[],
         };
         types.iter().map(|event_type| self.requester().notification(event_type)).collect()
     }
@@ -111,6 +126,8 @@ impl Lookup {
 pub struct Lookups {
     commits: BTreeMap<(Requester, String), (Origin, BTreeSet<String>)>,
     milestones: BTreeMap<(Requester, i64), Origin>,
+    /// Repositories with a push that GitHub may have cut.
+    cut: BTreeMap<(Requester, String), Origin>,
     /// Stories and tasks that may leave the milestone in which they are stored.
     leaving: BTreeMap<(Requester, Kind), (Origin, BTreeSet<i64>)>,
 }
@@ -118,6 +135,13 @@ pub struct Lookups {
 impl Lookups {
     /// Adds those of one event.
     pub fn add(&mut self, source: Source, requester: &Requester, origin: &Origin, effects: &[Effect]) {
+        // What was read through the API names all of them.
+        if effects.len() >= PUSH_MAX
+            && requester.author_login != BACKFILL
+            && let Some(repo) = effects.iter().find_map(repo_of_commit).filter(|repo| is_repo(repo))
+        {
+            self.cut.entry((requester.clone(), repo.to_owned())).or_insert_with(|| origin.clone());
+        }
         for effect in effects {
             if let Some((kind, id)) = leaving(effect) {
                 let entry = self.leaving.entry((requester.clone(), kind));
@@ -166,7 +190,7 @@ impl Lookups {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.milestones.is_empty()
+        self.commits.is_empty() && self.milestones.is_empty() && self.cut.is_empty()
     }
 
     /// The messages, each with the delivery it comes from. The same events always make the same messages, so that
@@ -183,7 +207,16 @@ impl Lookups {
         let milestones = self.milestones.into_iter();
         let milestones =
             milestones.map(|((requester, milestone), origin)| (Lookup::Milestone { requester, milestone }, origin));
-        commits.chain(milestones).collect()
+        let cut = self.cut.into_iter();
+        let rest = cut.map(|((requester, repo), origin)| (Lookup::Rest { requester, repo }, origin));
+        commits.chain(milestones).chain(rest).collect()
+    }
+}
+
+fn repo_of_commit(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::State(State { kind: Kind::Commit, fields, .. }) => fields.get_str("repo_name").ok(),
+        _ => None,
     }
 }
 
@@ -247,10 +280,22 @@ mod tests {
         };
         let sizes = messages().into_iter().map(|lookup| match lookup {
             Lookup::Commits { shas, .. } => shas.len(),
-            Lookup::Milestone { .. } => 0,
+            Lookup::Milestone { .. } | Lookup::Rest { .. } => 0,
         });
         assert_eq!(sizes.collect::<Vec<_>>(), [100, 100, 50]);
         assert_eq!(messages(), messages());
+    }
+
+    #[test]
+    fn the_rest_of_a_push_of_2048_commits_is_looked_up_unless_it_came_from_the_api() {
+        let rests = |commits: u32, author: &str| {
+            let effects: Vec<_> = (0..commits).map(|n| commit("o/r", &format!("{n:040x}"))).collect();
+            let mut lookups = Lookups::default();
+            lookups.add(Source::Github, &requester(author), &Origin::default(), &effects);
+            let messages = lookups.into_messages();
+            messages.into_iter().filter(|(lookup, _)| matches!(lookup, Lookup::Rest { .. })).count()
+        };
+        assert_eq!([rests(2_047, "a"), rests(2_048, "a"), rests(2_048, BACKFILL)], [0, 1, 0]);
     }
 
     #[test]
@@ -301,6 +346,7 @@ mod tests {
         for lookup in [
             Lookup::Commits { requester: requester("a"), repo: "o/r".into(), shas },
             Lookup::Milestone { requester: requester(""), milestone: 5 },
+            Lookup::Rest { requester: requester("a"), repo: "o/r".into() },
         ] {
             let text = serde_json::to_string(&lookup).unwrap();
             assert_eq!(serde_json::from_str::<Lookup>(&text).unwrap(), lookup, "{text}");

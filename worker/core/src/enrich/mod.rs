@@ -15,7 +15,7 @@ pub mod claim;
 pub mod attempts;
 pub mod enricher;
 
-pub use enricher::Enricher;
+pub use enricher::{Enricher, Rest};
 use worker_providers::ProviderError;
 
 use crate::store::StoreError;

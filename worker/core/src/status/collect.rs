@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{Context, Message};
 use futures::StreamExt as _;
 use shared::credentials::Handle;
 use shared::ids::Project;
+use shared::source::Source;
 use shared::time::now_ms;
 use shared::topology::{EnsureError, StreamName, Topology};
 use tokio::sync::Mutex;
@@ -17,6 +18,7 @@ use super::activity::Activity;
 use super::findings::Finding;
 use super::model::Status;
 use super::observations::{DeadKey, Observations, Queues};
+use super::reconciled::Reconciled;
 use crate::problem::Problems;
 use crate::read::{Pass, Unreadable};
 use crate::readiness::waiting_since;
@@ -110,13 +112,14 @@ impl StatusCollector {
     }
 
     async fn read(&self, activity: &mut Activity, listed: &BTreeSet<Project>) -> Result<Observations, Unreadable> {
-        let (mut observed, queues, dead, ()) = futures::try_join!(
+        let (mut observed, queues, dead, reconciled, ()) = futures::try_join!(
             self.facts(listed),
             self.queues(),
             self.dead(listed),
+            self.reconciled(),
             activity.catch_up(&self.jetstream, &self.topology, listed),
         )?;
-        (observed.queues, observed.dead) = (queues, dead);
+        (observed.queues, observed.dead, observed.reconciled) = (queues, dead, reconciled);
         Ok(observed)
     }
 
@@ -138,6 +141,19 @@ impl StatusCollector {
         }
         observed.bound(listed);
         Ok(observed)
+    }
+
+    async fn reconciled(&self) -> Result<BTreeMap<(Source, Project), Reconciled>, Unreadable> {
+        let stream = self.stream(StreamName::Reconcile).await?;
+        let (all, _) = Pass::newest(vec![self.topology.reconcile_subject("done.>")], FACTS).read(&stream).await?;
+        let of_team = |message: &Message| {
+            let [_, source, prj] = self.topology.words(StreamName::Reconcile, message.subject.as_str())[..] else {
+                return None;
+            };
+            let key = (source.parse().ok()?, Project::new(prj).ok()?);
+            Some((key, serde_json::from_slice(&message.payload).ok()?))
+        };
+        Ok(all.iter().filter_map(of_team).collect())
     }
 
     async fn queues(&self) -> Result<Queues, Unreadable> {

@@ -25,7 +25,7 @@ const WAITING_LIMIT: i64 = 60_000;
 /// From which share of its limit on is the event stream nearly full? Workers remove events from nine tenths on.
 const NEARLY_FULL: f64 = 0.95;
 
-/// How long a refusal is a finding, in milliseconds.
+/// How long a refusal or a reconciliation is a finding, in milliseconds.
 const REFUSAL_AGE: i64 = 7 * 24 * 3_600_000;
 
 /// How long LD Eval may fail before it is a finding, in milliseconds: longer than a restart takes.
@@ -50,6 +50,7 @@ pub enum Finding {
     Refused { source: Source, reason: String, teams: Vec<String>, at: i64 },
     Unverified { source: Source, reason: String, teams: Vec<String>, at: i64 },
     UnknownProject { source: Source, reason: String, prj: Option<Project>, at: i64 },
+    Reconciliation { source: Source, prj: Project, unconfirmed: usize, findings: Vec<String>, at: i64 },
 }
 
 impl Finding {
@@ -59,6 +60,8 @@ impl Finding {
                 Level::Broken
             }
             Self::Unverified { .. } | Self::UnknownProject { .. } | Self::UnsignedDeadLetters { .. } => Level::Well,
+            // What only could not be compared is as true as its webhooks.
+            Self::Reconciliation { unconfirmed: 0, .. } => Level::Well,
             _ => Level::Look,
         }
     }
@@ -78,6 +81,7 @@ pub fn find(observed: &Observations, courses: &Courses, rows: &mut [Row], now: i
     }
     findings.extend(refused(rows, now));
     findings.extend(unknown(observed, rows, now));
+    findings.extend(reconciliation(rows, now));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level()));
     findings
 }
@@ -227,6 +231,22 @@ fn unknown(observed: &Observations, rows: &[Row], now: i64) -> Vec<Finding> {
         Finding::UnknownProject { source, reason, prj, at: refused.at }
     };
     unknown.map(finding).collect()
+}
+
+/// What reconciliation left to a person: one finding a team and source.
+fn reconciliation(rows: &mut [Row], now: i64) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for row in rows {
+        let Some(found) = row.reconciled.as_ref().filter(|found| now - found.at < REFUSAL_AGE) else { continue };
+        if !found.findings.is_empty() {
+            let (source, prj, unconfirmed) = (row.source, row.prj.clone(), found.unconfirmed);
+            let finding =
+                Finding::Reconciliation { source, prj, unconfirmed, findings: found.findings.clone(), at: found.at };
+            row.level = row.level.max(finding.level());
+            findings.push(finding);
+        }
+    }
+    findings
 }
 
 fn names<'p>(teams: impl IntoIterator<Item = &'p Project>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The status page: what is wrong, and what to do.
 //!
-//! Reading order: what is read when somebody looks ([`activity`], [`observations`], [`collect`]), what it
+//! Reading order: what is read when somebody looks ([`activity`], [`reconciled`], [`observations`],
+//! [`collect`]), what it
 //! means ([`level`], [`teams`], [`term`], [`rhythm`], [`findings`], [`model`], which do not depend on pages), and how it is written
 //! ([`i18n`], [`say`], [`filter`], [`page`], [`serve`]).
 //!
@@ -8,6 +9,7 @@
 //! what one costs.
 
 pub mod activity;
+pub mod reconciled;
 pub mod observations;
 pub mod level;
 pub mod term;

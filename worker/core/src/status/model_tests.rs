@@ -6,6 +6,7 @@ use shared::ids::Project;
 
 use super::super::activity::{DAY, Heard};
 use super::super::observations::{DeadKey, Queues};
+use super::super::reconciled::Reconciled;
 use super::super::teams::Standing;
 use super::*;
 use crate::problem::{Part, Problem};
@@ -143,6 +144,23 @@ fn a_dead_letter_of_a_sheet_is_a_listed_teams_trouble_only_where_its_sheets_are_
     };
     assert_eq!(level(true), (Level::Look, Level::Look));
     assert_eq!(level(false), (Level::Well, Level::Well), "anybody can send it");
+}
+
+#[test]
+fn what_reconciliation_leaves_to_a_person_is_a_finding_of_its_team() {
+    let of = |unconfirmed: usize| {
+        let findings = vec!["40 issues would go".to_owned()];
+        let found = Reconciled { at: NOW - 5, checked: 60, unconfirmed, findings, ..Reconciled::default() };
+        let reconciled = BTreeMap::from([((Source::Taiga, team("L2")), found)]);
+        let heard = BTreeMap::from(["L2", "L10"].map(|prj| ((Source::Github, team(prj)), heard(NOW - 5))));
+        let status = status(Observations { reconciled, heard, ..Observations::default() });
+        let shown = row(&status, "L2", Source::Taiga);
+        assert_eq!(shown.reconciled.as_ref().map(|found| found.checked), Some(60));
+        assert!(matches!(&status.findings[..], [Finding::Reconciliation { .. }]), "{:?}", status.findings);
+        (status.level, shown.level)
+    };
+    assert_eq!(of(40), (Level::Look, Level::Look));
+    assert_eq!(of(0), (Level::Well, Level::Well));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use shared::source::Source;
 use shared::topology::{StreamName, Topology, UNVERIFIED};
 
 use super::activity::Heard;
+use super::reconciled::Reconciled;
 use crate::problem::Problem;
 
 /// How many refusals of projects are kept that are not listed.
@@ -53,6 +54,8 @@ pub struct Observations {
     pub tokens: Vec<TokenBudget>,
     pub queues: Queues,
     pub dead: BTreeMap<DeadKey, u64>,
+    /// Each team's last reconciliation.
+    pub reconciled: BTreeMap<(Source, Project), Reconciled>,
 }
 
 /// What waits, and how full the event stream is.

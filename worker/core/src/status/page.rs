@@ -160,7 +160,7 @@ impl Page<'_> {
     fn teams(&self) -> Markup {
         let (t, status) = (self.t, self.status);
         let rows: Vec<_> = status.rows.iter().filter(|row| self.filter.accepts(row)).collect();
-        let columns = [t.team(), t.source(), t.accepted(), t.refused(), t.hours(), t.dead_letters()];
+        let columns = [t.team(), t.source(), t.accepted(), t.refused(), t.hours(), t.dead_letters(), t.compared()];
         html! {
             section aria-labelledby="teams" {
                 h2 #teams { (t.teams()) }
@@ -215,6 +215,15 @@ impl Page<'_> {
                 (cell(t.hours(), row.hours.iter().any(|count| *count > 0), self.picture(&row.hours)))
                 (cell(t.dead_letters(), row.dead > 0, html! {
                     @if row.dead > 0 { span.bad { (row.dead) } } @else { span.quiet { "0" } }
+                }))
+                (cell(t.compared(), row.reconciled.is_some(), html! {
+                    @match &row.reconciled {
+                        Some(found) => {
+                            (self.ago(found.at)) " "
+                            span.quiet { (t.compared_counts(found.checked, found.repaired, found.removed)) }
+                        }
+                        None => span.quiet { "–" }
+                    }
                 }))
             }
         }

@@ -43,6 +43,10 @@ pub fn say(t: &Texts, now: i64, finding: &Finding) -> Said {
             let what = t.refused_unverified(source, t.names(teams), ago(at), t.reason(reason));
             (what, t.refused_unverified_advice(source))
         }
+        Finding::Reconciliation { source, prj, findings, at, .. } => {
+            let (source, prj) = (source.description().title, prj.as_str());
+            (t.reconciliation(prj, source, ago(at), findings.join("; ")), t.reconciliation_advice(prj))
+        }
         Finding::UnknownProject { source, reason, prj, at } => {
             let project = prj.as_ref().map_or_else(|| t.no_project(), ToString::to_string);
             let what = t.unknown_project(source.description().title, project, ago(at), t.reason(reason));

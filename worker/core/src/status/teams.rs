@@ -12,6 +12,7 @@ use shared::source::Source;
 use super::activity::{HOURS, Heard, signed_projects};
 use super::level::Level;
 use super::observations::Observations;
+use super::reconciled::Reconciled;
 
 /// Why a project has a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,6 +44,8 @@ pub struct Row {
     /// Events in each of the last 24 hours, the present one last.
     pub hours: [u32; HOURS],
     pub dead: u64,
+    /// The last comparison with the provider.
+    pub reconciled: Option<Reconciled>,
 }
 
 impl Row {
@@ -59,6 +62,7 @@ pub fn rows(observed: &Observations, courses: &Courses, now: i64) -> Vec<Row> {
     let mut keys: BTreeSet<(Source, Project)> =
         listed.flat_map(|team| Source::ALL.map(|source| (source, team.clone()))).collect();
     keys.extend(observed.heard.keys().chain(observed.refused.keys()).chain(observed.unverified.keys()).cloned());
+    keys.extend(observed.reconciled.iter().filter(|(_, found)| found.checked > 0).map(|(key, _)| key.clone()));
     let mut dead: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for (key, letters) in &observed.dead {
         *dead.entry((&key.source, &key.prj)).or_default() += letters;
@@ -80,6 +84,7 @@ pub fn rows(observed: &Observations, courses: &Courses, now: i64) -> Vec<Row> {
             last_refused: observed.refused.get(&key).cloned(),
             last_unverified: unverified(observed, &key),
             hours: heard.map_or([0; HOURS], |heard: &Heard| heard.by_hour(now)),
+            reconciled: observed.reconciled.get(&key).cloned(),
             dead: dead.get(&(key.0.as_str(), key.1.as_str())).copied().unwrap_or(0),
             source: key.0,
             prj: key.1,

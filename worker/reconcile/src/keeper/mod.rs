@@ -13,13 +13,13 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use shared::ids::Project;
 use shared::source::Source;
 use shared::throttle::Throttle;
 use shared::time::now_ms;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use worker_core::status::reconciled::Reconciled;
 
 use self::gaps::Gaps;
 use self::lease::Lease;
@@ -60,25 +60,6 @@ pub struct Keeper {
     /// When it is checked again whether a team is due.
     look: Instant,
     failures: Throttle,
-}
-
-/// What a team's last reconciliation found.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Done {
-    /// When it ended, in milliseconds since 1970.
-    pub at: i64,
-    /// How many documents were compared.
-    pub checked: usize,
-    /// How many did not show what the provider shows.
-    pub repaired: usize,
-    /// How many are gone at the provider.
-    pub removed: usize,
-    /// How many are gone and wait for a person.
-    pub unconfirmed: usize,
-    /// Findings for an operator.
-    pub findings: Vec<String>,
-    /// How many requests it took.
-    pub calls: u64,
 }
 
 impl Keeper {
@@ -316,11 +297,11 @@ impl Keeper {
         for finding in findings.iter().filter(|finding| !before.contains(finding)) {
             tracing::warn!(prj = prj.as_str(), source = source.as_str(), finding, "reconciliation needs a person");
         }
-        let done = Done { at, checked, repaired, removed, unconfirmed, findings, calls };
+        let done = Reconciled { at, checked, repaired, removed, unconfirmed, findings, calls };
         self.reconciler.parts.remember(&format!("done.{source}.{prj}"), &done).await
     }
 
-    async fn done(&self, source: Source, prj: &Project) -> Result<Option<Done>, Halt> {
+    async fn done(&self, source: Source, prj: &Project) -> Result<Option<Reconciled>, Halt> {
         self.reconciler.parts.remembered(&format!("done.{source}.{prj}")).await
     }
 

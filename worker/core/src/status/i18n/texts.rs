@@ -94,6 +94,8 @@ texts! {
     refused_signed(source, teams, ago, reason) refused_signed_advice()
     refused_unverified(source, teams, ago, reason) refused_unverified_advice(source)
     unknown_project(source, project, ago, reason) unknown_project_advice() no_project()
+    compared() compared_counts(checked, repaired, removed)
+    reconciliation(team, source, ago, findings) reconciliation_advice(team)
 
     page_title(prj) page_lead() page_all() page_some(yes, no) page_no_source() page_blind() page_yes() page_no() page_unknown()
     page_updates() page_private() page_teacher()

@@ -132,3 +132,9 @@ refused_unverified_advice = Si era l’equip, compareu el secret a { $source } a
 unknown_project = { $source } d’un projecte desconegut ({ $project }) va ser rebutjat { $ago }: { $reason }.
 unknown_project_advice = Si és un equip vostre, reviseu prj a l’URL i el secret. Qualsevol altre també ho pot causar.
 no_project = sense prj
+
+## Reconciliació
+compared = Última comparació
+compared_counts = { $checked } comprovats, { $repaired } corregits, { $removed } eliminats
+reconciliation = La comparació de { $team } amb { $source } { $ago } ha deixat feina per a una persona: { $findings }.
+reconciliation_advice = docs/truth.md diu què significa. «worker reconcile --prj { $team }» torna a comparar.

@@ -132,3 +132,9 @@ refused_unverified_advice = If it was the team, compare the secret at { $source 
 unknown_project = { $source } of an unknown project ({ $project }) was refused { $ago }: { $reason }.
 unknown_project_advice = If it is one of your teams, check prj in its URL and its secret. Anyone else can cause this, too.
 no_project = without prj
+
+## Reconciliation
+compared = Last compared
+compared_counts = { $checked } checked, { $repaired } repaired, { $removed } removed
+reconciliation = Comparing { $team } with { $source } { $ago } left something to a person: { $findings }.
+reconciliation_advice = docs/truth.md says what it means. “worker reconcile --prj { $team }” compares again.

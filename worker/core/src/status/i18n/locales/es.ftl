@@ -132,3 +132,9 @@ refused_unverified_advice = Si era el equipo, compare el secreto en { $source } 
 unknown_project = { $source } de un proyecto desconocido ({ $project }) fue rechazado { $ago }: { $reason }.
 unknown_project_advice = Si es un equipo suyo, revise prj en la URL y el secreto. Cualquier otro también puede causarlo.
 no_project = sin prj
+
+## Reconciliación
+compared = Última comparación
+compared_counts = { $checked } comprobados, { $repaired } corregidos, { $removed } eliminados
+reconciliation = La comparación de { $team } con { $source } { $ago } ha dejado trabajo para una persona: { $findings }.
+reconciliation_advice = docs/truth.md dice qué significa. «worker reconcile --prj { $team }» vuelve a comparar.

@@ -1,0 +1,71 @@
+//! A MongoDB that is not as it should be: a member that lags, a server without a journal.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use bson::{Document, doc};
+use harness::eventually::throughout;
+use harness::paths::scratch;
+use harness::sender::{Delivery, github};
+use harness::servers::{ReplicaSet, mongo};
+use harness::stack::{Options, Stack};
+
+use crate::observe::{becomes_ready, becomes_unready, push, send, stored};
+use crate::{LONG, only_ingress};
+
+const ISSUES: u64 = 10;
+
+#[tokio::test]
+async fn what_was_deleted_stays_deleted_with_an_address_that_prefers_a_lagging_member() {
+    let set = ReplicaSet::start_lagging(&scratch("lagging").unwrap()).await.unwrap();
+    let prefers_secondary = format!("{}&readPreference=secondaryPreferred", set.uri());
+    let mut stack = only_ingress().await;
+    stack.mongo_uri = set.uri();
+    stack.env.insert("MONGO_URI".to_owned(), prefers_secondary);
+    stack.add_worker().await.unwrap();
+    let all = async |action: &str, at: &str| {
+        for n in 1..=ISSUES {
+            send(&stack, &Delivery::github("issues", &github::issue(n, action, at))).await;
+        }
+        stack.eventually("they are processed", LONG, async || stack.nothing_pending().await).await.unwrap();
+    };
+    all("opened", "2026-11-23T09:00:00Z").await;
+    assert_eq!(stack.documents("github_Team.issues").await.unwrap().len() as u64, ISSUES);
+    all("deleted", "2026-11-23T12:00:00Z").await;
+    // Older than the deletion, and later.
+    all("edited", "2026-11-23T10:00:00Z").await;
+    assert_eq!(stack.documents("github_Team.issues").await.unwrap(), [] as [Document; 0]);
+
+    let deletions = async |uri: &str| {
+        let database = mongo::connect(uri).await.unwrap().database(&stack.database);
+        database.collection::<Document>("ld_deletions").count_documents(doc! {}).await.unwrap()
+    };
+    let lagging = format!("{}/?directConnection=true&readPreference=secondaryPreferred", set.members[1].uri());
+    let seen = (deletions(&set.uri()).await, deletions(&lagging).await);
+    assert_eq!(seen, (ISSUES, 0), "the preferred member does not lag: this run proves nothing");
+}
+
+#[tokio::test]
+async fn a_server_without_a_journal_is_an_outage_that_says_why_and_ends_with_the_journal() {
+    let options = Options { mongo_args: &["--nojournal"], ..Options::default() };
+    let stack = Stack::start_with(options).await.unwrap();
+    let mongo = stack.mongo.as_ref().unwrap();
+    for n in 0..5 {
+        send(&stack, &push("Team", n)).await;
+    }
+    let said = becomes_unready(&stack, stack.worker(), "journal").await;
+    assert!(said["problems"].to_string().contains("MongoDB"), "{said}");
+    let waits = async || {
+        let dead = stack.messages("LD_DEAD").await?;
+        ensure!(dead == 0, "{dead} dead letters");
+        Ok(())
+    };
+    throughout("no event is given up", Duration::from_secs(3), &stack, waits).await.unwrap();
+
+    assert!(mongo.process.stop(LONG).await.unwrap().success());
+    mongo.process.drop_arg("--nojournal");
+    mongo.start_again().await.unwrap();
+    stored(&stack, "Team", 5, LONG).await;
+    becomes_ready(&stack, stack.worker()).await;
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
+}
