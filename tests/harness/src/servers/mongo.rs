@@ -221,13 +221,14 @@ impl ReplicaSet {
         Self::start_set(dir, members, args, Document::new()).await
     }
 
-    /// Starts a primary and a member that clients may read from, and that shows everything an hour later.
+    /// Starts a primary and a member that clients may read from, and that applies nothing from now on. (Of a member with a
+    /// delay the others tell clients nothing.)
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_lagging(dir: &Path) -> anyhow::Result<Self> {
-        let lags = doc! { "priority": 0, "votes": 0, "secondaryDelaySecs": 3600 };
-        let set = Self::start_set(dir, 2, &[], lags).await?;
+        let tests = ["--setParameter", "enableTestCommands=1"];
+        let set = Self::start_set(dir, 2, &tests, doc! { "priority": 0, "votes": 0 }).await?;
         let second = set.members.get(1).context("the set has two members")?;
         eventually("the second member can be read", ELECTION, &set, async || {
             let hello = second.direct().await?.database("admin").run_command(doc! { "hello": 1 }).await?;
@@ -235,6 +236,8 @@ impl ReplicaSet {
             Ok(())
         })
         .await?;
+        let stop = doc! { "configureFailPoint": "rsSyncApplyStop", "mode": "alwaysOn" };
+        second.direct().await?.database("admin").run_command(stop).await?;
         Ok(set)
     }
 
