@@ -146,7 +146,7 @@ impl Page<'_> {
         html! {
             p.refused {
                 (what)
-                @if !refused.is_verified { " " span.quiet { (t.page_stranger()) } }
+                @if !refused.is_verified { " " span.quiet { (t.page_unverified()) } }
                 strong { (say::fix(t, source, &refused.reason)) }
             }
         }

@@ -104,7 +104,7 @@ texts! {
     page_paste() page_name() page_url() page_url_taiga() page_content_type() page_address() page_model()
     page_secret() page_secret_taiga() page_secret_show() page_secret_teacher() page_secret_operator() page_secret_sheet()
     page_address_missing() page_copy() page_copied()
-    page_refused(ago, reason) page_refused_times(times, ago, reason) page_refused_before(ago, reason) page_stranger()
+    page_refused(ago, reason) page_refused_times(times, ago, reason) page_refused_before(ago, reason) page_unverified()
     page_fix_github() page_fix_taiga() page_fix_excel() page_fix_no_secret() page_fix_unsigned() page_fix_query()
     page_fix_json() page_fix_too_large() page_fix_later()
     page_deliveries() page_no_delivery() page_when() page_what() page_became()
