@@ -226,22 +226,25 @@ async fn a_dead_letter_is_listed_shown_redriven_and_removed() {
     assert!(would.lines().count() == 1 && would.contains("\"sent\":false"), "{would}");
     assert_eq!(dead_letters(&stack).await.len(), 2, "a dry run publishes nothing");
 
-    // Redriven it dies again: as another dead letter of the same event, which says where it comes from.
-    done(&stack, &["dead-letters", "redrive", "--reason", "no_identity"]).await;
-    let again = async || {
-        let now = dead_letters(&stack).await;
-        ensure!(now.len() == 2 && now.iter().all(|dead_letter| dead_letter["id"] != id), "{now:?}");
-        Ok(())
-    };
-    stack.eventually("it is a new dead letter", SOON, again).await.unwrap();
+    // Redriven it fails again, as the same dead letter: its id stays, its attempts are counted.
+    for (redrive, attempts) in [(&["--reason", "no_identity"], 2), (&["--id", &id.to_string()], 3)] {
+        done(&stack, &[&["dead-letters", "redrive"][..], redrive].concat()).await;
+        let again = async || {
+            let now = dead_letters(&stack).await;
+            let same = now.iter().find(|letter| letter["id"] == id);
+            ensure!(now.len() == 2 && same.is_some_and(|same| same["attempts"] == attempts), "{now:?}");
+            Ok(())
+        };
+        stack.eventually("the same dead letter is there again", SOON, again).await.unwrap();
+    }
     let now = dead_letters(&stack).await;
-    let new = now.iter().find(|letter| letter["reason"] == "no_identity").unwrap();
-    assert_eq!((&new["attempts"], &new["delivery"]), (&json!(2), &json!(delivery)), "{new}");
-    let shown = done(&stack, &["dead-letters", "show", &new["id"].to_string()]).await;
-    assert!(shown.contains(&format!("LD-Redriven-From: {id}\n")), "{shown}");
-    let gone = command(&stack, &["dead-letters", "redrive", "--id", &id.to_string()]).await;
-    let said = String::from_utf8_lossy(&gone.stderr).into_owned();
-    assert!(gone.status.code() == Some(1) && said.contains(&format!("no dead letter {id}.")), "{said}");
+    let same = now.iter().find(|letter| letter["id"] == id).unwrap();
+    assert_eq!((&same["reason"], &same["delivery"]), (&json!("no_identity"), &json!(delivery)), "{same}");
+    let shown = done(&stack, &["dead-letters", "show", &id.to_string()]).await;
+    assert!(shown.contains("LD-Dead-Attempts: 3\n"), "{shown}");
+    let unknown = command(&stack, &["dead-letters", "redrive", "--id", "999999"]).await;
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(1) && said.contains("no dead letter 999999."), "{said}");
 
     let would = done(&stack, &["dead-letters", "purge", "--older-than", "0s", "--dry-run", "--output", "json"]).await;
     assert!(would.contains("\"dead_letters\":2") && would.contains("\"removed\":false"), "{would}");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, RetentionPolicy, Stream};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -33,6 +34,18 @@ pub struct Stored {
     pub headers: HeaderMap,
     /// Its payload; empty when only headers were asked for.
     pub payload: Bytes,
+}
+
+impl From<StreamMessage> for Stored {
+    fn from(message: StreamMessage) -> Self {
+        Self {
+            sequence: message.sequence,
+            stored_at: message.time.unix_timestamp_nanos(),
+            subject: message.subject.to_string(),
+            headers: message.headers,
+            payload: message.payload,
+        }
+    }
 }
 
 impl Stored {
@@ -186,13 +199,7 @@ async fn get(
         Ok(message) if message.sequence <= last => {
             *from = message.sequence + 1;
             *left = left.saturating_sub(1);
-            Ok(vec![Stored {
-                sequence: message.sequence,
-                stored_at: message.time.unix_timestamp_nanos(),
-                subject: message.subject.to_string(),
-                headers: message.headers,
-                payload: message.payload,
-            }])
+            Ok(vec![Stored::from(message)])
         }
         Ok(_) => Ok(Vec::new()),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(Vec::new()),

@@ -12,7 +12,7 @@
 //! LD-Dead-At        when it became a dead letter
 //! LD-Dead-Msg-Id    its Nats-Msg-Id
 //! LD-Dead-Truncated the size of the whole payload in bytes, only where less of it is kept
-//! LD-Redriven-From  the dead letter that it was before a redrive
+//! LD-Redriven-From  only where it was redriven before: its id, which it keeps
 //! LD-Redriven-Attempts  how often it was delivered before that
 //! ```
 //!
@@ -58,6 +58,20 @@ const VALUE_MAX: usize = 4_000;
 /// Further headers of the message are left out. Ingress writes some ten.
 const HEADERS_MAX: usize = 64;
 
+/// The id of a dead letter: its sequence in `LD_DEAD`, or the one it had when it died first.
+#[must_use]
+pub fn id(sequence: u64, headers: &HeaderMap) -> u64 {
+    headers.get(REDRIVEN_FROM).and_then(|first| first.as_str().parse().ok()).unwrap_or(sequence)
+}
+
+/// How often a message was delivered, before its redrives too.
+#[must_use]
+pub fn attempts(message: &Message) -> i64 {
+    let earlier = message.headers.as_ref().and_then(|headers| headers.get(REDRIVEN_ATTEMPTS));
+    let earlier = earlier.and_then(|count| count.as_str().parse::<i64>().ok()).unwrap_or(0);
+    message.info().map_or(1, |info| info.delivered).saturating_add(earlier)
+}
+
 /// Writes a dead letter and waits until it is durable.
 ///
 /// # Errors
@@ -88,8 +102,7 @@ pub async fn publish(
     }
     if let Ok(info) = message.info() {
         headers.insert(SEQUENCE, info.stream_sequence.to_string().as_str());
-        let earlier = originals.get(REDRIVEN_ATTEMPTS).and_then(|count| count.as_str().parse::<i64>().ok());
-        headers.insert(ATTEMPTS, info.delivered.saturating_add(earlier.unwrap_or(0)).to_string().as_str());
+        headers.insert(ATTEMPTS, attempts(message).to_string().as_str());
         let first_at = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         headers.insert(FIRST_AT, rfc3339(first_at).as_str());
         // If the worker dies before it acknowledges the message, the same dead letter is written again, and the server
@@ -145,7 +158,7 @@ pub fn original(letter: Identity<'_>, headers: &HeaderMap, payload: Bytes) -> Ou
             values.iter().for_each(|value| kept.append(name.clone(), value.clone()));
         }
     }
-    kept.insert(REDRIVEN_FROM, letter.sequence.to_string().as_str());
+    kept.insert(REDRIVEN_FROM, id(letter.sequence, letter.headers).to_string().as_str());
     kept.insert(REDRIVEN_ATTEMPTS, text(ATTEMPTS));
     if kept.get(header::SOURCE).is_some() {
         if kept.get(header::ORIGIN_SEQUENCE).is_none() {

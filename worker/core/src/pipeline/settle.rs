@@ -225,13 +225,15 @@ async fn dead_letter(pipeline: &Pipeline, message: &Message, reason: Reason, err
             }
             let is_unsigned = headers.is_some_and(|headers| headers.get(header::UNSIGNED).is_some());
             let more = if is_unsigned { pipeline.unsigned_dead.open() } else { Some(0) };
+            let redriven_from = headers.and_then(|headers| headers.get(dead_letter::REDRIVEN_FROM)).map(|id| id.as_str());
             if let Some(more) = more {
                 tracing::error!(
                     delivery.id = delivery,
                     dead.reason = reason.as_str(),
+                    dead.redriven_from = redriven_from,
                     stream.sequence = sequence,
                     subject = message.subject.as_str(),
-                    attempts,
+                    attempts = dead_letter::attempts(message),
                     more,
                     %error,
                     "a message cannot be processed and went to LD_DEAD; look at it with `worker dead-letters`"

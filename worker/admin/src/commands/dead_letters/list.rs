@@ -32,7 +32,7 @@ pub(super) async fn list(stream: &Stream, subject: &str, output: Output) -> Resu
             match output {
                 Output::Json => print_json(&Value::from(json_of(letter))),
                 Output::Table => table.row(&[
-                    &letter.sequence,
+                    &id_of(letter),
                     &letter.header(dead_letter::AT),
                     &letter.header(dead_letter::REASON),
                     &letter.header(header::SOURCE),
@@ -51,20 +51,31 @@ pub(super) async fn list(stream: &Stream, subject: &str, output: Output) -> Resu
     Ok(())
 }
 
-pub(super) async fn show(stream: &Stream, id: u64, output: Output) -> Result<(), CommandError> {
-    let letter = match stream.get_raw_message(id).await {
-        Ok(message) => Stored {
-            sequence: message.sequence,
-            stored_at: message.time.unix_timestamp_nanos(),
-            subject: message.subject.to_string(),
-            headers: message.headers,
-            payload: message.payload,
-        },
-        Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => {
+/// The dead letter with this id: the message of that sequence, or a later one that was redriven from it.
+async fn find(stream: &Stream, subject: &str, id: u64) -> Result<Stored, CommandError> {
+    let read = async |sequence: u64| match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(Stored::from(message)).filter(|letter| id_of(letter) == id)),
+        Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(error) => Err(CommandError::nats(format_args!("Dead letter {id} cannot be read"), error)),
+    };
+    if let Some(letter) = read(id).await? {
+        return Ok(letter);
+    }
+    let from = DeliverPolicy::ByStartSequence { start_sequence: id.max(1) };
+    let mut scan = Scan::open(stream, subject, from, true).await?;
+    loop {
+        let batch = scan.next().await?;
+        if batch.is_empty() {
             return Err(absent(&id.to_string()));
         }
-        Err(error) => return Err(CommandError::nats(format_args!("Dead letter {id} cannot be read"), error)),
-    };
+        if let Some(found) = batch.iter().find(|letter| id_of(letter) == id) {
+            return read(found.sequence).await?.ok_or_else(|| absent(&id.to_string()));
+        }
+    }
+}
+
+pub(super) async fn show(stream: &Stream, subject: &str, id: u64, output: Output) -> Result<(), CommandError> {
+    let letter = find(stream, subject, id).await?;
     let payload = shared::envelope::payload(&letter.headers, &letter.payload).map_err(|error| {
         let advice = "`--output json` of `list` shows its headers; a redrive publishes its bytes as they are";
         CommandError::failed(format_args!("the payload of dead letter {id} cannot be shown: {error}"), advice)
@@ -100,11 +111,16 @@ pub(super) fn absent(ids: &str) -> CommandError {
     CommandError::not_found(format_args!("there is no dead letter {ids}"), advice)
 }
 
+/// Its id, which it keeps when it fails again after a redrive.
+pub(super) fn id_of(letter: &Stored) -> u64 {
+    dead_letter::id(letter.sequence, &letter.headers)
+}
+
 /// A dead letter as JSON, without its payload.
 pub(super) fn json_of(letter: &Stored) -> Map<String, Value> {
     let number = |name| letter.header(name).parse::<u64>().ok();
     let fields = json!({
-        "id": letter.sequence, "at": letter.header(dead_letter::AT), "reason": letter.header(dead_letter::REASON),
+        "id": id_of(letter), "at": letter.header(dead_letter::AT), "reason": letter.header(dead_letter::REASON),
         "prj": letter.header(header::PROJECT), "attempts": number(dead_letter::ATTEMPTS),
         "source": letter.header(header::SOURCE), "event": letter.header(header::EVENT),
         "delivery": letter.header(header::DELIVERY), "sequence": number(dead_letter::SEQUENCE),

@@ -75,7 +75,7 @@ pub async fn run(options: Options) -> ExitCode {
         let topology = &connection.topology;
         match action {
             Action::List { filter } => list::list(&stream, &filter.subject(topology), output).await?,
-            Action::Show { id } => list::show(&stream, id, output).await?,
+            Action::Show { id } => list::show(&stream, &topology.all_of(StreamName::Dead), id, output).await?,
             Action::Redrive { chosen, rate, dry_run } => {
                 redrive::run(&connection, &stream, &chosen, rate, dry_run, output).await?;
             }

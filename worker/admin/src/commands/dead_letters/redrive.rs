@@ -17,7 +17,7 @@ use shared::topology::StreamName;
 use worker_core::pipeline::dead_letter;
 
 use super::filter::Chosen;
-use super::list::{absent, json_of};
+use super::list::{absent, id_of, json_of};
 use crate::streams::scan::Stored;
 use crate::streams::{Connection, Scan, delete};
 use crate::terminal::{CommandError, Interrupt, Output, Progress, Tally, print, print_json};
@@ -62,7 +62,7 @@ pub(super) async fn run(
         if batch.is_empty() {
             break;
         }
-        batch.retain(|letter| chosen.id.is_empty() || missing.remove(&letter.sequence));
+        batch.retain(|letter| chosen.id.is_empty() || missing.remove(&id_of(letter)));
         for portion in batch.chunks(most) {
             if dry_run {
                 portion.iter().for_each(|letter| redrive.print(letter, false));
@@ -109,7 +109,7 @@ impl Redrive<'_> {
         let sent = join_all(letters.iter().map(|letter| self.send(letter))).await;
         let (mut stored, mut outage) = (Vec::new(), None);
         for (letter, sent) in letters.iter().zip(sent) {
-            match self.tally.tried(format_args!("dead letter {}", letter.sequence), sent) {
+            match self.tally.tried(format_args!("dead letter {}", id_of(letter)), sent) {
                 Ok(Some(())) => stored.push(letter),
                 Ok(None) => {}
                 // Those that are stored are removed, also if another one failed.
@@ -130,7 +130,7 @@ impl Redrive<'_> {
                 Err(CommandError::not_found(error, "Fix the cause, then run the same command again"))
             }
             Err(error) => {
-                let what = format_args!("Dead letter {} cannot be redriven", letter.sequence).to_string();
+                let what = format_args!("Dead letter {} cannot be redriven", id_of(letter)).to_string();
                 Err(CommandError::nats(what, error).advise("The same command redrives the rest"))
             }
         }
@@ -176,7 +176,7 @@ impl Redrive<'_> {
             Output::Table if sent => {}
             Output::Table => {
                 let subject = letter.header(dead_letter::SUBJECT);
-                print(format_args!("dead letter {} would be redriven to {subject}", letter.sequence));
+                print(format_args!("dead letter {} would be redriven to {subject}", id_of(letter)));
             }
             Output::Json => {
                 let mut line = json_of(letter);
