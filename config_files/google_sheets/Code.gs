@@ -13,7 +13,6 @@ var CONFIG = 'LD Config';
 
 /** Columns of the sheet with the rows. From MEMBERS on each column is one member, until the first empty heading. */
 var COLUMN = { SEND: 1, STATUS: 2, TIMESTAMP: 3, ITERATION: 4, DATE: 5, DURATION: 6, ACTIVITY: 7, COMMENT: 8, EPIC: 9, MEMBERS: 10 };
-var HEADINGS = ['Enviar', 'LD Connect', 'Timestamp', 'Iteració', 'Data', 'Durada (h)', 'Activitat', 'Comentari', 'Èpica'];
 
 /** The activities, in the order in which LD Connect reads their hours. */
 var ACTIVITIES = ["Reunió d'equip", 'Reunió focal', 'Classe passiva', 'Formació', 'Desenvolupament', 'Gestió de projecte', 'Documentació', 'Presentació'];
@@ -26,19 +25,25 @@ var TEXTS = {
   en: {
     setup: 'Set up this spreadsheet', settings: 'Settings…', check: 'Check the connection', sendSelected: 'Send selected rows', sendAll: 'Send all rows not sent yet',
     url: 'Address of LD Connect, such as https://ld.example.edu', prj: 'Project (prj)', model: 'Quality model (may stay empty)', secret: 'Secret (empty if your course has none; a dash removes it)',
-    alive: 'LD Connect answers.', dead: 'LD Connect does not answer: ', sent: 'Sent ', waits: 'Waits, tried again every 10 minutes: ', refused: 'Refused: ', already: 'was sent before; a sent row is not sent again',
+    headings: ['Send', 'LD Connect', 'Timestamp', 'Iteration', 'Date', 'Duration (h)', 'Activity', 'Comment', 'Epic'],
+    right: 'All is right: LD Connect answers, and takes this secret and project.', wrongSecret: 'LD Connect answers, but the secret is not the one of this project. Compare it in LD Connect ▸ Settings…',
+    wrongProject: 'LD Connect answers, but does not take sheets of this project: ',  dead: 'LD Connect does not answer: ', sent: 'Sent ', waits: 'Waits, tried again every 10 minutes: ', refused: 'Refused: ', already: 'was sent before; a sent row is not sent again',
     badSecret: 'the secret is not the one of the course', noSettings: 'First fill in LD Connect ▸ Settings…', summary: ' sent, not sent: ', ready: 'Ready. Write the members\' names in the headings from column J on.'
   },
   ca: {
     setup: 'Prepara aquest full de càlcul', settings: 'Configuració…', check: 'Comprova la connexió', sendSelected: 'Envia les files seleccionades', sendAll: 'Envia totes les files pendents',
     url: 'Adreça de LD Connect, per exemple https://ld.example.edu', prj: 'Projecte (prj)', model: 'Model de qualitat (pot quedar buit)', secret: 'Secret (buit si el curs no en té; un guió l\'esborra)',
-    alive: 'LD Connect respon.', dead: 'LD Connect no respon: ', sent: 'Enviada ', waits: 'Pendent, es torna a provar cada 10 minuts: ', refused: 'Rebutjada: ', already: 'ja es va enviar; una fila enviada no es torna a enviar',
+    headings: ['Enviar', 'LD Connect', 'Timestamp', 'Iteració', 'Data', 'Durada (h)', 'Activitat', 'Comentari', 'Èpica'],
+    right: 'Tot correcte: LD Connect respon i accepta aquest secret i aquest projecte.', wrongSecret: 'LD Connect respon, però el secret no és el d\'aquest projecte. Compareu-lo a LD Connect ▸ Configuració…',
+    wrongProject: 'LD Connect respon, però no accepta fulls d\'aquest projecte: ',  dead: 'LD Connect no respon: ', sent: 'Enviada ', waits: 'Pendent, es torna a provar cada 10 minuts: ', refused: 'Rebutjada: ', already: 'ja es va enviar; una fila enviada no es torna a enviar',
     badSecret: 'el secret no és el del curs', noSettings: 'Primer ompliu LD Connect ▸ Configuració…', summary: ' enviades, no enviades: ', ready: 'Llest. Escriviu els noms dels membres a les capçaleres a partir de la columna J.'
   },
   es: {
     setup: 'Preparar esta hoja de cálculo', settings: 'Configuración…', check: 'Comprobar la conexión', sendSelected: 'Enviar las filas seleccionadas', sendAll: 'Enviar todas las filas pendientes',
     url: 'Dirección de LD Connect, por ejemplo https://ld.example.edu', prj: 'Proyecto (prj)', model: 'Modelo de calidad (puede quedar vacío)', secret: 'Secreto (vacío si el curso no tiene; un guion lo borra)',
-    alive: 'LD Connect responde.', dead: 'LD Connect no responde: ', sent: 'Enviada ', waits: 'Pendiente, se reintenta cada 10 minutos: ', refused: 'Rechazada: ', already: 'ya se envió; una fila enviada no se envía otra vez',
+    headings: ['Enviar', 'LD Connect', 'Timestamp', 'Iteración', 'Fecha', 'Duración (h)', 'Actividad', 'Comentario', 'Épica'],
+    right: 'Todo correcto: LD Connect responde y acepta este secreto y este proyecto.', wrongSecret: 'LD Connect responde, pero el secreto no es el de este proyecto. Compárelo en LD Connect ▸ Configuración…',
+    wrongProject: 'LD Connect responde, pero no acepta hojas de este proyecto: ',  dead: 'LD Connect no responde: ', sent: 'Enviada ', waits: 'Pendiente, se reintenta cada 10 minutos: ', refused: 'Rechazada: ', already: 'ya se envió; una fila enviada no se envía otra vez',
     badSecret: 'el secreto no es el del curso', noSettings: 'Primero rellene LD Connect ▸ Configuración…', summary: ' enviadas, no enviadas: ', ready: 'Listo. Escriba los nombres de los miembros en las cabeceras a partir de la columna J.'
   }
 };
@@ -60,7 +65,7 @@ function setUp() {
   var book = SpreadsheetApp.getActiveSpreadsheet();
   if (!book.getSheetByName(HOURS)) {
     var hours = book.insertSheet(HOURS);
-    hours.getRange(1, 1, 1, HEADINGS.length).setValues([HEADINGS]);
+    hours.getRange(1, 1, 1, text('headings').length).setValues([text('headings')]);
     hours.setFrozenRows(1);
     hours.getRange(2, COLUMN.SEND, 499, 1).insertCheckboxes();
   }
@@ -92,16 +97,29 @@ function askSettings() {
   });
 }
 
-/** Whether LD Connect is there: to an unsigned GitHub webhook it always answers 403. */
+/**
+ * Whether LD Connect is there, and takes this secret and project: a signed delivery without a row. LD Connect checks the
+ * signature first, then the project, and says last that there is no JSON.
+ */
 function checkConnection() {
+  var config = settings();
+  if (!config.url || !config.prj) return say(text('noSettings'));
   var found;
   try {
-    var answer = UrlFetchApp.fetch(settings().url + '/webhook/github?ping=1', { method: 'post', payload: '', muteHttpExceptions: true });
-    found = answer.getResponseCode() === 403 ? text('alive') : text('dead') + 'HTTP ' + answer.getResponseCode();
+    var answer = UrlFetchApp.fetch(address(config), request(config, ''));
+    found = judge(answer.getResponseCode(), String(read(answer.getContentText()).error || ''));
   } catch (error) {
     found = text('dead') + error.message;
   }
   say(found);
+}
+
+/** What the answer to a delivery without a row means. */
+function judge(code, error) {
+  if (code === 400 && error === 'No JSON received') return text('right');
+  if (code === 403 && error === 'Invalid Signature') return text('wrongSecret');
+  if ((code === 400 || code === 403) && error) return text('wrongProject') + error;
+  return text('dead') + (error || 'HTTP ' + code);
 }
 
 /** The installed trigger: somebody edited a cell. Only a ticked box sends. */
@@ -227,18 +245,15 @@ function memberCount(sheet) {
 
 /** Posts a body until it is answered for good, or ATTEMPTS times. */
 function post(config, body) {
-  var query = '?prj=' + encodeURIComponent(config.prj) + (config.model ? '&quality_model=' + encodeURIComponent(config.model) : '');
-  var options = { method: 'post', contentType: 'application/json', payload: body, headers: {}, muteHttpExceptions: true };
-  if (config.secret) options.headers['X-Sheets-Signature'] = 'sha256=' + hmac(body, config.secret);
   var problem = '';
   for (var attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (attempt > 0) Utilities.sleep(1000 * Math.pow(2, attempt - 1));
     try {
-      var response = UrlFetchApp.fetch(config.url + '/webhook/excel' + query, options);
+      var response = UrlFetchApp.fetch(address(config), request(config, body));
       var code = response.getResponseCode();
       var said = read(response.getContentText());
       if (code === 200) {
-        return { accepted: true, status: '✓ ' + text('sent') + new Date().toISOString().slice(0, 16).replace('T', ' ') + 'Z · ' + String(said.delivery || said.status || '').slice(0, 8) };
+        return { accepted: true, status: '✓ ' + text('sent') + now() + ' · ' + String(said.delivery || said.status || '').slice(0, 8) };
       }
       problem = said.error || 'HTTP ' + code;
       // What will be refused tomorrow too is not tried again.
@@ -250,6 +265,21 @@ function post(config, body) {
     }
   }
   return { accepted: false, later: true, status: '… ' + text('waits') + problem };
+}
+
+function address(config) {
+  return config.url + '/webhook/excel?prj=' + encodeURIComponent(config.prj) + (config.model ? '&quality_model=' + encodeURIComponent(config.model) : '');
+}
+
+function request(config, body) {
+  var options = { method: 'post', contentType: 'application/json', payload: body, headers: {}, muteHttpExceptions: true };
+  if (config.secret) options.headers['X-Sheets-Signature'] = 'sha256=' + hmac(body, config.secret);
+  return options;
+}
+
+/** The time now where the spreadsheet is. */
+function now() {
+  return Utilities.formatDate(new Date(), SpreadsheetApp.getActiveSpreadsheet().getSpreadsheetTimeZone(), 'yyyy-MM-dd HH:mm');
 }
 
 /** Lower-case hex of HMAC-SHA256 over the text's UTF-8 bytes, which are the bytes that are sent. */

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use shared::admin::{self, AdminServer, Readiness};
 use shared::credentials::{self, CredentialsError, DefaultKeys, MissingSecret};
 use shared::facts::FactPublisher;
@@ -14,6 +13,7 @@ use shared::nats::ConnectError;
 use shared::publish::Publisher;
 use shared::source::Source;
 use shared::systemd;
+use shared::telemetry::Metrics;
 use shared::topology::Topology;
 use tokio::sync::watch;
 
@@ -68,7 +68,7 @@ impl App {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn build(settings: &Settings, metrics: PrometheusHandle, health: Health) -> Result<Self, StartError> {
+    pub async fn build(settings: &Settings, metrics: Metrics, health: Health) -> Result<Self, StartError> {
         let defaults = DefaultKeys::new(&settings.signatures)?;
         let (courses, watcher) = credentials::open(&settings.credentials.credentials_file)?;
         let access = Access { defaults, unsigned_sheets: settings.excel_unsigned };

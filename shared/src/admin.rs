@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Health;
+use crate::telemetry::Metrics;
 
 /// Whether the process can do its work.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +37,7 @@ impl Readiness {
 struct Admin {
     health: Health,
     readiness: watch::Receiver<Readiness>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
 }
 
 /// The admin server, bound and not yet running.
@@ -60,7 +60,7 @@ pub async fn bind(
     addr: SocketAddr,
     health: Health,
     readiness: watch::Receiver<Readiness>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     more: Router,
 ) -> Result<AdminServer, std::io::Error> {
     let listener = listen(addr, "ADMIN_ADDR").await?;

@@ -59,6 +59,19 @@ pub struct WebhookRefused {
     /// The delivery's id that the sender shows, where the request named one.
     #[serde(default)]
     pub delivery: Option<String>,
+    /// Those before it of the same project and reason, oldest first, as far as they are remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierRefusal>,
+}
+
+/// A refusal before the newest one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierRefusal {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// The delivery's id that the sender shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
 }
 
 /// What earlier versions did not say.

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use worker_admin::commands::{
     backfill, completions, config_check, dead_letters, doctor, events, forget, healthcheck, hooks, migrate, reconcile,
-    redeliver, replay, secrets, team_links,
+    redeliver, replay, secrets, send_test, team_links,
 };
 use worker_admin::terminal::exit;
 
@@ -50,6 +50,8 @@ enum Sub {
     Secrets(Box<secrets::Options>),
     /// Print the links to teams' check pages, also as CSV and QR codes.
     TeamLinks(Box<team_links::Options>),
+    /// Send a test delivery as a team's sender would, follow it to LD Eval, and take it away again.
+    SendTest(Box<send_test::Options>),
     /// Ask a running worker's /healthz; exit 0 when it is well, 1 when not.
     Healthcheck(healthcheck::Options),
     /// Check the settings.
@@ -76,6 +78,7 @@ impl Command {
             Sub::Hooks(options) => hooks::run(*options).await,
             Sub::Secrets(options) => secrets::run(*options).await,
             Sub::TeamLinks(options) => team_links::run(*options).await,
+            Sub::SendTest(options) => send_test::run(*options).await,
             Sub::Healthcheck(options) => healthcheck::run(options).await,
             Sub::Config(config) => config_check::run(config).await,
             Sub::Completions(options) => completions::run::<Self>("worker", &options),

@@ -19,6 +19,7 @@ use shared::{systemd, telemetry};
 use tokio::sync::watch as channel;
 
 use worker_core::config::{Config, PageArgs};
+use worker_core::deliveries::Reader;
 use worker_core::enrich::Enricher;
 use worker_core::notify::Sender;
 use worker_core::pipeline::Pipeline;
@@ -28,7 +29,8 @@ use worker_core::pipeline::new_projects::{self, NewProjects};
 use worker_core::pipeline::settle::Stop;
 use worker_core::readiness::{self, STARTING};
 use worker_core::status::collect::StatusCollector;
-use worker_core::status::serve;
+use worker_core::status::stories::serve::Stories;
+use worker_core::status::{serve, stories};
 use worker_core::team_page::collect::TeamReader;
 use worker_core::team_page::serve::{TeamPageServer, TeamPages};
 use worker_providers::Tokens;
@@ -142,7 +144,9 @@ async fn start(
         taiga: Arc::new(TaigaClient::new(config.enrich.taiga_api(), config.enrich.taiga_auth(), reporter.clone())?),
         public_url: reconcile.public_url,
     };
-    let mut routes = serve::routes(collector);
+    let reader = Reader::new(jetstream.clone(), topology.clone(), store.clone());
+    let stories = Stories::new(reader, config.work.admin_token);
+    let mut routes = serve::routes(collector).merge(stories::serve::routes(stories));
     if reconcile.recovery_api {
         if reconcile.recovery_token.is_none() && !config.work.admin_addr.ip().is_loopback() {
             tracing::warn!(

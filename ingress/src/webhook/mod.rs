@@ -218,6 +218,7 @@ impl<P: Publish> Webhooks<P> {
                     let (at, event) = (shared::time::now_ms(), event.chars().take(64).collect());
                     self.facts.note(subject, &WebhookIgnored { at, prj: project, event });
                 }
+                tracing::debug!(source = source.as_str(), event, "ignored a webhook: its kind is not stored");
                 Ok(json(StatusCode::OK, format!(r#"{{"status":"ignored","event":{}}}"#, quoted(&event))))
             }
             Checked::Publish { project, delivery, message } => {
@@ -266,6 +267,10 @@ impl<P: Publish> Webhooks<P> {
             // The documented health check (`?ping=1`), or an unauthenticated client: of no team.
             return false;
         }
+        if source == Source::Excel && *refusal == Refusal::NoJson {
+            // The add-on's "Check the connection" sends nothing on purpose: no row is missing.
+            return false;
+        }
         let known = project.is_some_and(|project| self.meters.last_rejected(source, project, team, verified));
         let (at, reason) = (shared::time::now_ms(), refusal.reason());
         let (since, times) = match project.filter(|_| known) {
@@ -274,7 +279,9 @@ impl<P: Publish> Webhooks<P> {
         };
         let subject = self.topology.refused_subject(source, project.filter(|_| known), reason, verified);
         let (prj, delivery) = (project.cloned(), refused.delivery_id().map(str::to_owned));
-        self.facts.note(subject, &WebhookRefused { at, prj, reason: reason.to_owned(), times, since, delivery });
+        let earlier = if known { self.refusals.earlier(refused, at, verified) } else { Vec::new() };
+        let fact = WebhookRefused { at, prj, reason: reason.to_owned(), times, since, delivery, earlier };
+        self.facts.note(subject, &fact);
         known
     }
 }

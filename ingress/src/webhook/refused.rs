@@ -1,18 +1,23 @@
 //! Logs refused webhooks: what any client can cause is one line an interval.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
+use shared::facts::EarlierRefusal;
 use shared::ids::Project;
 use shared::source::Source;
 use shared::throttle::Throttle;
 
 use super::refusal::Refusal;
+use super::tally;
 
 /// How often a refusal is logged: of each known project and source, and of all others together.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many refusals before the newest are remembered of a project and reason.
+const REMEMBERED: usize = 19;
 
 /// Logs refusals.
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub struct RefusalLog {
     unknown: Throttle,
     bugs: Throttle,
     known: Mutex<HashMap<(Source, Project), Arc<Throttle>>>,
+    recent: Mutex<HashMap<tally::Refused, VecDeque<EarlierRefusal>>>,
 }
 
 /// A refused webhook.
@@ -44,7 +50,12 @@ impl<'a> Refused<'a> {
 impl RefusalLog {
     #[must_use]
     pub fn new() -> Self {
-        Self { unknown: Throttle::new(LOG_INTERVAL), bugs: Throttle::new(LOG_INTERVAL), known: Mutex::default() }
+        Self {
+            unknown: Throttle::new(LOG_INTERVAL),
+            bugs: Throttle::new(LOG_INTERVAL),
+            known: Mutex::default(),
+            recent: Mutex::default(),
+        }
     }
 
     /// Logs one. `known` says whether its project is one of the bounded number that is known here.
@@ -80,6 +91,21 @@ impl RefusalLog {
             }
             None => {}
         }
+    }
+
+    /// The refusals of the same project for the same reason before this one, which is remembered from now on.
+    #[must_use]
+    pub fn earlier(&self, refused: &Refused<'_>, at: i64, verified: bool) -> Vec<EarlierRefusal> {
+        let Some(project) = refused.project else { return Vec::new() };
+        let key = (refused.source, project.clone(), verified, refused.refusal.reason());
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = recent.entry(key).or_default();
+        let earlier = recent.iter().cloned().collect();
+        recent.push_back(EarlierRefusal { at, delivery: refused.delivery_id().map(str::to_owned) });
+        if recent.len() > REMEMBERED {
+            recent.pop_front();
+        }
+        earlier
     }
 
     /// A bug in our code failed a webhook. The panic hook has logged where; the payload could quote the body.

@@ -65,11 +65,27 @@ pub fn flush_logs() {
     WRITER.flush_within(FLUSH_TIMEOUT);
 }
 
+/// What the process measures: our metrics, and those of the process itself (`process_…`), read when they are asked for.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    recorder: PrometheusHandle,
+    process: metrics_process::Collector,
+}
+
+impl Metrics {
+    /// Prometheus's text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.process.collect();
+        self.recorder.render()
+    }
+}
+
 /// Installs the process's metrics recorder and returns what renders it.
 ///
 /// # Errors
 /// When a recorder is already installed.
-pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
+pub fn init_metrics() -> Result<Metrics, BuildError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_events".into()), &COUNTS)?
@@ -78,5 +94,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     metrics::describe_gauge!("ldconnect_build_info", "Always 1; the label is the version that runs");
     metrics::gauge!("ldconnect_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::gauge!("ldconnect_ready").set(0.0);
-    Ok(recorder)
+    let process = metrics_process::Collector::default();
+    process.describe();
+    Ok(Metrics { recorder, process })
 }

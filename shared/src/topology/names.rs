@@ -191,6 +191,18 @@ impl Topology {
         format!("{}.refused.*.{project}.*", self.root(StreamName::Status))
     }
 
+    /// The facts that webhooks were refused of projects that are not known.
+    #[must_use]
+    pub fn refused_unknown_filter(&self) -> String {
+        format!("{}.refused.*", self.root(StreamName::Status))
+    }
+
+    /// The facts that webhooks were refused.
+    #[must_use]
+    pub fn all_refused_filter(&self) -> String {
+        format!("{}.refused.>", self.root(StreamName::Status))
+    }
+
     /// The fact that an authentic webhook is of a kind that is not stored.
     #[must_use]
     pub fn ignored_subject(&self, source: Source, project: &Project) -> String {

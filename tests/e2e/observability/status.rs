@@ -168,10 +168,10 @@ async fn the_page_is_filtered_without_a_script_and_found_at_the_root() {
         stack.sender.to(&stack.worker().admin()).request(&request).await.unwrap()
     };
     let found = get("/status?q=l10").await.body.as_str().unwrap().to_owned();
-    assert!(found.contains("L10 ") && !found.contains(">L2 ") && found.contains("value=\"l10\""), "{found}");
+    assert!(found.contains(">L10<") && !found.contains(">L2<") && found.contains("value=\"l10\""), "{found}");
     assert!(get("/").await.body.as_str().unwrap().contains("<title>"), "the root leads to the page");
     let all = page(&stack, "en").await;
-    assert!(all.find(">L2 ").unwrap() < all.find(">L10 ").unwrap(), "in the order in which people count: {all}");
+    assert!(all.find(">L2<").unwrap() < all.find(">L10<").unwrap(), "in the order in which people count: {all}");
 }
 
 #[tokio::test]

@@ -85,8 +85,10 @@ async fn all_is_well_when_all_is_well() {
             "team",
             "backlog",
             "workers",
+            "findings",
             "dead letters",
             "test delivery",
+            "summary",
         ] {
             assert!(!of(&said, check).is_empty(), "{check} was not looked at: {said:#?}");
         }
@@ -122,10 +124,20 @@ async fn what_is_not_well_is_named_with_what_to_do() {
     is_bad(&said, "LD Eval", "does not answer");
     is_bad(&said, "GitHub token", "401");
     is_bad(&said, "Taiga account", "401");
-    is_bad(&said, "team", "Team: no event");
+    let of_team = |line: &&&Value| line["found"].as_str().unwrap().starts_with("Team: no event");
+    let team = of(&said, "team");
+    assert_eq!(team.iter().find(of_team).unwrap()["state"], "note", "whether it is late is a finding: {said:#?}");
+    is_bad(&said, "findings", "Nothing has come from one of 1 teams");
     is_bad(&said, "workers", "no worker takes events");
     is_bad(&said, "dead letters", "1");
     is_bad(&said, "test delivery", "refuses our signature");
+    let summary = said.last().unwrap();
+    assert!(summary["check"] == "summary" && summary["state"] == "not_ok", "{summary}");
+    assert!(summary["found"].as_str().unwrap().contains("LD Eval, "), "it names what is not ok: {summary}");
+
+    let (code, problems) = doctor(&stack, &["--github-secret", "another", "--problems"]).await;
+    assert!(code == Some(1) && problems.iter().all(|line| line["state"] == "not_ok"), "{problems:#?}");
+    assert_eq!(problems.len(), said.iter().filter(|line| line["state"] == "not_ok").count(), "{problems:#?}");
 
     // Of one project only what concerns it.
     let (code, said) = doctor(&stack, &["--prj", "Nobody", "--mongo-db", "empty"]).await;

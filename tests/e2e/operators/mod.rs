@@ -2,6 +2,7 @@
 
 pub(crate) mod backfill;
 pub(crate) mod commands;
+pub(crate) mod deliveries;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod forgetting;

@@ -34,8 +34,16 @@ assert.match(status(2), /^✗ Primer ompliu/);
 assert.equal(world.requests.length, 0);
 world.prompts = [INGRESS_URL + '/', PRJ, 'AMEP', 'wrong'];
 script.askSettings();
-script.checkConnection();
-assert.equal(world.toasts.at(-1), 'LD Connect respon.');
+// "Check the connection" looks at secret and project, too, and stores nothing.
+const check = () => { script.checkConnection(); return world.toasts.at(-1); };
+assert.match(check(), /^LD Connect respon, però el secret/);
+const set = (...said) => { world.prompts = said; script.askSettings(); };
+set('', '', '', EXCEL_SECRET);
+assert.match(check(), /^Tot correcte/);
+set('', 'a project with spaces', '', '');
+assert.match(check(), /^LD Connect respon, però no accepta fulls d'aquest projecte: /);
+set('', PRJ, '', 'wrong');
+world.requests.length = 0;
 
 // A wrong secret is said, not tried again, and keeps nothing.
 tick(2);
@@ -49,7 +57,10 @@ world.prompts = ['', '', '', EXCEL_SECRET];
 script.askSettings();
 script.onTick({ range: hours.getRange(2, 8) });
 tick(2);
-assert.match(status(2), /^✓ Enviada .* · [0-9a-f]{8}$/);
+assert.match(status(2), /^✓ Enviada \d{4}-\d\d-\d\d \d\d:\d\d · [0-9a-f]{8}$/);
+const local = new Intl.DateTimeFormat('sv-SE', { timeZone: 'Europe/Madrid', dateStyle: 'short', timeStyle: 'short' });
+const minutes = [0, -60000].map((ago) => local.format(new Date(Date.now() + ago)));
+assert.ok(minutes.some((minute) => status(2).includes(minute)), 'the time is where the spreadsheet is: ' + status(2));
 assert.equal(hours.get(2, 1), true);
 
 // A row that was sent is not sent again, by whatever way.
@@ -83,6 +94,15 @@ script.sendAll();
 assert.equal(world.toasts.at(-1), '1 enviades, no enviades: 0');
 script.sendAll();
 assert.equal(world.toasts.at(-1), '0 enviades, no enviades: 0');
+
+// Who speaks another language gets other headings; what is there stays.
+assert.equal(hours.get(1, 4), 'Iteració');
+for (const [locale, heading] of [['es', 'Iteración'], ['en_GB', 'Iteration'], ['fr', 'Iteration']]) {
+  const other = load(CODE);
+  other.locale = locale;
+  other.script.setUp();
+  assert.equal(other.sheets.get('Hores').get(1, 4), heading);
+}
 
 // Nobody is there at all.
 world.locale = 'en_GB';

@@ -55,6 +55,7 @@ function load(file) {
   const book = {
     getSheetByName: (name) => sheets.get(name) || null,
     insertSheet: (name) => { const sheet = new Sheet(name); sheets.set(name, sheet); return sheet; },
+    getSpreadsheetTimeZone: () => 'Europe/Madrid',
     toast: (message) => world.toasts.push(message),
   };
   const menu = { addItem: (label, handler) => { world.menu.push({ label, handler }); return menu; }, addSeparator: () => menu, addToUi: () => {} };
@@ -78,6 +79,10 @@ function load(file) {
     Session: { getActiveUserLocale: () => world.locale || 'ca' },
     Utilities: {
       Charset: { UTF_8: 'utf8' },
+      formatDate: (date, zone, format) => {
+        if (format !== 'yyyy-MM-dd HH:mm') throw new Error('a format that the stand-in does not know: ' + format);
+        return new Intl.DateTimeFormat('sv-SE', { timeZone: zone, dateStyle: 'short', timeStyle: 'short' }).format(date);
+      },
       sleep: (ms) => world.sleeps.push(ms),
       newBlob: (value) => ({ getBytes: () => [...Buffer.from(value, 'utf8')] }),
       computeHmacSha256Signature: (value, key, charset) => [...new Int8Array(crypto.createHmac('sha256', Buffer.from(key, charset)).update(Buffer.from(value, charset)).digest())],

@@ -1,11 +1,12 @@
 //! GitHub and Taiga for commands: pages, rate limits, refusals, and Ctrl-C at any moment.
 //!
 //! Requests use the same clients as look-ups, one at a time. A rate limit is waited for, with a notice. Reading order:
-//! the tokens (here), one request (`asking`), then `github` and `taiga`.
+//! the tokens (here), one request (`asking`), then `github` and `taiga`; how they send to us ([`webhook`]).
 
 mod asking;
 mod github;
 mod taiga;
+pub mod webhook;
 
 use std::sync::Arc;
 

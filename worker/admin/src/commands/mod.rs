@@ -14,4 +14,5 @@ pub mod reconcile;
 pub mod redeliver;
 pub mod replay;
 pub mod secrets;
+pub mod send_test;
 pub mod team_links;

@@ -2,6 +2,7 @@
 //!
 //! All output goes through here, because text from outside is escaped here ([`escape`]).
 
+pub mod colour;
 pub mod error;
 pub mod escape;
 pub mod exit;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use shared::config::{LogArgs, LogLevel};
 
+pub use self::colour::{Colour, is_terminal, print_coloured};
 pub use self::error::{CommandError, Tally};
 pub use self::exit::Exit;
 pub use self::interrupt::Interrupt;

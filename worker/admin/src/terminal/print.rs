@@ -15,7 +15,7 @@ use super::escape;
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Writes something above the bar.
-fn aside(write: impl FnOnce()) {
+pub(super) fn aside(write: impl FnOnce()) {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match shown {
         Some(bar) => bar.suspend(write),

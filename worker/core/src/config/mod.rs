@@ -7,6 +7,7 @@ use clap::Args;
 use shared::config::{
     CredentialsArgs, LogArgs, NatsArgs, ShutdownArgs, SignatureArgs, StreamArgs, TeamPageArgs, TraceArgs,
 };
+use shared::secret::Secret;
 use worker_event::normalise::Settings;
 use worker_providers::config::EnrichArgs;
 
@@ -122,6 +123,9 @@ pub struct WorkArgs {
     /// together.
     #[arg(long, env = "NEW_PROJECTS_PER_HOUR", default_value_t = 200)]
     pub new_projects_per_hour: u32,
+    /// Who has it may send events and dead letters again from the status page; unset, nobody may.
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    pub admin_token: Option<Secret>,
     /// Where /status, /healthz, /readyz and /metrics are served; not for the internet.
     #[arg(long, env = "ADMIN_ADDR", default_value = "127.0.0.1:5081")]
     pub admin_addr: SocketAddr,

@@ -69,8 +69,8 @@ pub struct Outcome {
 /// A dead letter, without payload. Times are in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Letter {
-    /// Its sequence in the stream of dead letters.
-    pub sequence: u64,
+    /// Its id, which it keeps when it fails again after a redrive.
+    pub id: u64,
     /// One word: see [`Reason`](worker_event::reason::Reason).
     pub reason: String,
     /// For a person.
@@ -116,11 +116,10 @@ impl Outcomes {
     /// # Errors
     /// When NATS does not answer or refuses.
     pub async fn read(jetstream: &Context, topology: &Topology, prj: Option<&Project>) -> Result<Self, Unreadable> {
-        let (progress, letters, waiting) = futures::try_join!(
-            progress(jetstream, topology),
-            letters(jetstream, topology, prj),
-            waiting(jetstream, topology, prj),
-        )?;
+        // First: the notifications of an event wait before it is processed.
+        let progress = progress(jetstream, topology).await?;
+        let (letters, waiting) =
+            futures::try_join!(letters(jetstream, topology, prj), waiting(jetstream, topology, prj))?;
         let accepted = if waiting.is_empty() { BTreeMap::new() } else { accepted(jetstream, topology, prj).await? };
         let mut outcomes = Self { progress, waiting, accepted, ..Self::default() };
         for letter in &letters {
@@ -133,7 +132,7 @@ impl Outcomes {
         let (Some(headers), Ok(info)) = (&message.headers, message.info()) else { return };
         let text = |name| text(headers, name);
         let letter = Letter {
-            sequence: info.stream_sequence,
+            id: dead_letter::id(info.stream_sequence, headers),
             reason: text(dead_letter::REASON).to_owned(),
             error: text(dead_letter::ERROR).to_owned(),
             at: parse_instant(text(dead_letter::AT)).unwrap_or(0),
@@ -153,6 +152,12 @@ impl Outcomes {
     /// Its documents are there: so it is processed, although an earlier event is not.
     pub fn is_stored(&mut self, delivery: &Delivery) {
         self.stored.insert(delivery.sequence);
+    }
+
+    /// Whether a notification of a project may wait.
+    #[must_use]
+    pub fn may_wait(&self, prj: &Project) -> bool {
+        self.waiting.len() >= WAITING || self.waiting.iter().any(|notice| notice.prj == prj.as_str())
     }
 
     /// What became of a delivery.
@@ -274,7 +279,7 @@ mod tests {
     }
 
     fn letter(reason: &str) -> Letter {
-        Letter { sequence: 1, reason: reason.to_owned(), error: String::new(), at: 0, attempts: 1 }
+        Letter { id: 1, reason: reason.to_owned(), error: String::new(), at: 0, attempts: 1 }
     }
 
     #[test]

@@ -35,6 +35,18 @@ pub struct NotificationQueue {
     waiting: Mutex<HashMap<Project, HashSet<String>>>,
 }
 
+/// The key of a project with many notifications: one for each event type.
+fn crowded(notification: &Notification) -> String {
+    format!("any-{}", notification.event_type)
+}
+
+/// The subjects under which a notification may wait.
+#[must_use]
+pub fn subjects_of(topology: &Topology, project: &Project, notification: &Notification) -> [String; 2] {
+    let own = short_sha256(serde_json::to_vec(notification).unwrap_or_default());
+    [own, crowded(notification)].map(|key| topology.notify_subject(project, &key))
+}
+
 impl NotificationQueue {
     #[must_use]
     pub fn new(publisher: Publisher, topology: Topology, jetstream: Context) -> Self {
@@ -59,7 +71,7 @@ impl NotificationQueue {
             let mut key = short_sha256(&payload);
             if let Some(keys) = projects.get_mut(&project) {
                 if keys.len() >= WAITING_MAX && !keys.contains(&key) {
-                    key = format!("any-{}", notification.event_type);
+                    key = crowded(notification);
                 }
                 keys.insert(key.clone());
             }

@@ -182,6 +182,9 @@ impl Sender {
         if !matches!(reply, EvalReply::Unreachable(_)) {
             self.circuit.close().await;
         }
+        if let EvalReply::Failed(error, _) | EvalReply::Unreachable(error) | EvalReply::Refused(error) = &reply {
+            tracing::debug!(delivery.id = origin.id(), attempt = messages.delivered(0), %error, "LD Eval did not take a notification");
+        }
         let settlement = match reply {
             EvalReply::Accepted => {
                 turn.succeeded();

@@ -23,13 +23,13 @@
 //! dead letter part of a batch that ended long ago. All header values are bounded, because senders write some of them.
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::Message;
 use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
 use shared::envelope::{header, header_safe};
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::time::{now_ms, rfc3339};
-use shared::topology::{Topology, UNKNOWN};
+use shared::topology::{StreamName, Topology, UNKNOWN};
 use worker_event::reason::Reason;
 
 /// Prefix of the headers above.
@@ -169,6 +169,19 @@ pub fn original(letter: Identity<'_>, headers: &HeaderMap, payload: Bytes) -> Ou
         kept.insert(header::MSG_ID, format!("redrive:{}:{}", letter.sequence, letter.stored_at).as_str());
     }
     Outgoing { subject: text(SUBJECT).to_owned(), headers: kept, payload }
+}
+
+/// The event that died; `None` when only its beginning is left.
+pub async fn revive(jetstream: &Context, topology: &Topology, letter: &StreamMessage) -> Option<Outgoing> {
+    if letter.headers.get(TRUNCATED).is_none() {
+        return Some(original(letter.into(), &letter.headers, letter.payload.clone()));
+    }
+    let events = jetstream.get_stream(topology.stream(StreamName::Events)).await.ok()?;
+    let sequence = letter.headers.get(SEQUENCE)?.as_str().parse().ok()?;
+    let whole = events.get_raw_message(sequence).await.ok()?;
+    // Of a stream that was created anew, another event has that sequence.
+    let is_same = whole.headers.get(header::MSG_ID)? == letter.headers.get(MSG_ID)?;
+    is_same.then(|| original(letter.into(), &whole.headers, whole.payload))
 }
 
 fn cut(text: &str, chars: usize) -> String {

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::message::StreamMessage;
 use shared::credentials::Handle;
 use shared::envelope::header;
 use shared::ids::Project;
@@ -149,24 +148,11 @@ async fn redrive_once(pipeline: &Pipeline) -> Result<(), async_nats::Error> {
         let mut next = 0;
         while let Ok(letter) = stream.get_first_raw_message_by_subject(&subject, next).await {
             next = letter.sequence + 1;
-            let Some(message) = revive(pipeline, &letter).await else { continue };
+            let Some(message) = dead_letter::revive(jetstream, topology, &letter).await else { continue };
             pipeline.publisher.publish(message).await?;
             stream.delete_message(letter.sequence).await?;
             tracing::info!(subject, dead_letter = letter.sequence, "redrove a dead letter: its project is in now");
         }
     }
     Ok(())
-}
-
-/// The event that died; `None` when only its beginning is left.
-async fn revive(pipeline: &Pipeline, letter: &StreamMessage) -> Option<shared::publish::Outgoing> {
-    if letter.headers.get(dead_letter::TRUNCATED).is_none() {
-        return Some(dead_letter::original(letter.into(), &letter.headers, letter.payload.clone()));
-    }
-    let events = pipeline.jetstream.get_stream(pipeline.topology.stream(StreamName::Events)).await.ok()?;
-    let sequence = letter.headers.get(dead_letter::SEQUENCE)?.as_str().parse().ok()?;
-    let whole = events.get_raw_message(sequence).await.ok()?;
-    // Of a stream that was created again, another event has that sequence.
-    let is_same = whole.headers.get(header::MSG_ID)? == letter.headers.get(dead_letter::MSG_ID)?;
-    is_same.then(|| dead_letter::original(letter.into(), &whole.headers, whole.payload))
 }

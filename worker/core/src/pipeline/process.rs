@@ -129,7 +129,9 @@ async fn attempt_unguarded(
             Err(error) => return Err(Outage(format!("NATS: notifications and look-ups cannot be queued: {error}"))),
         }
         let now = shared::time::now_ms();
-        for Decoded { source, event, received_at, .. } in &decoded {
+        for Decoded { source, event, received_at, origin, notifications, .. } in &decoded {
+            let queued = notifications.len();
+            tracing::debug!(delivery.id = origin.id(), queued, "wrote its documents and queued its notifications");
             metrics::counter!("ldconnect_events_total", "source" => source.as_str(), "event" => event.clone(), "outcome" => "stored")
                 .increment(1);
             metrics::histogram!("ldconnect_end_to_end_seconds").record((now - received_at).max(0) as f64 / 1000.0);

@@ -225,7 +225,8 @@ async fn dead_letter(pipeline: &Pipeline, message: &Message, reason: Reason, err
             }
             let is_unsigned = headers.is_some_and(|headers| headers.get(header::UNSIGNED).is_some());
             let more = if is_unsigned { pipeline.unsigned_dead.open() } else { Some(0) };
-            let redriven_from = headers.and_then(|headers| headers.get(dead_letter::REDRIVEN_FROM)).map(|id| id.as_str());
+            let redriven_from =
+                headers.and_then(|headers| headers.get(dead_letter::REDRIVEN_FROM)).map(|id| id.as_str());
             if let Some(more) = more {
                 tracing::error!(
                     delivery.id = delivery,

@@ -34,7 +34,8 @@ fn heard(last: i64) -> Heard {
 }
 
 fn refused(at: i64, prj: &str, reason: &str) -> WebhookRefused {
-    WebhookRefused { at, prj: Some(team(prj)), reason: reason.into(), times: 1, since: at, delivery: None }
+    let (times, since, delivery, earlier) = (1, at, None, Vec::new());
+    WebhookRefused { at, prj: Some(team(prj)), reason: reason.into(), times, since, delivery, earlier }
 }
 
 fn row<'s>(status: &'s Status, prj: &str, source: Source) -> &'s Row {

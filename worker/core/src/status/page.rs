@@ -3,7 +3,7 @@
 //! On a narrow screen each row of a table becomes a card, whose lines take their names from `data-name`. Because
 //! that removes the table's meaning in some browsers, roles say it again.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use shared::facts::WebhookRefused;
 use shared::source::Source;
 use shared::time::rfc3339;
@@ -11,6 +11,7 @@ use shared::time::rfc3339;
 use super::activity::{HOUR, HOURS};
 use super::filter::Filter;
 use super::findings::Finding;
+use super::frame::{Frame, cell, table};
 use super::i18n::words::clock;
 use super::i18n::{Language, Texts};
 use super::level::Level;
@@ -20,8 +21,6 @@ use super::teams::{Row, Standing};
 
 /// How many rows the page shows; the JSON has all.
 const ROWS: usize = 600;
-
-const STYLE: &str = include_str!("style.css");
 
 pub fn page(status: &Status, language: Language, filter: &Filter) -> String {
     Page { status, language, t: Texts::of(language), filter }.document().into_string()
@@ -36,51 +35,47 @@ struct Page<'s> {
 
 impl Page<'_> {
     fn document(&self) -> Markup {
-        let (t, code) = (self.t, self.language.code());
+        let (t, language) = (self.t, self.language);
         let (mark, class) = match self.status.level {
             Level::Well => ("✓", "well"),
             Level::Look => ("!", "look"),
             Level::Broken => ("✕", "broken"),
         };
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", self.filter.text()).finish();
-        let query = if self.filter.is_empty() { String::new() } else { format!("&{query}") };
+        let query = if self.filter.is_empty() { Vec::new() } else { vec![("q", self.filter.text())] };
+        let main = html! {
+            p.sentence.(class) #sentence {
+                span.mark aria-hidden="true" { (mark) }
+                span { (self.sentence()) }
+            }
+            (self.findings())
+            (self.find())
+            (self.teams())
+            (self.queues())
+            (self.tokens())
+        };
+        let mut frame = Frame {
+            language,
+            mark,
+            title: t.title(),
+            meta: html! {},
+            query,
+            main,
+            footer: html! { a href="/status.json" { (t.json()) } },
+        };
+        frame.meta =
+            html! { (t.as_of()) " " (self.time(self.status.at)) " · " a href=(frame.link(language)) { (t.reload()) } };
+        frame.document()
+    }
+
+    /// A delivery by its id: its story is one form away.
+    fn find(&self) -> Markup {
+        let t = self.t;
         html! {
-            (DOCTYPE)
-            html lang=(code) {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="robots" content="noindex";
-                    title { (mark) " " (t.title()) }
-                    link rel="icon" href="data:,";
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    header {
-                        h1 { (t.title()) }
-                        p.meta { (t.as_of()) " " (self.time(self.status.at)) " · " a href={ "?lang=" (code) (query) } { (t.reload()) } }
-                        nav aria-label=(t.language()) {
-                            @for other in Language::ALL {
-                                @let current = (other == self.language).then_some("true");
-                                a href={ "?lang=" (other.code()) (query) } lang=(other.code()) hreflang=(other.code())
-                                    aria-current=[current] { (other.name()) }
-                                " "
-                            }
-                        }
-                    }
-                    main {
-                        p.sentence.(class) #sentence {
-                            span.mark aria-hidden="true" { (mark) }
-                            span { (self.sentence()) }
-                        }
-                        (self.findings())
-                        (self.teams())
-                        (self.queues())
-                        (self.tokens())
-                    }
-                    footer { a href="/status.json" { (t.json()) } }
-                }
+            form.filter method="get" action="/events" {
+                input type="hidden" name="lang" value=(self.language.code());
+                label for="id" { (t.find_delivery()) }
+                input #id type="search" name="id" maxlength="300" required;
+                button { (t.find()) }
             }
         }
     }
@@ -135,7 +130,7 @@ impl Page<'_> {
                     }))
                     (pair(t.notifications(), html! { (status.notifications_waiting) }))
                     (pair(t.lookups(), html! { (status.lookups_waiting) }))
-                    (pair(t.dead_letters(), html! { (dead) @if dead > 0 { " (" (reasons.join(", ")) ")" } }))
+                    (pair(t.dead_letters(), html! { a href={ "/dead-letters?lang=" (self.language.code()) } { (dead) } @if dead > 0 { " (" (reasons.join(", ")) ")" } }))
                     (pair(t.accepted_by_eval(), html! {
                         @match &status.last_notified {
                             Some(last) => { (self.ago(last.at)) " " span.quiet { (last.prj) ", " (last.event_type) } }
@@ -205,7 +200,7 @@ impl Page<'_> {
             tr role="row" {
                 th scope="row" role="rowheader" {
                     @if row.level > Level::Well { span.bad aria-hidden="true" { "! " } }
-                    (row.prj)
+                    a href={ "/events?prj=" (row.prj) "&lang=" (self.language.code()) } { (row.prj) }
                     @if let Some(course) = &row.course { " " span.quiet { (course) } }
                     @if row.standing == Standing::Unsigned { " " span.quiet { (t.unsigned()) } }
                 }
@@ -214,7 +209,7 @@ impl Page<'_> {
                 (cell(t.refused(), says, refused))
                 (cell(t.hours(), row.hours.iter().any(|count| *count > 0), self.picture(&row.hours)))
                 (cell(t.dead_letters(), row.dead > 0, html! {
-                    @if row.dead > 0 { span.bad { (row.dead) } } @else { span.quiet { "0" } }
+                    @if row.dead > 0 { a.bad href={ "/dead-letters?prj=" (row.prj) "&lang=" (self.language.code()) } { (row.dead) } } @else { span.quiet { "0" } }
                 }))
                 (cell(t.compared(), row.reconciled.is_some(), html! {
                     @match &row.reconciled {
@@ -299,22 +294,6 @@ impl Page<'_> {
     }
 }
 
-fn table(labelled_by: &str, columns: &[String], rows: Markup) -> Markup {
-    html! {
-        table role="table" aria-labelledby=(labelled_by) {
-            thead role="rowgroup" {
-                tr role="row" { @for name in columns { th scope="col" role="columnheader" { (name) } } }
-            }
-            tbody role="rowgroup" { (rows) }
-        }
-    }
-}
-
-/// A cell that says nothing is left out on a narrow screen.
-fn cell(name: String, says: bool, value: Markup) -> Markup {
-    html! { td role="cell" data-name=(name) .nil[!says] { span { (value) } } }
-}
-
 fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB"] {
@@ -369,8 +348,8 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_other_rows_and_is_kept_by_every_link() {
         let page = written(Observations::default(), Language::En, " a10");
-        assert!(page.contains("A10 ") && !page.contains(">A2 "), "{page}");
+        assert!(page.contains(">A10<") && !page.contains(">A2<"), "{page}");
         assert_eq!(page.matches("&amp;q=a10").count(), 1 + Language::ALL.len());
-        assert!(written(Observations::default(), Language::En, "sheets").contains(">A2 "), "the source's name, too");
+        assert!(written(Observations::default(), Language::En, "sheets").contains(">A2<"), "the source's name, too");
     }
 }

@@ -11,11 +11,9 @@ use serde::Deserialize;
 
 use super::collect::StatusCollector;
 use super::filter::Filter;
+use super::frame;
 use super::i18n::Language;
 use super::page;
-
-/// Nothing is loaded from anywhere, nothing may frame it, and its form leads to itself.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 pub fn routes(collector: StatusCollector) -> Router {
     Router::new()
@@ -40,16 +38,7 @@ async fn page(
     let language = view.lang.as_deref().and_then(Language::of).unwrap_or_else(|| Language::accepted(accepted));
     let filter = Filter::new(view.q.as_deref().unwrap_or_default());
     let page = page::page(&*collector.status().await, language, &filter);
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_LANGUAGE, language.code()),
-        (header::VARY, "accept-language"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, page)
+    (frame::headers(language), page)
 }
 
 async fn json(State(collector): State<Arc<StatusCollector>>) -> impl IntoResponse {

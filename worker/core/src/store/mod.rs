@@ -34,6 +34,7 @@ mod forgotten;
 mod forget;
 mod new_projects;
 mod remove_events;
+mod shown;
 
 pub use self::apply::{Applied, LARGE, Refusal};
 pub use self::connection::{Store, UnusableUri};
@@ -45,3 +46,4 @@ pub use self::forgotten::{REFRESH, RulesCache};
 pub use self::obstacles::Waiting;
 pub use self::remove_events::{Removal, RemovedEvents};
 pub use self::sentence::sentence;
+pub use self::shown::Shown;

@@ -182,7 +182,8 @@ mod tests {
 
     fn refused(at: i64, reason: &str, is_verified: bool) -> (Source, WebhookRefused, bool) {
         let delivery = Some("d".to_owned());
-        let fact = WebhookRefused { at, prj: None, reason: reason.to_owned(), times: 1, since: at, delivery };
+        let (reason, earlier) = (reason.to_owned(), Vec::new());
+        let fact = WebhookRefused { at, prj: None, reason, times: 1, since: at, delivery, earlier };
         (Source::Github, fact, is_verified)
     }
 

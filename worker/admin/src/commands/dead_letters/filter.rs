@@ -1,7 +1,7 @@
 //! Which dead letters.
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args};
 use shared::ids::Project;
 use shared::topology::Topology;
 use worker_event::reason::Reason;
@@ -22,6 +22,7 @@ fn reasons() -> impl TypedValueParser<Value = Reason> {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["id", "reason", "prj", "all"])))]
 pub(super) struct Chosen {
     #[command(flatten)]
     pub(super) filter: Filter,
@@ -29,7 +30,7 @@ pub(super) struct Chosen {
     #[arg(long)]
     pub(super) id: Vec<u64>,
     /// All of them.
-    #[arg(long, required_unless_present_any = ["id", "reason", "prj"])]
+    #[arg(long)]
     pub(super) all: bool,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::terminal::{Exit, Output, print, print_json};
+use crate::terminal::{Exit, Output, counted, print, print_json};
 
 /// How long a server may take to answer one request.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,21 +35,32 @@ impl State {
             Self::Note => "note",
         }
     }
+
+    const fn json(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotOk => "not_ok",
+            Self::Note => "note",
+        }
+    }
 }
 
 /// Prints each check as it is made, and counts.
 #[derive(Debug)]
 pub struct Checks {
     output: Output,
+    problems_only: bool,
     made: usize,
-    not_ok: usize,
+    notes: usize,
+    /// What was checked where something is not ok.
+    not_ok: Vec<String>,
 }
 
 impl Checks {
     /// None made yet.
     #[must_use]
-    pub const fn new(output: Output) -> Self {
-        Self { output, made: 0, not_ok: 0 }
+    pub const fn new(output: Output, problems_only: bool) -> Self {
+        Self { output, problems_only, made: 0, notes: 0, not_ok: Vec::new() }
     }
 
     /// This is as it should be.
@@ -59,17 +70,21 @@ impl Checks {
 
     /// This is not, and what to do about it.
     pub fn bad(&mut self, name: &str, found: impl Display, to_do: impl Display) {
-        self.not_ok += 1;
+        self.not_ok.push(name.to_owned());
         self.add(State::NotOk, name, found, to_do);
     }
 
     /// This is worth knowing, or could not be looked at.
     pub fn note(&mut self, name: &str, found: impl Display) {
+        self.notes += 1;
         self.add(State::Note, name, found, "");
     }
 
     fn add(&mut self, state: State, name: &str, found: impl Display, to_do: impl Display) {
         self.made += 1;
+        if self.problems_only && state != State::NotOk {
+            return;
+        }
         let to_do = to_do.to_string();
         match self.output {
             Output::Table => {
@@ -79,23 +94,33 @@ impl Checks {
                 }
             }
             Output::Json => print_json(&json!({
-                "check": name, "state": state.word().to_lowercase().replace(' ', "_"), "found": found.to_string(),
+                "check": name, "state": state.json(), "found": found.to_string(),
                 "to_do": (!to_do.is_empty()).then_some(to_do),
             })),
         }
     }
 
-    /// The exit code.
+    /// The summary, which ends every run, and the exit code.
     #[must_use]
     pub fn end(self) -> Exit {
-        let Self { output, made, not_ok } = self;
-        if output == Output::Table {
-            print("");
-            print(match not_ok {
-                0 => format!("all is well ({made} checks)"),
-                _ => format!("{not_ok} of {made} checks are not ok"),
-            });
+        let Self { output, made, notes, mut not_ok, .. } = self;
+        let count = not_ok.len();
+        not_ok.dedup();
+        let notes = if notes == 0 { String::new() } else { format!(", {}", counted(notes as u64, "note", "notes")) };
+        let found = match count {
+            0 => format!("all is well ({made} checks{notes})"),
+            _ => format!("{count} of {made} checks are not ok: {}{notes}", not_ok.join(", ")),
+        };
+        let state = if count == 0 { State::Ok } else { State::NotOk };
+        match output {
+            Output::Table => {
+                print("");
+                print(found);
+            }
+            Output::Json => print_json(&json!({
+                "check": "summary", "state": state.json(), "found": found, "to_do": null, "checks": made, "not_ok": count,
+            })),
         }
-        if not_ok == 0 { Exit::Done } else { Exit::Failed }
+        if count == 0 { Exit::Done } else { Exit::Failed }
     }
 }

@@ -1,11 +1,6 @@
 //! A signed delivery through the running ingress: GitHub's `ping`, which is checked like any other and not stored.
 
-use std::fmt::Write as _;
-
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::{StatusCode, Url};
-use sha1::Sha1;
-use sha2::Sha256;
 use shared::config::SignatureArgs;
 use shared::credentials::{Courses, DefaultKeys};
 use shared::ids::Project;
@@ -13,6 +8,7 @@ use shared::secret::Secret;
 use shared::source::Source;
 
 use super::checks::Checks;
+use crate::clients::webhook::{self, Said};
 use crate::terminal::CommandError;
 
 const NAME: &str = "test delivery";
@@ -89,26 +85,11 @@ async fn send(
     // Unsigned it is the documented health check, which names no project and leaves no trace.
     let query = if secret.is_some() { format!("prj={project}") } else { "ping=1".to_owned() };
     let url = ingress.join(&format!("webhook/github?{query}")).map_err(CommandError::usage)?;
-    let mut request = http.post(url).header("content-type", "application/json").header("x-github-event", "ping");
-    if let Some(secret) = secret {
-        request = request
-            .header("x-hub-signature", format!("sha1={}", mac::<Hmac<Sha1>>(secret)))
-            .header("x-hub-signature-256", format!("sha256={}", mac::<Hmac<Sha256>>(secret)));
-    }
-    let answer = request.body(PING).send().await.map_err(|error| {
+    let said = Said { event: "ping", delivery: "" };
+    let request = webhook::request(http, url, Source::Github, said, secret, PING.to_owned());
+    let answer = request.send().await.map_err(|error| {
         CommandError::failed(format_args!("ingress does not answer: {}", error.without_url()), "Look at its log")
     })?;
     let status = answer.status();
     Ok((status, answer.text().await.unwrap_or_default()))
-}
-
-/// The signature of the ping, in lower-case hex.
-fn mac<M: Mac + KeyInit>(secret: &Secret) -> String {
-    let Ok(mut mac) = <M as KeyInit>::new_from_slice(secret.expose().as_bytes()) else { return String::new() };
-    mac.update(PING.as_bytes());
-    mac.finalize().into_bytes().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

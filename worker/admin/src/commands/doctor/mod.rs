@@ -3,12 +3,13 @@
 //!
 //! It changes nothing but its own probe document in `ld_probe`; ingress checks and ignores the test delivery. Reading
 //! order: a check's result ([`checks`]), NATS, MongoDB and LD Eval ([`parts`]), the tokens ([`tokens`]), the projects
-//! and their events ([`teams`]), the delivery ([`delivery`]).
+//! and their events ([`teams`]), what the status page finds about them ([`findings`]), the delivery ([`delivery`]).
 
 pub mod checks;
 pub mod parts;
 pub mod tokens;
 pub mod teams;
+pub mod findings;
 pub mod delivery;
 
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ pub struct Options {
     /// Where the running ingress receives webhooks, for the test delivery.
     #[arg(long, default_value = "http://127.0.0.1:5000", value_parser = url)]
     ingress_url: Url,
+    /// Print only what is not ok, and the summary.
+    #[arg(long)]
+    problems: bool,
     /// table for people, json for scripts (one object a line).
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -56,17 +60,17 @@ pub async fn run(options: Options) -> ExitCode {
 }
 
 async fn examine(options: Options) -> Result<Exit, CommandError> {
-    let Options { settings, signatures, prj, ingress_url, output } = options;
+    let Options { settings, signatures, prj, ingress_url, problems, output } = options;
     let http = client(reqwest::Client::builder().no_proxy())?;
     // As the look-ups go out: through a proxy, and with a login to no other server.
     let outside = client(reqwest::Client::builder().redirect(worker_providers::client::redirects()))?;
-    let mut checks = Checks::new(output);
+    let mut checks = Checks::new(output, problems);
     let prj = prj.as_ref();
 
-    let problems = config_check::problems(&settings);
-    match problems.is_empty() {
+    let contradictions = config_check::problems(&settings);
+    match contradictions.is_empty() {
         true => checks.ok("settings", "they can be read, and none contradicts another"),
-        false => problems
+        false => contradictions
             .iter()
             .for_each(|problem| checks.bad("settings", problem, "fix it; `worker config check` shows all")),
     }
@@ -80,6 +84,7 @@ async fn examine(options: Options) -> Result<Exit, CommandError> {
     }
     if let Some(streams) = &streams {
         teams::check(&mut checks, streams, &courses.courses(), prj).await;
+        findings::check(&mut checks, streams, courses.clone(), prj).await;
         parts::backlog(&mut checks, streams).await;
         parts::dead_letters(&mut checks, streams, prj).await;
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::stream::Stream;
 use bson::Bson;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use shared::config::LogArgs;
@@ -33,9 +33,10 @@ const AT_ONCE: usize = 32;
 
 /// Which events.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["id", "prj", "source", "since", "until", "seq"])))]
 pub(super) struct Options {
     /// The event of this delivery (X-GitHub-Delivery; ingress's answer names it, too). May be repeated.
-    #[arg(long, value_name = "DELIVERY", required_unless_present_any = ["prj", "source", "since", "until", "seq"])]
+    #[arg(long, value_name = "DELIVERY")]
     id: Vec<String>,
     /// Only of this project.
     #[arg(long)]

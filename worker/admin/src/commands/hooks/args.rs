@@ -1,6 +1,6 @@
 //! What the commands on hooks are told: where hooks are, which ones, and how they are to be.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use reqwest::Url;
 use shared::config::SignatureArgs;
 use shared::credentials::DefaultKeys;
@@ -76,12 +76,13 @@ pub(super) struct Target {
 
 /// Which hooks to remove.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["prj", "all"])))]
 pub(super) struct HookFilter {
     /// Those of this project.
-    #[arg(long, required_unless_present = "all")]
+    #[arg(long)]
     pub(super) prj: Option<Project>,
     /// All our hooks, of every project.
-    #[arg(long, conflicts_with = "prj")]
+    #[arg(long)]
     pub(super) all: bool,
     /// Print what would be removed and remove nothing; the same as leaving out --yes.
     #[arg(long, conflicts_with = "yes")]

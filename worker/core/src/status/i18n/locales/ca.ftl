@@ -52,6 +52,65 @@ left_out = { $count ->
 }
 and_more = { $names } i { $count } més
 
+## Lliuraments i esdeveniments no processables
+find_delivery = Cerqueu un lliurament pel seu identificador
+find = Cerca
+deliveries = Lliuraments
+deliveries_of = Lliuraments de { $project }
+delivery = Lliurament
+delivery_id = Identificador del lliurament
+event = Esdeveniment
+sequence = Número a la cua d’esdeveniments
+received_at = Rebut
+state = Què se n’ha fet
+state_refused = rebutjat
+state_received = rebut, encara no desat
+state_stored = desat
+state_told = desat, LD Eval avisat
+state_enriched = desat, LD Eval avisat, consultat
+state_dead = no processable
+sent_again = enviat de nou, primer com a { $sequence }
+documents = Documents de MongoDB
+document = Document de MongoDB
+now_it = Ara
+now_ours = mostra aquest lliurament
+now_other = mostra el lliurament { $delivery }
+now_absent = no hi és
+now_removed = s’ha eliminat
+now_view = ho mostra on hi pertany
+now_unknown = no s’ha pogut llegir: MongoDB no ha respost
+more_documents = { $count ->
+    [one] I un document més.
+   *[other] I { $count } documents més.
+}
+notified_accepted = LD Eval l’ha acceptat
+notified_waits = espera
+last_accepted = LD Eval ha acceptat l’últim
+none = Cap.
+headers = Capçaleres
+payload_hint = Per al contingut, que té dades personals: worker events show { $sequence } --payload
+dead_letter = No processable
+letter_payload_hint = Per al contingut, que té dades personals: worker dead-letters show { $id }
+given_up_at = Abandonat
+why = Motiu
+attempts = Intents
+what_is_wrong = Què falla
+resend = Torna a enviar-lo
+resend_hint = L’esdeveniment es torna a processar i LD Eval es torna a avisar. Els documents queden igual.
+resent = S’ha tornat a enviar. Recarregueu la pàgina per veure què se’n fa.
+redrive = Torna-ho a provar
+redrive_hint = Feu-ho quan la causa estigui arreglada. Si torna a fallar, és el mateix no processable amb un intent més.
+redriven = S’ha tornat a enviar. Això és el que se’n fa; recarregueu la pàgina.
+token_label = El vostre ADMIN_TOKEN
+send_off = Tornar a enviar des d’una pàgina està desactivat: poseu ADMIN_TOKEN al worker.
+send_cross_site = Aquest formulari no venia d’una pàgina d’aquest worker. No s’ha fet res.
+send_wrong_token = Aquest no és l’ADMIN_TOKEN del worker. No s’ha fet res.
+send_failed = No se sap si s’ha enviat: { $error }. Repetir-ho no fa cap mal.
+only_beginning = Només se’n conserva el principi, i la cua d’esdeveniments ja no té la resta. Que el remitent el torni a enviar.
+not_found = No es coneix cap lliurament { $id }. No va arribar mai, o és més antic que la cua d’esdeveniments; dels rebutjats es guarden els últims 20 de cada equip.
+not_searched = No s’ha trobat cap lliurament { $id }, i la cua és massa llarga per cercar-la tota aquí: executeu «worker events show { $id }».
+letter_gone = No hi ha cap no processable { $id }: s’ha tornat a enviar o s’ha eliminat.
+
 ## Tokens
 tokens = Tokens per a consultes
 course = Assignatura

@@ -52,6 +52,65 @@ left_out = { $count ->
 }
 and_more = { $names } and { $count } more
 
+## Deliveries and dead letters
+find_delivery = Find a delivery by its id
+find = Find
+deliveries = Deliveries
+deliveries_of = Deliveries of { $project }
+delivery = Delivery
+delivery_id = Id of the delivery
+event = Event
+sequence = Number in the stream
+received_at = Received
+state = What became of it
+state_refused = refused
+state_received = received, not stored yet
+state_stored = stored
+state_told = stored, LD Eval told
+state_enriched = stored, LD Eval told, looked up
+state_dead = dead letter
+sent_again = sent again, first as { $sequence }
+documents = Documents
+document = Document
+now_it = Now it
+now_ours = shows this delivery
+now_other = shows delivery { $delivery }
+now_absent = is not there
+now_removed = is removed
+now_view = shows it where it belongs to it
+now_unknown = could not be read: MongoDB did not answer
+more_documents = { $count ->
+    [one] And one more document.
+   *[other] And { $count } more documents.
+}
+notified_accepted = LD Eval accepted it
+notified_waits = waits
+last_accepted = LD Eval accepted the last one
+none = None.
+headers = Headers
+payload_hint = For the payload, which has personal data: worker events show { $sequence } --payload
+dead_letter = Dead letter
+letter_payload_hint = For the payload, which has personal data: worker dead-letters show { $id }
+given_up_at = Given up
+why = Reason
+attempts = Attempts
+what_is_wrong = What is wrong
+resend = Send it again
+resend_hint = The event is processed again and LD Eval is told again. Documents stay as they are.
+resent = It was sent again. Reload the page to see what becomes of it.
+redrive = Redrive
+redrive_hint = Do this once the cause is fixed. If it fails again, it is the same dead letter with one attempt more.
+redriven = It was sent again. This is what becomes of it; reload the page.
+token_label = Your ADMIN_TOKEN
+send_off = Sending again from a page is off: set ADMIN_TOKEN for the worker.
+send_cross_site = This form did not come from a page of this worker. Nothing was done.
+send_wrong_token = This is not the worker’s ADMIN_TOKEN. Nothing was done.
+send_failed = It is not known to be sent: { $error }. Doing it again is harmless.
+only_beginning = The dead letter has only the beginning of its event, and the stream no longer the rest. Let the sender send it again.
+not_found = No delivery { $id } is known. It never came, or it is older than the event stream; of refused ones the last 20 of each team are kept.
+not_searched = No delivery { $id } was found, and the stream is too long to search all of it here: run “worker events show { $id }”.
+letter_gone = There is no dead letter { $id }: it was redriven or purged.
+
 ## Tokens
 tokens = Tokens for look-ups
 course = Course

@@ -52,6 +52,65 @@ left_out = { $count ->
 }
 and_more = { $names } y { $count } más
 
+## Entregas y eventos no procesables
+find_delivery = Busque una entrega por su identificador
+find = Buscar
+deliveries = Entregas
+deliveries_of = Entregas de { $project }
+delivery = Entrega
+delivery_id = Identificador de la entrega
+event = Evento
+sequence = Número en la cola de eventos
+received_at = Recibida
+state = Qué ha sido de ella
+state_refused = rechazada
+state_received = recibida, aún no guardada
+state_stored = guardada
+state_told = guardada, LD Eval avisado
+state_enriched = guardada, LD Eval avisado, consultada
+state_dead = no procesable
+sent_again = enviada de nuevo, primero como { $sequence }
+documents = Documentos
+document = Documento
+now_it = Ahora
+now_ours = muestra esta entrega
+now_other = muestra la entrega { $delivery }
+now_absent = no está
+now_removed = se ha eliminado
+now_view = lo muestra donde le pertenece
+now_unknown = no se ha podido leer: MongoDB no ha respondido
+more_documents = { $count ->
+    [one] Y un documento más.
+   *[other] Y { $count } documentos más.
+}
+notified_accepted = LD Eval la ha aceptado
+notified_waits = espera
+last_accepted = LD Eval aceptó la última
+none = Ninguno.
+headers = Cabeceras
+payload_hint = Para el contenido, que tiene datos personales: worker events show { $sequence } --payload
+dead_letter = No procesable
+letter_payload_hint = Para el contenido, que tiene datos personales: worker dead-letters show { $id }
+given_up_at = Abandonada
+why = Motivo
+attempts = Intentos
+what_is_wrong = Qué falla
+resend = Enviarla de nuevo
+resend_hint = El evento se procesa de nuevo y se vuelve a avisar a LD Eval. Los documentos quedan igual.
+resent = Se ha enviado de nuevo. Recargue la página para ver qué es de ella.
+redrive = Volver a probarla
+redrive_hint = Hágalo cuando la causa esté arreglada. Si vuelve a fallar, es el mismo no procesable con un intento más.
+redriven = Se ha enviado de nuevo. Esto es lo que es de ella; recargue la página.
+token_label = Su ADMIN_TOKEN
+send_off = Enviar de nuevo desde una página está desactivado: ponga ADMIN_TOKEN en el worker.
+send_cross_site = Este formulario no venía de una página de este worker. No se ha hecho nada.
+send_wrong_token = Este no es el ADMIN_TOKEN del worker. No se ha hecho nada.
+send_failed = No se sabe si se ha enviado: { $error }. Repetirlo no hace ningún daño.
+only_beginning = Solo se conserva su principio, y la cola de eventos ya no tiene el resto. Que el remitente lo envíe de nuevo.
+not_found = No se conoce ninguna entrega { $id }. Nunca llegó, o es más antigua que la cola de eventos; de las rechazadas se guardan las últimas 20 de cada equipo.
+not_searched = No se ha encontrado ninguna entrega { $id }, y la cola es demasiado larga para buscarla toda aquí: ejecute «worker events show { $id }».
+letter_gone = No hay ningún no procesable { $id }: se ha enviado de nuevo o se ha eliminado.
+
 ## Tokens
 tokens = Tokens para consultas
 course = Asignatura
