@@ -178,11 +178,12 @@ impl<P: Publish> Gate<P> {
         self.signals.missed();
     }
 
-    /// Publishes one message by `deadline`: waiting for a slot, sending and the acknowledgement all count.
+    /// Publishes one message by `deadline`: waiting for a slot, sending and the acknowledgement all count. `message` makes
+    /// it, once for each attempt.
     ///
     /// # Errors
     /// See [`NotStored`].
-    pub async fn pass(&self, message: Outgoing, deadline: Instant) -> Result<Published, NotStored> {
+    pub async fn pass(&self, message: impl Fn() -> Outgoing, deadline: Instant) -> Result<Published, NotStored> {
         let slot_deadline = deadline.min(Instant::now() + BACKPRESSURE_TIMEOUT);
         let Ok(Ok(_slot)) = timeout_at(slot_deadline, self.slots.acquire()).await else {
             return Err(NotStored::Overloaded);
@@ -214,9 +215,9 @@ impl<P: Publish> Gate<P> {
     }
 
     /// Providers do not redeliver automatically, so a missing stream is retried until the deadline.
-    async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+    async fn publish(&self, message: impl Fn() -> Outgoing) -> Result<Published, PublishError> {
         loop {
-            match self.publisher.publish(message.clone()).await {
+            match self.publisher.publish(message()).await {
                 Err(PublishError::NoStream) => {
                     self.signals.stream_missing.notify_one();
                     sleep(NO_STREAM_RETRY).await;
@@ -274,13 +275,13 @@ mod tests {
         let signals = Arc::<Signals>::default();
         let gate = Gate::new(Flaky(0.into(), PublishError::NoStream), 1, signals.clone());
         let start = Instant::now();
-        assert_eq!(gate.pass(message(), start + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
+        assert_eq!(gate.pass(message, start + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
         assert_eq!(start.elapsed(), PUBLISH_DEADLINE, "the first look at the stream is waited for");
         signals.events_stream.send_replace(EventsStream::Unfit);
-        assert_eq!(gate.pass(message(), Instant::now() + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
+        assert_eq!(gate.pass(message, Instant::now() + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
         assert_eq!(start.elapsed(), PUBLISH_DEADLINE, "an unfit stream is not waited for");
         signals.events_stream.send_replace(EventsStream::Fit);
-        assert_eq!(gate.pass(message(), Instant::now() + PUBLISH_DEADLINE).await, Ok(Published::Stored));
+        assert_eq!(gate.pass(message, Instant::now() + PUBLISH_DEADLINE).await, Ok(Published::Stored));
     }
 
     #[tokio::test(start_paused = true)]
@@ -325,11 +326,11 @@ mod tests {
     async fn a_missing_stream_is_retried_and_any_other_error_is_final() {
         let start = Instant::now();
         let gate_ = gate(3, PublishError::NoStream);
-        assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Ok(Published::Stored));
+        assert_eq!(gate_.pass(message, start + PUBLISH_DEADLINE).await, Ok(Published::Stored));
         assert_eq!(start.elapsed(), 3 * NO_STREAM_RETRY);
         let refused = PublishError::Refused { code: 10077, description: "maximum bytes exceeded".into() };
         let gate_ = gate(1, refused);
-        assert_eq!(gate_.pass(message(), start + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
+        assert_eq!(gate_.pass(message, start + PUBLISH_DEADLINE).await, Err(NotStored::Unavailable));
         assert!(gate_.signals.failing_since(Duration::from_secs(10)));
     }
 
@@ -337,8 +338,8 @@ mod tests {
     async fn one_deadline_covers_everything() {
         let start = Instant::now();
         let gate_ = gate(u32::MAX, PublishError::Timeout);
-        let first = gate_.pass(message(), start + PUBLISH_DEADLINE);
-        let second = gate_.pass(message(), start + PUBLISH_DEADLINE);
+        let first = gate_.pass(message, start + PUBLISH_DEADLINE);
+        let second = gate_.pass(message, start + PUBLISH_DEADLINE);
         let waited = async {
             let answer = second.await;
             (answer, start.elapsed())

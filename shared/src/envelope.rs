@@ -29,7 +29,7 @@
 use std::borrow::Cow;
 use std::io::Read as _;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 
 use vocabulary::ids::InvalidName;
@@ -77,6 +77,16 @@ pub mod header {
     pub const LENGTH: &str = "LD-Length";
 }
 
+/// A payload as it is published.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    /// The sender's bytes, or a zstd frame of them.
+    pub bytes: Bytes,
+    is_compressed: bool,
+    /// The sender's bytes.
+    length: usize,
+}
+
 /// Why a message of the stream is not an envelope.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -108,35 +118,55 @@ pub enum DecodeError {
 /// Headers and payload as they are published; compresses a large payload.
 #[must_use]
 pub fn encode(envelope: &Envelope) -> (HeaderMap, Bytes) {
+    let payload = pack(envelope);
+    (self::headers(envelope, &payload), payload.bytes)
+}
+
+/// The payload as it is published: compressed, if it is large.
+#[must_use]
+pub fn pack(envelope: &Envelope) -> Packed {
+    let (plain, length) = (&envelope.payload, envelope.payload.len());
+    // Level 1: compression is for the server's limit and the disk, and the sender is waiting.
+    match (length > COMPRESS_OVER).then(|| zstd::bulk::compress(plain, 1)) {
+        Some(Ok(small)) => Packed { bytes: small.into(), is_compressed: true, length },
+        _ => Packed { bytes: plain.clone(), is_compressed: false, length },
+    }
+}
+
+/// The headers of a message with this payload, which [`pack`] made of the envelope's.
+#[must_use]
+pub fn headers(envelope: &Envelope, payload: &Packed) -> HeaderMap {
+    /// A name as a constant: a text would be checked and copied for each message.
+    macro_rules! insert {
+        ($headers:ident, $name:path, $value:expr) => {
+            $headers.insert(const { HeaderName::from_static($name) }, $value)
+        };
+    }
     let mut headers = HeaderMap::new();
-    headers.insert(header::MSG_ID, envelope.msg_id().as_str());
-    headers.insert(header::VERSION, VERSION);
-    headers.insert(header::SOURCE, envelope.source.as_str());
-    headers.insert(header::PROJECT, envelope.project.as_str());
-    headers.insert(header::EVENT, envelope.event.as_str());
-    headers.insert(header::DELIVERY, envelope.delivery.as_str());
-    headers.insert(header::RECEIVED_AT, vocabulary::time::rfc3339(envelope.received_at).as_str());
+    insert!(headers, header::MSG_ID, envelope.msg_id());
+    insert!(headers, header::VERSION, VERSION);
+    insert!(headers, header::SOURCE, envelope.source.as_str());
+    insert!(headers, header::PROJECT, envelope.project.as_str());
+    insert!(headers, header::EVENT, envelope.event.as_str());
+    insert!(headers, header::DELIVERY, envelope.delivery.as_str());
+    insert!(headers, header::RECEIVED_AT, vocabulary::time::rfc3339(envelope.received_at));
     if let Some(model) = &envelope.quality_model {
-        headers.insert(header::QUALITY_MODEL, model.as_str());
+        insert!(headers, header::QUALITY_MODEL, model.as_str());
     }
     if let Some(trace) = &envelope.traceparent {
-        headers.insert(header::TRACEPARENT, trace.as_str());
+        insert!(headers, header::TRACEPARENT, trace.as_str());
     }
     if let Some(sequence) = envelope.origin_sequence {
-        headers.insert(header::ORIGIN_SEQUENCE, sequence.to_string().as_str());
+        insert!(headers, header::ORIGIN_SEQUENCE, sequence.to_string());
     }
     if let Some(at) = envelope.read_at {
-        headers.insert(header::BACKFILL, vocabulary::time::rfc3339(at).as_str());
+        insert!(headers, header::BACKFILL, vocabulary::time::rfc3339(at));
     }
-    headers.insert(header::LENGTH, envelope.payload.len().to_string().as_str());
-    // Level 1: compression is for the server's limit and the disk, and the sender is waiting.
-    match (envelope.payload.len() > COMPRESS_OVER).then(|| zstd::bulk::compress(&envelope.payload, 1)) {
-        Some(Ok(small)) => {
-            headers.insert(header::ENCODING, "zstd");
-            (headers, small.into())
-        }
-        _ => (headers, envelope.payload.clone()),
+    insert!(headers, header::LENGTH, payload.length.to_string());
+    if payload.is_compressed {
+        insert!(headers, header::ENCODING, "zstd");
     }
+    headers
 }
 
 /// Reads what [`encode`] wrote.

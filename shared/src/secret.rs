@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// A secret: never printed, wiped when dropped, never empty.
+/// A secret: never printed, wiped when the last clone is dropped, never empty.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret(Arc<SecretString>);
 
 impl Secret {
     /// The secret itself. Do not log it.
@@ -32,6 +33,6 @@ impl FromStr for Secret {
     type Err = EmptySecret;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        if s.is_empty() { Err(EmptySecret) } else { Ok(Self(s.into())) }
+        if s.is_empty() { Err(EmptySecret) } else { Ok(Self(Arc::new(s.into()))) }
     }
 }

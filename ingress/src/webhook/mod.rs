@@ -30,7 +30,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, StatusCode, header};
 use shared::credentials::{Handle, Key};
-use shared::envelope::{self, COMPRESS_OVER, Envelope};
+use shared::envelope::{self, COMPRESS_OVER, Envelope, Packed};
 use shared::facts::{FactPublisher, WebhookIgnored, WebhookRefused};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Published};
@@ -221,24 +221,27 @@ impl<P: Publish> Webhooks<P> {
                 tracing::debug!(source = source.as_str(), event, "ignored a webhook: its kind is not stored");
                 Ok(json(StatusCode::OK, format!(r#"{{"status":"ignored","event":{}}}"#, quoted(&event))))
             }
-            Checked::Publish { project, delivery, message } => {
+            Checked::Publish(message) => {
                 let start = Instant::now();
-                span.set("delivery.id", delivery.clone());
-                span.set("prj", project.to_string());
+                let Envelope { project, delivery, .. } = &message.envelope;
+                if trace::is_exporting() {
+                    span.set("delivery.id", delivery.clone());
+                    span.set("prj", project.to_string());
+                }
                 let published = {
                     let _publishing = trace::begin("publish", trace::StepKind::Producer, span.traceparent().as_deref());
-                    self.gate.pass(message, deadline).await?
+                    self.gate.pass(|| message.outgoing(), deadline).await?
                 };
                 self.meters.publish_seconds.record(start.elapsed());
                 let known = team || signed.is_some();
-                self.meters.accepted(source, &project, published == Published::Duplicate, known);
+                self.meters.accepted(source, project, published == Published::Duplicate, known);
                 tracing::debug!(
                     source = source.as_str(),
                     prj = project.as_str(),
                     delivery.id = delivery,
                     "stored a webhook"
                 );
-                Ok(json(StatusCode::OK, format!(r#"{{"status":"ok","delivery":{}}}"#, quoted(&delivery))))
+                Ok(json(StatusCode::OK, format!(r#"{{"status":"ok","delivery":{}}}"#, quoted(delivery))))
             }
         }
     }
@@ -297,7 +300,26 @@ struct RequestHead {
 /// A body whose signature is right.
 enum Checked {
     Ignored { project: Project, event: String },
-    Publish { project: Project, delivery: String, message: Outgoing },
+    Publish(Box<Message>),
+}
+
+/// What is published of a webhook.
+struct Message {
+    subject: String,
+    /// Its payload is empty: a large body is not kept beside its compressed copy.
+    envelope: Envelope,
+    payload: Packed,
+    is_unsigned: bool,
+}
+
+impl Message {
+    fn outgoing(&self) -> Outgoing {
+        let mut headers = envelope::headers(&self.envelope, &self.payload);
+        if self.is_unsigned {
+            headers.insert(envelope::header::UNSIGNED, "1");
+        }
+        Outgoing { subject: self.subject.clone(), headers, payload: self.payload.bytes.clone() }
+    }
 }
 
 impl RequestHead {
@@ -327,7 +349,7 @@ impl RequestHead {
             Inspected::Ignored { event } => return Ok((signed, Checked::Ignored { project: query.project, event })),
             Inspected::Event { event, delivery, payload } => (event, delivery, payload),
         };
-        let envelope = Envelope {
+        let mut envelope = Envelope {
             source: self.source,
             project: query.project,
             event: event.to_owned(),
@@ -340,16 +362,13 @@ impl RequestHead {
             payload,
         };
         let subject = topology.event_subject(self.source, &envelope.project, event);
-        let (mut headers, payload) = envelope::encode(&envelope);
-        if signed.is_none() {
-            headers.insert(envelope::header::UNSIGNED, "1");
+        let mut payload = envelope::pack(&envelope);
+        envelope.payload = Bytes::new();
+        if let Some(work) = work {
+            payload.bytes = work.bind(payload.bytes);
         }
-        let payload = match work {
-            Some(work) => work.bind(payload),
-            None => payload,
-        };
-        let message = Outgoing { subject, headers, payload };
-        Ok((signed, Checked::Publish { project: envelope.project, delivery: envelope.delivery, message }))
+        let message = Message { subject, envelope, payload, is_unsigned: signed.is_none() };
+        Ok((signed, Checked::Publish(Box::new(message))))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Durable publishing: a message counts as published when JetStream has acknowledged it.
 //!
-//! A message is sent singly, at once, while few are in flight; otherwise it waits. Waiting messages are sent as one
-//! **atomic batch** if a batch of their number is faster. From which number that is, is measured (`pace`). No message
-//! waits for a batch to fill.
+//! A message is sent singly, at once, while few are in flight. Behind many, messages wait where a batch may be faster.
+//! Those that wait are sent as one **atomic batch** once a batch of their number is faster; from which number on that is,
+//! is measured (`pace`). No message waits for a batch to fill.
 //!
 //! A batch shares its fsyncs: with `sync_interval: always` it costs a handful whatever its size, and a single message
 //! costs one. It is all or nothing. When the server refuses one (a duplicate `Nats-Msg-Id` refuses it whole), its
@@ -34,6 +34,9 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long to wait for an acknowledgement. A caller with a shorter deadline applies it around the call.
 const ACK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A batch follows another when it begins within this time after the other's end.
+const FOLLOWS: Duration = Duration::from_millis(50);
 
 /// A message to be published.
 #[derive(Debug, Clone)]
@@ -82,10 +85,13 @@ pub enum PublishError {
 
 /// Publishes from any number of tasks over one connection. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Publisher {
+pub struct Publisher(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     client: Client,
-    queue: Arc<Mutex<Queue>>,
-    batches: Arc<AtomicU64>,
+    queue: Mutex<Queue>,
+    batches: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -93,29 +99,41 @@ struct Queue {
     waiting: VecDeque<Job>,
     singles_in_flight: usize,
     batch_in_flight: bool,
+    /// When the last batch ended.
+    batch_ended: Option<Instant>,
     /// Batches started so far. A single publish that overlapped a batch is not used as a latency sample.
     batches_started: u64,
     pace: Pace,
 }
 
-/// The messages that wait.
-#[derive(Debug)]
-enum Dispatch {
-    Single(Job),
-    Batch(Vec<Job>),
-}
-
+/// A message that waits. Its owner sends it, or is told what became of it in a batch.
 #[derive(Debug)]
 struct Job {
     message: Outgoing,
-    answer: oneshot::Sender<Result<Published, PublishError>>,
+    turn: oneshot::Sender<Turn>,
+}
+
+/// What a waiting message's owner gets.
+#[derive(Debug)]
+enum Turn {
+    /// A slot: it sends the message itself.
+    Single(Slot, Outgoing),
+    /// The message was in a batch.
+    Batched(Result<Published, PublishError>),
+}
+
+/// What is sent next.
+#[derive(Debug)]
+enum Dispatch {
+    Single(Job, Sample),
+    Batch(Vec<Job>),
 }
 
 impl Publisher {
     /// A publisher over a client. JetStream's timeout settings do not matter here.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, queue: Arc::default(), batches: Arc::default() }
+        Self(Arc::new(Inner { client, queue: Mutex::default(), batches: AtomicU64::new(0) }))
     }
 
     /// Publishes one message, singly or in a batch.
@@ -125,10 +143,18 @@ impl Publisher {
     /// # Errors
     /// When the message is not known to be stored; see [`PublishError`].
     pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
-        let (answer, answered) = oneshot::channel();
-        lock(&self.queue).waiting.push_back(Job { message, answer });
-        self.send_waiting();
-        answered.await.unwrap_or_else(|_| Err(PublishError::Connection("the publishing task ended".into())))
+        let (slot, message) = match self.enter(message) {
+            Ok(both) => both,
+            Err(turn) => match turn.await {
+                Ok(Turn::Single(slot, message)) => (slot, message),
+                Ok(Turn::Batched(result)) => return result,
+                Err(_) => return Err(PublishError::Connection("the publishing task ended".into())),
+            },
+        };
+        // No task of its own: a task costs more than the rest of this function. A caller that gives up frees the slot.
+        let result = self.single(message).await;
+        slot.finish(result.is_ok());
+        result
     }
 
     /// Publishes several messages of one stream in as few batches as possible; all are stored on success.
@@ -146,71 +172,95 @@ impl Publisher {
         Ok(())
     }
 
+    /// A slot for a message that may be sent now; else the message waits for its turn.
+    fn enter(&self, message: Outgoing) -> Result<(Slot, Outgoing), oneshot::Receiver<Turn>> {
+        let waiting = {
+            let mut queue = self.queue();
+            if queue.waiting.is_empty()
+                && let Some(sample) = queue.single(Instant::now())
+            {
+                return Ok((Slot::new(self, Some(sample)), message));
+            }
+            let (turn, waiting) = oneshot::channel();
+            queue.waiting.push_back(Job { message, turn });
+            waiting
+        };
+        self.send_waiting();
+        Err(waiting)
+    }
+
     /// Sends all that may be in flight now.
     fn send_waiting(&self) {
-        // Evaluated only if it matters: the client reads the server's version with a regular expression.
-        let batches = || self.client.is_server_compatible(2, 12, 0);
+        // Evaluated only when it matters: the client reads the server's version with a regular expression.
+        let batches = || self.0.client.is_server_compatible(2, 12, 0);
         loop {
-            let Some(next) = lock(&self.queue).next(batches) else { return };
-            // A task of its own: if one caller gives up, the others of its batch still get their results.
-            tokio::spawn(self.clone().run(next));
+            let next = self.queue().next(batches);
+            match next {
+                None => return,
+                // An owner that has given up gives the slot back.
+                Some(Dispatch::Single(Job { message, turn }, sample)) => {
+                    drop(turn.send(Turn::Single(Slot::new(self, Some(sample)), message)));
+                }
+                // A task of its own: one owner may give up, the others of the batch must get their results.
+                Some(Dispatch::Batch(jobs)) => drop(tokio::spawn(self.clone().run_batch(jobs))),
+            }
         }
     }
 
-    async fn run(self, next: Dispatch) {
-        let slot = Slot { publisher: &self, batch: matches!(next, Dispatch::Batch(_)) };
-        match next {
-            Dispatch::Single(Job { message, answer }) => {
-                let sample = Sample::start(&self.queue);
-                let result = self.single(message).await;
-                if result.is_ok() {
-                    sample.finish(&mut lock(&self.queue), 1);
-                }
-                // Free the slot before the result is delivered, so that the next message does not wait for it.
-                drop(slot);
-                drop(answer.send(result));
-            }
-            Dispatch::Batch(group) => {
-                let (messages, answers): (Vec<_>, Vec<_>) =
-                    group.into_iter().map(|job| (job.message, job.answer)).unzip();
-                let results = self.send_batch(messages).await;
-                drop(slot);
-                for (answer, result) in answers.into_iter().zip(results) {
-                    drop(answer.send(result));
-                }
-            }
+    async fn run_batch(self, jobs: Vec<Job>) {
+        let slot = Slot::new(&self, None);
+        let (messages, turns): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.message, job.turn)).unzip();
+        let results = self.send_batch(messages).await;
+        // Free the slot before the results are delivered, so that the next batch does not wait for that.
+        drop(slot);
+        for (turn, result) in turns.into_iter().zip(results) {
+            drop(turn.send(Turn::Batched(result)));
         }
     }
 
     /// Publishes a group, as a batch when that is faster; a result for each message, in order.
     async fn send(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, PublishError>> {
-        let batched = lock(&self.queue).pace.batch_is_faster(messages.len(), Instant::now());
-        if batched && self.client.is_server_compatible(2, 12, 0) {
+        let batched = self.queue().pace.batch_is_faster(messages.len(), Instant::now());
+        if batched && self.0.client.is_server_compatible(2, 12, 0) {
             return self.send_batch(messages).await;
         }
-        let (sample, count) = (Sample::start(&self.queue), messages.len());
+        let (sample, count) = (self.queue().sample(Instant::now()), messages.len());
         let results = self.singly(messages).await;
         if results.iter().all(Result::is_ok) {
-            sample.finish(&mut lock(&self.queue), count);
+            sample.finish(&mut self.queue(), count);
         }
         results
     }
 
     /// Publishes a batch; singly when the server refuses it.
     async fn send_batch(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, PublishError>> {
-        let begin = Instant::now();
+        let (begin, size) = (Instant::now(), messages.len());
         match self.batch(&messages).await {
             Ok(()) => {
                 let now = Instant::now();
-                lock(&self.queue).pace.batch_took(messages.len(), now.duration_since(begin), now);
-                vec![Ok(Published::Stored); messages.len()]
+                let mut queue = self.queue();
+                // While a batch is in flight its senders wait, and their next messages come after it. So of batches that
+                // follow one another, the time between them counts too.
+                let since = queue.batch_ended.filter(|end| begin.saturating_duration_since(*end) < FOLLOWS);
+                queue.pace.batch_took(size, now.duration_since(since.unwrap_or(begin)), now);
+                queue.batch_ended = Some(now);
+                vec![Ok(Published::Stored); size]
             }
             // Refused as a whole, and nothing is stored: each message gets its own result.
             Err(PublishError::Refused { code, description }) => {
-                tracing::debug!(code, description, size = messages.len(), "batch refused, publishing singly");
-                self.singly(messages).await
+                tracing::debug!(code, description, size, "batch refused, publishing singly");
+                let singly = Instant::now();
+                let results = self.singly(messages).await;
+                if results.iter().all(Result::is_ok) {
+                    let now = Instant::now();
+                    let pace = &mut self.queue().pace;
+                    // Among duplicates, batches are refused and single messages fast: no batch is tried for a while.
+                    pace.batch_took(size, now.duration_since(begin), now);
+                    pace.singles_took(size, now.duration_since(singly), size, now);
+                }
+                results
             }
-            Err(error) => vec![Err(error); messages.len()],
+            Err(error) => vec![Err(error); size],
         }
     }
 
@@ -219,9 +269,9 @@ impl Publisher {
     }
 
     async fn batch(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
-        let number = self.batches.fetch_add(1, Ordering::Relaxed);
-        // An inbox is unique in the cluster; so is its last token, and it fits the 64 characters allowed.
-        let inbox = self.client.new_inbox();
+        let number = self.0.batches.fetch_add(1, Ordering::Relaxed);
+        // An inbox is unique in the cluster; the last token alone is, too, and fits the 64 characters allowed.
+        let inbox = self.0.client.new_inbox();
         let id = format!("{}-{number}", inbox.rsplit('.').next().unwrap_or(&inbox));
         let last = messages.len() - 1;
         for (i, message) in messages.iter().enumerate() {
@@ -230,7 +280,7 @@ impl Publisher {
             headers.insert("Nats-Batch-Sequence", (i + 1).to_string().as_str());
             let (subject, payload) = (message.subject.clone(), message.payload.clone());
             if i < last {
-                let sent = self.client.publish_with_headers(subject, headers, payload).await;
+                let sent = self.0.client.publish_with_headers(subject, headers, payload).await;
                 sent.map_err(|error| PublishError::Connection(error.to_string()))?;
             } else {
                 headers.insert("Nats-Batch-Commit", "1");
@@ -248,7 +298,7 @@ impl Publisher {
 
     async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Ack, PublishError> {
         let request = Request::new().headers(headers).payload(payload).timeout(Some(ACK_TIMEOUT));
-        let reply = self.client.send_request(subject, request).await.map_err(|error| match error.kind() {
+        let reply = self.0.client.send_request(subject, request).await.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => PublishError::NoStream,
             RequestErrorKind::TimedOut => PublishError::Timeout,
             RequestErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
@@ -262,6 +312,10 @@ impl Publisher {
                 Err(PublishError::Refused { code: error.err_code, description: error.description.unwrap_or_default() })
             }
         }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -283,32 +337,54 @@ struct AckError {
 impl Queue {
     /// What to send next, if a slot is free.
     fn next(&mut self, batches: impl Fn() -> bool) -> Option<Dispatch> {
-        // Its caller has given up, and ingress has answered 503: publishing now would only add a duplicate.
-        while self.waiting.front().is_some_and(|job| job.answer.is_closed()) {
+        // Its owner has given up, and ingress has answered 503; publishing now would only add a duplicate.
+        while self.waiting.front().is_some_and(|job| job.turn.is_closed()) {
             self.waiting.pop_front();
         }
-        // One batch in flight: the next one fills behind it, and a larger batch costs less a message.
-        if self.batch_in_flight {
+        if self.waiting.is_empty() || self.batch_in_flight {
             return None;
         }
-        if self.pace.batch_is_faster(self.waiting.len(), Instant::now()) && batches() {
-            self.waiting.retain(|job| !job.answer.is_closed());
-            let group = take_group(&mut self.waiting, |job| &job.message);
-            self.batch_in_flight = !group.is_empty();
-            self.batches_started += u64::from(self.batch_in_flight);
-            return self.batch_in_flight.then_some(Dispatch::Batch(group));
+        let now = Instant::now();
+        if self.pace.batch_is_faster(self.waiting.len(), now) && batches() {
+            self.waiting.retain(|job| !job.turn.is_closed());
+            let mut group = take_group(&mut self.waiting, |job| &job.message);
+            if self.pace.batch_is_faster(group.len(), now) {
+                self.batch_in_flight = true;
+                self.batches_started += 1;
+                return Some(Dispatch::Batch(group));
+            }
+            // A message id that repeats ended it.
+            while let Some(job) = group.pop() {
+                self.waiting.push_front(job);
+            }
         }
-        let job = if self.singles_in_flight < self.pace.singles_at_once(Instant::now()) {
-            self.waiting.pop_front()?
-        } else {
+        let sample = self.single(now)?;
+        self.waiting.pop_front().map(|job| Dispatch::Single(job, sample))
+    }
+
+    /// Takes a slot for a single message, if one is free.
+    fn single(&mut self, now: Instant) -> Option<Sample> {
+        // One batch in flight: behind it the next one fills, and a larger batch costs less a message.
+        let demand = self.singles_in_flight + self.waiting.len() + 1;
+        if self.batch_in_flight || self.singles_in_flight >= self.pace.singles_at_once(demand, now) {
             return None;
-        };
+        }
         self.singles_in_flight += 1;
-        Some(Dispatch::Single(job))
+        Some(self.sample(now))
+    }
+
+    fn sample(&self, now: Instant) -> Sample {
+        Sample {
+            started: now,
+            singles_in_flight: self.singles_in_flight,
+            beside_a_batch: self.batch_in_flight,
+            batches_started: self.batches_started,
+        }
     }
 }
 
 /// A measurement of messages that are sent singly.
+#[derive(Debug, Clone, Copy)]
 struct Sample {
     started: Instant,
     singles_in_flight: usize,
@@ -317,16 +393,6 @@ struct Sample {
 }
 
 impl Sample {
-    fn start(queue: &Mutex<Queue>) -> Self {
-        let queue = lock(queue);
-        Self {
-            started: Instant::now(),
-            singles_in_flight: queue.singles_in_flight,
-            beside_a_batch: queue.batch_in_flight,
-            batches_started: queue.batches_started,
-        }
-    }
-
     /// So many messages were acknowledged.
     fn finish(&self, queue: &mut Queue, messages: usize) {
         if !self.beside_a_batch && self.batches_started == queue.batches_started {
@@ -337,28 +403,45 @@ impl Sample {
     }
 }
 
-/// A slot in flight. Dropping it, also in a panic, sends the next messages.
-struct Slot<'a> {
-    publisher: &'a Publisher,
-    batch: bool,
+/// A place among those in flight, of a batch or (with a sample) of a single message. Dropping it, also in a panic or
+/// when its owner gives up, sends what waits for it.
+#[derive(Debug)]
+struct Slot {
+    publisher: Publisher,
+    single: Option<Sample>,
+    acknowledged: bool,
 }
 
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        {
-            let mut queue = lock(&self.publisher.queue);
-            if self.batch {
-                queue.batch_in_flight = false;
-            } else {
-                queue.singles_in_flight -= 1;
-            }
-        }
-        self.publisher.send_waiting();
+impl Slot {
+    fn new(publisher: &Publisher, single: Option<Sample>) -> Self {
+        Self { publisher: publisher.clone(), single, acknowledged: false }
+    }
+
+    /// The single message was acknowledged, or not.
+    fn finish(mut self, acknowledged: bool) {
+        self.acknowledged = acknowledged;
     }
 }
 
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let is_anyone_waiting = {
+            let mut queue = self.publisher.queue();
+            match &self.single {
+                None => queue.batch_in_flight = false,
+                Some(sample) => {
+                    queue.singles_in_flight -= 1;
+                    if self.acknowledged {
+                        sample.finish(&mut queue, 1);
+                    }
+                }
+            }
+            !queue.waiting.is_empty()
+        };
+        if is_anyone_waiting {
+            self.publisher.send_waiting();
+        }
+    }
 }
 
 /// Takes one batch from the front: bounded in number and bytes, each message id once.

@@ -41,9 +41,12 @@ const MARGIN: f64 = 1.5;
 /// Weight of a new batch in the moving average.
 const WEIGHT: f64 = 0.3;
 
-/// Single messages in flight. The server stores one after the other, so more would wait there instead of here, where
-/// they can still become a batch.
-pub(super) const SINGLES: usize = 32;
+/// Single messages in flight while it is not known that a batch of all would be slower. The server stores one after the
+/// other, so more would wait there instead of here, where they can still become a batch.
+const SINGLES: usize = 32;
+
+/// Single messages in flight where a batch is slower: then waiting here gains nothing.
+const MANY_SINGLES: usize = 1_024;
 
 /// Single messages in flight while batches are faster: keeps the server busy but lets a batch accumulate.
 const SINGLES_BESIDE_BATCHES: usize = 8;
@@ -77,11 +80,14 @@ impl Pace {
         }
     }
 
-    /// How many single messages may be in flight.
-    pub(super) fn singles_at_once(&self, now: Instant) -> usize {
-        match self.batch_is_faster(SINGLES - SINGLES_BESIDE_BATCHES, now) {
-            true => SINGLES_BESIDE_BATCHES,
-            false => SINGLES,
+    /// How many single messages may be in flight when `demand` are, or wait.
+    pub(super) fn singles_at_once(&self, demand: usize, now: Instant) -> usize {
+        if self.batch_is_faster(SINGLES - SINGLES_BESIDE_BATCHES, now) {
+            SINGLES_BESIDE_BATCHES
+        } else if demand > SINGLES && self.singly(demand, now).is_some() && !self.batch_is_faster(demand, now) {
+            MANY_SINGLES
+        } else {
+            SINGLES
         }
     }
 
@@ -149,7 +155,7 @@ mod tests {
     fn a_batch_is_not_faster_where_no_message_waits_for_the_disk() {
         let (default, now) = pace(Duration::from_micros(16), Duration::from_millis(6));
         assert!(!default.batch_is_faster(300, now));
-        assert_eq!(default.singles_at_once(now), SINGLES);
+        assert_eq!((default.singles_at_once(32, now), default.singles_at_once(300, now)), (SINGLES, MANY_SINGLES));
     }
 
     #[test]
@@ -157,15 +163,17 @@ mod tests {
         let (mut pace, now) = (Pace::default(), Instant::now());
         pace.singles_took(SAMPLES, Duration::from_micros(16) * 32, 32, now);
         assert!(!pace.batch_is_faster(50, now));
-        assert_eq!(pace.singles_at_once(now), SINGLES);
+        assert_eq!(pace.singles_at_once(50, now), MANY_SINGLES);
+        assert_eq!(pace.singles_at_once(300, now), SINGLES, "as a batch they may be faster");
+        assert_eq!(Pace::default().singles_at_once(300, now), SINGLES, "nothing is known");
     }
 
     #[test]
     fn fewer_singles_are_in_flight_where_a_batch_is_faster() {
         let (always, now) = pace(Duration::from_micros(200), Duration::from_millis(2));
-        assert_eq!(always.singles_at_once(now), SINGLES_BESIDE_BATCHES);
+        assert_eq!(always.singles_at_once(300, now), SINGLES_BESIDE_BATCHES);
         let (slow_batches, now) = pace(Duration::from_micros(200), Duration::from_millis(6));
-        assert_eq!(slow_batches.singles_at_once(now), SINGLES);
+        assert_eq!(slow_batches.singles_at_once(300, now), SINGLES);
     }
 
     #[test]
@@ -196,6 +204,18 @@ mod tests {
         pace.singles_took(64, Duration::from_micros(640), 32, now);
         pace.batch_took(250, Duration::from_millis(6), now);
         assert!(!pace.batch_is_faster(250, now));
+    }
+
+    #[test]
+    fn among_duplicates_no_batch_is_tried_until_single_messages_wait_for_the_disk_again() {
+        let (mut pace, now) = pace(Duration::from_micros(200), Duration::from_millis(6));
+        assert!(pace.batch_is_faster(250, now));
+        // The server refused it; then its messages, which were stored already, were acknowledged singly.
+        pace.batch_took(250, Duration::from_millis(11), now);
+        pace.singles_took(250, Duration::from_millis(5), 250, now);
+        assert!(!pace.batch_is_faster(250, now));
+        pace.singles_took(SAMPLES, Duration::from_micros(200) * 32, 32, now);
+        assert!(pace.batch_is_faster(250, now));
     }
 
     #[test]

@@ -101,6 +101,16 @@ fn shapes() -> Vec<(&'static str, Delivery, Outcome)> {
             attributes(format!(r#"{{"{long}":1}}"#)),
             has_attributes([(long, Bson::Int32(1))].into_iter().collect()),
         ),
+        (
+            "a list of 700,000 numbers in an attribute",
+            attributes(format!(r#"{{"a":[{}]}}"#, vec!["1"; 700_000].join(","))),
+            Dead("unstorable"),
+        ),
+        (
+            "a list of 700,000 numbers that nobody stores",
+            story(format!(r#""subject":"x","other":[{}]"#, vec!["1"; 700_000].join(","))),
+            shows(doc! { "subject": "x" }),
+        ),
         ("10,000 attributes", attributes(format!("{{{many}}}")), has_attributes(all)),
         ("a text of 14 MiB", story(format!(r#""subject":"{huge}""#)), shows(doc! { "subject": huge })),
         ("a text of 16 MiB", story(format!(r#""subject":"{}""#, "x".repeat(16 * 1024 * 1024))), Dead("unstorable")),

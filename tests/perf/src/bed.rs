@@ -11,8 +11,10 @@ use clap::ValueEnum;
 use harness::eval::Eval;
 use harness::eventually::eventually;
 use harness::paths;
+use harness::process::{Process, usage};
 use harness::sender::Secrets;
-use harness::servers::{NatsServer, ports};
+use harness::servers::nats::NatsCluster;
+use harness::servers::{MongoServer, NatsServer, ReplicaSet, mongo, ports};
 use harness::stack::{Binary, Service};
 use rand::Rng as _;
 use shared::config::StreamArgs;
@@ -40,11 +42,22 @@ impl Sync {
             Self::Default => "default (2m)",
         }
     }
+}
 
-    /// A server with the configuration that we ship, but for this setting.
-    pub(crate) async fn nats(self, dir: &Path) -> anyhow::Result<NatsServer> {
-        if self == Self::Always {
-            return NatsServer::start(dir).await;
+/// NATS: one server, or three that hold the streams together.
+#[derive(Debug)]
+pub(crate) struct Nats(Vec<NatsServer>);
+
+impl Nats {
+    /// Starts it with the configuration that we ship, but for this setting.
+    pub(crate) async fn start(sync: Sync, cluster: bool, dir: &Path) -> anyhow::Result<Self> {
+        if cluster {
+            ensure!(sync == Sync::Always, "a cluster is measured with the shipped sync_interval: use --sync always");
+            return Ok(Self(NatsCluster::start(dir, 3).await?.nodes));
+        }
+        let dir = dir.join("nats");
+        if sync == Sync::Always {
+            return Ok(Self(vec![NatsServer::start(&dir).await?]));
         }
         let text = harness::servers::nats::open_configuration()?;
         ensure!(
@@ -52,10 +65,65 @@ impl Sync {
             "the shipped configuration no longer says sync_interval: always"
         );
         let conf = dir.join("nats-server.conf");
-        std::fs::create_dir_all(dir)?;
+        std::fs::create_dir_all(&dir)?;
         std::fs::write(&conf, text.replace("sync_interval: always", ""))?;
-        NatsServer::start_with(dir, ports::free_port()?, &conf).await
+        Ok(Self(vec![NatsServer::start_with(&dir, ports::free_port()?, &conf).await?]))
     }
+
+    /// For `NATS_URL`.
+    pub(crate) fn url(&self) -> String {
+        self.0.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
+    }
+
+    /// CPU seconds of all servers.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.0.iter().map(|node| usage::cpu_seconds(&node.process)).sum()
+    }
+
+    /// Memory of the largest server, in MB.
+    pub(crate) fn memory_mb(&self) -> anyhow::Result<f64> {
+        largest(self.0.iter().map(|node| &node.process))
+    }
+}
+
+/// MongoDB: one server, or a replica set of three.
+#[derive(Debug)]
+pub(crate) struct Mongo {
+    members: Vec<MongoServer>,
+    uri: String,
+}
+
+impl Mongo {
+    /// Starts it.
+    pub(crate) async fn start(cluster: bool, dir: &Path) -> anyhow::Result<Self> {
+        let dir = dir.join("mongo");
+        if cluster {
+            let set = ReplicaSet::start_with(&dir, 3, &mongo::FULL_JOURNAL).await?;
+            let uri = set.uri();
+            return Ok(Self { members: set.members, uri });
+        }
+        let server = MongoServer::start_with(&dir, &mongo::FULL_JOURNAL).await?;
+        Ok(Self { uri: server.uri(), members: vec![server] })
+    }
+
+    /// For `MONGO_URI`.
+    pub(crate) fn uri(&self) -> String {
+        self.uri.clone()
+    }
+
+    /// CPU seconds of all servers.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        self.members.iter().map(|member| usage::cpu_seconds(&member.process)).sum()
+    }
+
+    /// Memory of the largest server, in MB.
+    pub(crate) fn memory_mb(&self) -> anyhow::Result<f64> {
+        largest(self.members.iter().map(|member| &member.process))
+    }
+}
+
+fn largest<'a>(processes: impl Iterator<Item = &'a Process>) -> anyhow::Result<f64> {
+    processes.map(usage::memory_mb).try_fold(0.0, |most: f64, next| anyhow::Ok(most.max(next?)))
 }
 
 /// Settings that are tried in this run, beside the ordinary ones.
@@ -82,6 +150,7 @@ pub(crate) struct Site {
     /// The prefix of streams and the database's name.
     pub(crate) name: String,
     pub(crate) nats_url: String,
+    replicas: usize,
     pub(crate) topology: Topology,
     pub(crate) jetstream: Context,
     pub(crate) publisher: Publisher,
@@ -89,18 +158,22 @@ pub(crate) struct Site {
 
 impl Site {
     /// A new one, with its streams.
-    pub(crate) async fn new(nats: &NatsServer) -> anyhow::Result<Self> {
+    pub(crate) async fn new(nats: &Nats) -> anyhow::Result<Self> {
         let name = format!("p{:08x}", rand::rng().random::<u32>());
         let limits = StreamArgs {
             ld_events_max_age: Duration::from_secs(30 * 86_400),
             ld_events_max_bytes: "10GiB".parse().map_err(anyhow::Error::msg)?,
+            ld_replicas: nats.0.len(),
             ..StreamArgs::default()
         };
         let topology = Topology::new(Some(&name), limits);
-        let client = async_nats::connect(nats.url()).await?;
+        let servers =
+            nats.0.iter().map(|node| node.url().parse()).collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
+        let client = async_nats::connect(servers).await?;
         let jetstream = jetstream::new(client.clone());
         topology.ensure(&jetstream).await?;
-        Ok(Self { name, nats_url: nats.url(), topology, jetstream, publisher: Publisher::new(client) })
+        let replicas = nats.0.len();
+        Ok(Self { name, nats_url: nats.url(), replicas, topology, jetstream, publisher: Publisher::new(client) })
     }
 
     /// The settings of both binaries.
@@ -109,6 +182,7 @@ impl Site {
         let settings = [
             ("NATS_URL", self.nats_url.clone()),
             ("NATS_PREFIX", self.name.clone()),
+            ("LD_REPLICAS", self.replicas.to_string()),
             ("MONGO_URI", mongo_uri.to_owned()),
             ("MONGO_DB", self.name.clone()),
             ("EVAL_HOST", "127.0.0.1".to_owned()),
@@ -135,6 +209,12 @@ impl Site {
             self.jetstream.delete_stream(self.topology.stream(stream)).await?;
         }
         Ok(())
+    }
+
+    /// How many messages a stream holds.
+    pub(crate) async fn messages(&self, stream: StreamName) -> anyhow::Result<u64> {
+        let stream = self.jetstream.get_stream(self.topology.stream(stream)).await?;
+        Ok(stream.cached_info().state.messages)
     }
 
     /// How many events are settled, and how many are not; `None` while there is no consumer.

@@ -1,63 +1,15 @@
-//! The most that the servers can do alone: bare publishing, bare upserts.
+//! The most that MongoDB can do alone: bare upserts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
-use async_nats::jetstream::Context;
 use bson::raw::cstr;
 use bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
-use bytes::Bytes;
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use mongodb::Database;
-use shared::envelope::header;
 use tokio::sync::Mutex;
-
-use crate::http::{Round, Tally, unique_id};
-
-/// The message that ingress would publish, but for its id.
-#[derive(Debug, Clone)]
-pub(crate) struct Message {
-    pub(crate) subject: String,
-    pub(crate) headers: HeaderMap,
-    pub(crate) payload: Bytes,
-}
-
-/// Publishes one message after the other from each of several tasks over one connection, each acknowledged.
-pub(crate) async fn one_by_one(
-    jetstream: &Context,
-    message: &Message,
-    tasks: usize,
-    time: Duration,
-) -> anyhow::Result<Round> {
-    let begin = Instant::now();
-    let ends = begin + time;
-    let parts = join_all((0..tasks).map(|_| tokio::spawn(publish(jetstream.clone(), message.clone(), ends)))).await;
-    let seconds = begin.elapsed().as_secs_f64();
-    let parts = parts.into_iter().map(|part| part?).collect::<anyhow::Result<Vec<_>>>()?;
-    Round::of(parts, seconds)
-}
-
-async fn publish(jetstream: Context, message: Message, ends: Instant) -> anyhow::Result<Tally> {
-    let mut tally = Tally::new()?;
-    while Instant::now() < ends {
-        let begin = Instant::now();
-        let mut headers = message.headers.clone();
-        headers.insert(header::MSG_ID, unique_id().as_str());
-        let acknowledged = async {
-            let sent =
-                jetstream.publish_with_headers(message.subject.clone(), headers, message.payload.clone()).await?;
-            sent.await
-        };
-        match acknowledged.await {
-            Ok(_) => tally.done(begin),
-            Err(_) => tally.failed(),
-        }
-    }
-    Ok(tally)
-}
 
 /// The statements of one batch, a command a collection; encoded beforehand, so that only MongoDB is measured.
 pub(crate) type Batch = BTreeMap<String, Vec<RawDocumentBuf>>;

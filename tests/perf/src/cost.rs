@@ -44,7 +44,7 @@ impl Plan {
 
 /// Measures and reports.
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let servers = Servers::start().await?;
+    let servers = Servers::start(false).await?;
     processes(plan, &servers, report).await?;
     backlogs(plan, &servers, report).await?;
     projects(plan, &servers, report).await

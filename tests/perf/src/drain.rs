@@ -8,14 +8,14 @@ use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use harness::eval::Eval;
 use harness::eventually::Alive as _;
-use harness::servers::{MongoServer, NatsServer, mongo};
+use harness::servers::mongo;
 use harness::stack::Binary;
 use harness::stack::build::path;
 use mongodb::Database;
 use serde_json::{Value, json};
 
 use crate::Options;
-use crate::bed::{self, Site};
+use crate::bed::{self, Mongo, Nats, Site, Sync};
 use crate::ceiling::{self, Batch};
 use crate::events::{Event, Mix};
 use crate::report::{Report, Spread, Table, thousands};
@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     events: usize,
     workers: Vec<usize>,
     rounds: usize,
+    cluster: bool,
+    projects: usize,
 }
 
 impl Plan {
@@ -51,6 +53,8 @@ impl Plan {
             events: options.events.unwrap_or(if options.quick { 30_000 } else { 100_000 }),
             workers: options.workers.clone().unwrap_or_else(|| vec![1, 2]),
             rounds: options.rounds.unwrap_or(if options.quick { 1 } else { 3 }),
+            cluster: options.cluster,
+            projects: options.projects.unwrap_or(PROJECTS),
         }
     }
 }
@@ -58,18 +62,22 @@ impl Plan {
 /// The servers that drains share.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    pub(crate) nats: NatsServer,
-    pub(crate) mongo: MongoServer,
+    pub(crate) nats: Nats,
+    pub(crate) mongo: Mongo,
     pub(crate) dir: std::path::PathBuf,
 }
 
 impl Servers {
-    /// Starts them.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Starts them: one of each, or three.
+    pub(crate) async fn start(cluster: bool) -> anyhow::Result<Self> {
         let dir = bed::scratch("drain")?;
-        let nats = NatsServer::start(&dir.join("nats")).await?;
-        let mongo = MongoServer::start_with(&dir.join("mongo"), &mongo::FULL_JOURNAL).await?;
+        let nats = Nats::start(Sync::Always, cluster, &dir).await?;
+        let mongo = Mongo::start(cluster, &dir).await?;
         Ok(Self { nats, mongo, dir })
+    }
+
+    fn cpu_seconds(&self) -> anyhow::Result<[f64; 2]> {
+        Ok([self.nats.cpu_seconds()?, self.mongo.cpu_seconds()?])
     }
 }
 
@@ -105,19 +113,18 @@ pub(crate) async fn fill(servers: &Servers, events: usize, projects: usize) -> a
 pub(crate) async fn drain(servers: &Servers, site: &Site, events: usize, workers: usize) -> anyhow::Result<Drained> {
     let eval = Eval::start()?;
     let env = site.env(&servers.mongo.uri(), &eval);
-    let used = || anyhow::Ok([usage::cpu_seconds(&servers.nats.process)?, usage::cpu_seconds(&servers.mongo.process)?]);
-    let (begin, before) = (Instant::now(), used()?);
+    let (begin, before) = (Instant::now(), servers.cpu_seconds()?);
     let names: Vec<String> = (0..workers).map(|n| format!("{}-worker-{n}", site.name)).collect();
     let started = names.iter().map(|name| bed::start(Binary::Worker, name, &servers.dir, env.clone()));
     let (started, finished) = tokio::join!(futures::future::try_join_all(started), finished(site, events as u64));
     let (started, (rate, end)) = (started?, finished?);
     let seconds = end.duration_since(begin).as_secs_f64();
-    let after = used()?;
+    let after = servers.cpu_seconds()?;
     let mut drained = Drained {
         rate,
         seconds,
         worker_mb: 0.0,
-        nats_mb: usage::memory_mb(&servers.nats.process)?,
+        nats_mb: servers.nats.memory_mb()?,
         cpu: [0.0, after[0] - before[0], after[1] - before[1]],
         ready: Duration::ZERO,
     };
@@ -149,12 +156,11 @@ struct Replayed {
 async fn replay(servers: &Servers, site: &Site, db: &Database, events: usize) -> anyhow::Result<Replayed> {
     let mut env = site.env(&servers.mongo.uri(), &Eval::start()?);
     env.insert("MONGO_DB".to_owned(), db.name().to_owned());
-    let used = || anyhow::Ok([usage::cpu_seconds(&servers.nats.process)?, usage::cpu_seconds(&servers.mongo.process)?]);
     let mut command = tokio::process::Command::new(path("worker")?);
     command.args(["replay", "--output", "json"]).env_clear().envs(env).kill_on_drop(true);
-    let (begin, before) = (Instant::now(), used()?);
+    let (begin, before) = (Instant::now(), servers.cpu_seconds()?);
     let output = tokio::time::timeout(PATIENCE, command.output()).await??;
-    let (seconds, after) = (begin.elapsed().as_secs_f64(), used()?);
+    let (seconds, after) = (begin.elapsed().as_secs_f64(), servers.cpu_seconds()?);
     ensure!(output.status.success(), "worker replay: {}", String::from_utf8_lossy(&output.stderr));
     let said: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(said["processed"] == json!(events), "worker replay says {said}");
@@ -185,14 +191,14 @@ async fn finished(site: &Site, events: u64) -> anyhow::Result<(f64, Instant)> {
 
 /// Measures and reports.
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let servers = Servers::start().await?;
+    let servers = Servers::start(plan.cluster).await?;
     let client = mongo::connect(&servers.mongo.uri()).await?;
-    let events: Vec<Event> = Mix::new(PROJECTS).take(plan.events).collect();
+    let events: Vec<Event> = Mix::new(plan.projects).take(plan.events).collect();
     let mut ours: BTreeMap<usize, Vec<Drained>> = BTreeMap::new();
     let (mut bare, mut bare_cpu, mut replayed) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..plan.rounds {
         for &workers in &plan.workers {
-            let site = fill(&servers, plan.events, PROJECTS).await?;
+            let site = fill(&servers, plan.events, plan.projects).await?;
             // Into a database beside the workers' and not into theirs, dropped: MongoDB removes files while it goes on.
             // By turns before and after them, because the later of two finds more collections.
             let again = client.database(&format!("{}_again", site.name));
@@ -215,9 +221,9 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
                 }
                 again.drop().await?;
                 let batches = batches(&events, &written).await?;
-                let before = usage::cpu_seconds(&servers.mongo.process)?;
+                let before = servers.mongo.cpu_seconds()?;
                 bare.push(bare_round(&client.database(&format!("{}_bare", site.name)), &events, batches).await?);
-                bare_cpu.push(usage::cpu_seconds(&servers.mongo.process)? - before);
+                bare_cpu.push(servers.mongo.cpu_seconds()? - before);
                 eprintln!("  bare: {}/s", thousands(bare[bare.len() - 1]));
             }
             written.drop().await?;
@@ -227,8 +233,10 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let bare = Spread::of(bare);
     let mut table = Table::new(
         &format!(
-            "Drain: {} waiting events over {PROJECTS} projects, half of them updates",
-            thousands(plan.events as f64)
+            "Drain: {} waiting events over {} projects, half of them updates{}",
+            thousands(plan.events as f64),
+            plan.projects,
+            if plan.cluster { "; three servers of NATS and of MongoDB" } else { "" }
         ),
         &[
             "",
@@ -253,6 +261,10 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         let of = |value: fn(&Drained) -> f64| Spread::of(rounds.iter().map(value));
         let (rate, peak, seconds) = (of(|run| run.rate), of(|run| run.worker_mb), of(|run| run.seconds));
         let cpu = [of(|run| run.cpu[0]), of(|run| run.cpu[1]), of(|run| run.cpu[2])].map(|cpu| cpu.median * each);
+        let cluster = if plan.cluster { ", 3 servers" } else { "" };
+        let ratio =
+            Spread { median: rate.median / bare.median, least: rate.least / bare.most, most: rate.most / bare.least };
+        report.ratio(&format!("drain, {} projects{cluster}, {workers} worker(s)", plan.projects), ratio);
         let mut row = vec![format!("{workers} worker(s)"), rate.rate(), format!("{:.2}", rate.median / bare.median)];
         row.push(format!("{:.0}", peak.most));
         row.extend(cpu.map(|seconds| format!("{seconds:.2}")));
@@ -277,7 +289,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }));
     table.note(format!(
         "{} round(s) each, in turns; MongoDB w: majority, j: true; NATS sync_interval: always. From the first to the last \
-         acknowledgement; spawn to last includes start-up and 320 unique indexes. Bare: `update` commands of the same \
+         acknowledgement; spawn to last includes start-up and eight unique indexes a project. Bare: `update` commands of the same \
          documents, encoded beforehand, in batches of {BATCH}, {LANES} batches and {COMMANDS} commands of each at once, \
          indexes made beforehand; no stream, no JSON, no notifications. Replay: the same events once more, into an \
          empty database; its events/s include the indexes.",

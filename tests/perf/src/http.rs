@@ -3,6 +3,7 @@
 //! which is what makes it another delivery.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -89,12 +90,31 @@ pub(crate) fn unique_id() -> String {
     format!("{high:08x}-{:04x}-{:04x}-{:04x}-{n:012x}", low >> 16, low & 0xffff, (high ^ low) & 0xffff)
 }
 
+/// The delivery ids of a load.
+#[derive(Debug, Clone)]
+enum Ids {
+    /// Each another one.
+    New,
+    /// These, by turns.
+    Again(Arc<Vec<String>>, Arc<AtomicU64>),
+}
+
+impl Ids {
+    fn next(&self) -> String {
+        match self {
+            Self::New => unique_id(),
+            Self::Again(ids, next) => ids[next.fetch_add(1, Ordering::Relaxed) as usize % ids.len()].clone(),
+        }
+    }
+}
+
 /// A signed request, but for its delivery id.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     head: Vec<u8>,
     id_at: usize,
     body: Bytes,
+    ids: Ids,
 }
 
 impl Template {
@@ -108,7 +128,13 @@ impl Template {
         head += &format!("content-length: {}\r\nx-github-delivery: ", request.body.len());
         let id_at = head.len();
         head += &format!("{}\r\n\r\n", "0".repeat(ID));
-        Self { head: head.into_bytes(), id_at, body: request.body }
+        Self { head: head.into_bytes(), id_at, body: request.body, ids: Ids::New }
+    }
+
+    /// The same, so many deliveries over and over.
+    pub(crate) fn repeating(self, deliveries: u64) -> Self {
+        let ids = (0..deliveries).map(|_| unique_id()).collect();
+        Self { ids: Ids::Again(Arc::new(ids), Arc::default()), ..self }
     }
 }
 
@@ -155,7 +181,7 @@ async fn connection(
 
 /// One request and its status.
 async fn exchange(stream: &mut TcpStream, template: &mut Template) -> anyhow::Result<u16> {
-    template.head[template.id_at..template.id_at + ID].copy_from_slice(unique_id().as_bytes());
+    template.head[template.id_at..template.id_at + ID].copy_from_slice(template.ids.next().as_bytes());
     let mut request = Buf::chain(template.head.as_slice(), template.body.clone());
     while request.has_remaining() {
         stream.write_all_buf(&mut request).await?;

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use bytes::Bytes;
 use harness::eval::Eval;
-use harness::sender::{Delivery, github};
-use harness::servers::NatsServer;
+use harness::process::usage;
+use harness::sender::{Delivery, Secrets, github};
 use harness::stack::{Binary, Service};
 use serde_json::{Value, json};
-use shared::envelope::{self, Envelope};
 use shared::ids::Project;
 use shared::source::Source;
 
 use crate::Options;
-use crate::bed::{self, Site, Sync};
-use crate::ceiling::{self, Message};
+use crate::bed::{self, Nats, Site, Sync};
 use crate::http::{self, Round, Template};
+use crate::reference::Reference;
 use crate::report::{Report, Spread, Table, millis, size};
-use harness::process::usage;
+
+/// How many deliveries are sent again and again where duplicates are measured: more than are in flight.
+const DUPLICATES: u64 = 5_000;
+
+/// How long each service is loaded before its first round.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The project every delivery is of.
 const PROJECT: &str = "TeamA";
@@ -31,6 +34,7 @@ pub(crate) struct Plan {
     connections: Vec<usize>,
     rounds: usize,
     time: Duration,
+    cluster: bool,
 }
 
 impl Plan {
@@ -42,31 +46,35 @@ impl Plan {
         };
         Self {
             sync: options.sync.clone().unwrap_or_else(|| vec![Sync::Always, Sync::Default]),
-            sizes: or(&options.sizes, &[1 << 10, 8 << 10, 1 << 20], &[1 << 10]),
+            sizes: or(&options.sizes, &[1 << 10, 8 << 10], &[1 << 10]),
             connections: or(&options.connections, &[1, 32, 256], &[1, 32, 256]),
             rounds: options.rounds.unwrap_or(if quick { 2 } else { 3 }),
             time: Duration::from_secs_f64(options.round_seconds.unwrap_or(if quick { 1.5 } else { 3.0 })),
+            cluster: options.cluster,
         }
     }
 }
 
-/// A server and an ingress on it.
+/// A queue, an ingress on it and a plain one to compare with.
 struct Field {
     site: Site,
     ingress: Service,
-    nats: NatsServer,
+    reference: Reference,
+    nats: Nats,
     _eval: Eval,
 }
 
 impl Field {
-    async fn new(sync: Sync) -> anyhow::Result<Self> {
+    async fn new(sync: Sync, cluster: bool) -> anyhow::Result<Self> {
         let dir = bed::scratch("ingest")?;
-        let nats = sync.nats(&dir.join("nats")).await?;
+        let nats = Nats::start(sync, cluster, &dir).await?;
         let site = Site::new(&nats).await?;
         let eval = Eval::start()?;
         let env = site.env("mongodb://127.0.0.1:1", &eval);
         let (ingress, _) = bed::start(Binary::Ingress, "ingress", &dir, env).await?;
-        Ok(Self { site, ingress, nats, _eval: eval })
+        let subject = site.topology.event_subject(Source::Github, &Project::new(PROJECT)?, "push");
+        let reference = Reference::start(&site.nats_url, &subject, &Secrets::default().github, &dir).await?;
+        Ok(Self { site, ingress, reference, nats, _eval: eval })
     }
 }
 
@@ -78,37 +86,42 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             "sync_interval",
             "body",
             "conns",
-            "bare/s",
+            "reference/s",
             "ingress/s",
             "ratio",
-            "p50 ms",
-            "p99 ms",
-            "p99.9 ms",
+            "p50 ms: reference",
+            "ingress",
+            "p99 ms: reference",
+            "ingress",
             "errors",
-            "bare p50 ms",
-            "bare p99 ms",
-            "CPU µs each: ingress",
+            "CPU µs each: reference",
+            "ingress",
             "nats",
             "load",
         ],
     );
     let mut figures = Vec::new();
     for &sync in &plan.sync {
-        let field = Field::new(sync).await?;
+        let field = Field::new(sync, plan.cluster).await?;
         for &bytes in &plan.sizes {
-            let delivery = delivery(bytes);
+            let template = Template::new(&delivery(bytes));
             for &connections in &plan.connections {
-                let (row, figure) = measure(plan, &field, sync, &delivery, bytes, connections).await?;
-                table.row(row);
-                figures.push(figure);
+                let point = Point { sync, bytes, connections, again: false };
+                figures.push(measure(plan, &field, point, &template, &mut table, report).await?);
             }
         }
+        if let (Some(&bytes), Some(&connections)) = (plan.sizes.first(), plan.connections.last()) {
+            let template = Template::new(&delivery(bytes)).repeating(DUPLICATES);
+            let point = Point { sync, bytes, connections, again: true };
+            figures.push(measure(plan, &field, point, &template, &mut table, report).await?);
+        }
+        field.reference.stop()?;
         bed::stop(&field.ingress).await?;
     }
     table.note(format!(
-        "{} rounds of {:.1} s each, bare and ingress in turns, the stream purged between them; medians, ± half the range \
-         of the rounds. Ratio: ingress / bare of neighbouring rounds. Bare: one message at a time per task, the same \
-         headers and bytes (of 1 MiB: already compressed), async-nats, without HTTP and signatures.",
+        "{} rounds of {:.1} s each, reference and ingress in turns, the stream purged between them; medians, ± half the \
+         range of the rounds. Ratio: ingress / reference of neighbouring rounds. Reference: a plain axum service, one HMAC, \
+         publish, await the acknowledgement. \"again\": the same {DUPLICATES} deliveries over and over.",
         plan.rounds,
         plan.time.as_secs_f64()
     ));
@@ -116,61 +129,91 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// One row.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    sync: Sync,
+    bytes: usize,
+    connections: usize,
+    again: bool,
+}
+
+impl Point {
+    fn body(self) -> String {
+        format!("{}{}", size(self.bytes), if self.again { " again" } else { "" })
+    }
+}
+
 async fn measure(
     plan: &Plan,
     field: &Field,
-    sync: Sync,
-    delivery: &Delivery,
-    bytes: usize,
-    connections: usize,
-) -> anyhow::Result<(Vec<String>, Value)> {
-    let (template, message) = (Template::new(delivery), message(&field.site, delivery)?);
-    let (ingress, nats) = (&field.ingress.process, &field.nats.process);
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
-    let mut cpu = [0.0; 3];
-    let address = field.ingress.webhooks_addr();
+    point: Point,
+    template: &Template,
+    table: &mut Table,
+    report: &mut Report,
+) -> anyhow::Result<Value> {
+    let (ingress, reference) = (&field.ingress.process, &field.reference.process);
+    let (mut plain, mut ours) = (Vec::new(), Vec::new());
+    let (mut plain_cpu, mut cpu) = (0.0, [0.0; 3]);
+    let (to_plain, to_ours) = (field.reference.address, field.ingress.webhooks_addr());
     // Sockets, allocator and server warm up outside the rounds.
-    http::load(address, &template, connections, Duration::from_millis(300)).await?;
+    for address in [to_plain, to_ours] {
+        http::load(address, template, point.connections, WARM_UP).await?;
+    }
     for _ in 0..plan.rounds {
-        bare.push(ceiling::one_by_one(&field.site.jetstream, &message, connections, plan.time).await?);
-        field.site.purge().await?;
-        let used = || anyhow::Ok([usage::cpu_seconds(ingress)?, usage::cpu_seconds(nats)?, usage::own_cpu_seconds()?]);
+        let before = usage::cpu_seconds(reference)?;
+        plain.push(http::load(to_plain, template, point.connections, plan.time).await?);
+        plain_cpu += usage::cpu_seconds(reference)? - before;
+        field.purge(point).await?;
+        let used = || anyhow::Ok([usage::cpu_seconds(ingress)?, field.nats.cpu_seconds()?, usage::own_cpu_seconds()?]);
         let before = used()?;
-        ours.push(http::load(address, &template, connections, plan.time).await?);
+        ours.push(http::load(to_ours, template, point.connections, plan.time).await?);
         for (sum, (after, before)) in cpu.iter_mut().zip(used()?.into_iter().zip(before)) {
             *sum += after - before;
         }
-        field.site.purge().await?;
+        field.purge(point).await?;
     }
-    let ratio = Spread::of(ours.iter().zip(&bare).map(|(ours, bare)| ours.rate() / bare.rate()));
-    let done: u64 = ours.iter().map(|round| round.done).sum();
-    let each = cpu.map(|seconds| seconds * 1e6 / done.max(1) as f64);
-    let (bare_rate, our_rate) = (Spread::of(bare.iter().map(Round::rate)), Spread::of(ours.iter().map(Round::rate)));
-    let (bare, ours) = (Latencies::of(&bare)?, Latencies::of(&ours)?);
-    let row = vec![
-        sync.name().to_owned(),
-        size(bytes),
+    let ratio = Spread::of(ours.iter().zip(&plain).map(|(ours, plain)| ours.rate() / plain.rate()));
+    let each = |seconds: f64, rounds: &[Round]| {
+        seconds * 1e6 / rounds.iter().map(|round| round.done).sum::<u64>().max(1) as f64
+    };
+    let (plain_cpu, cpu) = (each(plain_cpu, &plain), cpu.map(|seconds| each(seconds, &ours)));
+    let (plain_rate, our_rate) = (Spread::of(plain.iter().map(Round::rate)), Spread::of(ours.iter().map(Round::rate)));
+    let (plain, ours) = (Latencies::of(&plain)?, Latencies::of(&ours)?);
+    let Point { sync, connections, .. } = point;
+    let cluster = if plan.cluster { "3 servers, " } else { "" };
+    report.ratio(&format!("ingest, {cluster}{}, {}, {connections} connections", sync.name(), point.body()), ratio);
+    table.row(vec![
+        format!("{cluster}{}", sync.name()),
+        point.body(),
         connections.to_string(),
-        bare_rate.rate(),
+        plain_rate.rate(),
         our_rate.rate(),
         ratio.ratio(),
+        millis(plain.p50),
         millis(ours.p50),
+        millis(plain.p99),
         millis(ours.p99),
-        millis(ours.p999),
         ours.errors.to_string(),
-        millis(bare.p50),
-        millis(bare.p99),
-        format!("{:.0}", each[0]),
-        format!("{:.0}", each[1]),
-        format!("{:.0}", each[2]),
-    ];
-    let figure = json!({
-        "sync_interval": sync.name(), "bytes": bytes, "connections": connections, "ratio": ratio.json(),
-        "bare": { "per_second": bare_rate.json(), "latency": bare.json() },
+        format!("{plain_cpu:.0}"),
+        format!("{:.0}", cpu[0]),
+        format!("{:.0}", cpu[1]),
+        format!("{:.0}", cpu[2]),
+    ]);
+    Ok(json!({
+        "sync_interval": sync.name(), "bytes": point.bytes, "connections": connections, "again": point.again,
+        "cluster": plan.cluster, "ratio": ratio.json(),
+        "reference": { "per_second": plain_rate.json(), "latency": plain.json(), "cpu_micros_each": plain_cpu },
         "ingress": { "per_second": our_rate.json(), "latency": ours.json() },
-        "cpu_micros_each": { "ingress": each[0], "nats": each[1], "load": each[2] },
-    });
-    Ok((row, figure))
+        "cpu_micros_each": { "ingress": cpu[0], "nats": cpu[1], "load": cpu[2] },
+    }))
+}
+
+impl Field {
+    /// Empties the stream. Not of duplicates: they would be news again.
+    async fn purge(&self, point: Point) -> anyhow::Result<()> {
+        if point.again { Ok(()) } else { self.site.purge().await }
+    }
 }
 
 /// Latencies of all rounds together, in microseconds.
@@ -212,24 +255,4 @@ pub(crate) fn delivery(bytes: usize) -> Delivery {
     // Space is what JSON allows anywhere; it brings the body to its size.
     body.insert_str(1, &" ".repeat(bytes.saturating_sub(body.len())));
     Delivery::github("push", &Value::Null).project(PROJECT).bytes(Bytes::from(body))
-}
-
-/// What ingress makes of it.
-fn message(site: &Site, delivery: &Delivery) -> anyhow::Result<Message> {
-    let project = Project::new(PROJECT)?;
-    let envelope = Envelope {
-        source: Source::Github,
-        project: project.clone(),
-        event: "push".to_owned(),
-        delivery: http::unique_id(),
-        quality_model: None,
-        received_at: shared::time::now_ms(),
-        traceparent: None,
-        origin_sequence: None,
-        read_at: None,
-        payload: delivery.json.clone(),
-    };
-    let subject = site.topology.event_subject(Source::Github, &project, "push");
-    let (headers, payload): (HeaderMap, Bytes) = envelope::encode(&envelope);
-    Ok(Message { subject, headers, payload })
 }

@@ -10,14 +10,14 @@ use bson::Document;
 use futures::StreamExt as _;
 use harness::eval::{Eval, Notification};
 use harness::sender::{Delivery, Sender, github, sheets, taiga};
-use harness::servers::{NatsServer, ReplicaSet, mongo};
+use harness::servers::{ReplicaSet, mongo};
 use harness::stack::{Binary, Service};
 use hdrhistogram::Histogram;
 use mongodb::Client;
 use serde_json::{Value, json};
 
 use crate::Options;
-use crate::bed::{self, Site};
+use crate::bed::{self, Nats, Site, Sync};
 use crate::http::histogram;
 use crate::report::{Report, Table, millis};
 
@@ -46,13 +46,13 @@ pub(crate) struct Field {
     eval: Eval,
     pub(crate) ingress: Service,
     pub(crate) worker: Service,
-    _servers: (NatsServer, ReplicaSet),
+    _servers: (Nats, ReplicaSet),
 }
 
 impl Field {
     /// Starts it.
     pub(crate) async fn new(dir: &Path) -> anyhow::Result<Self> {
-        let nats = NatsServer::start(&dir.join("nats")).await?;
+        let nats = Nats::start(Sync::Always, false, dir).await?;
         let set = ReplicaSet::start_with(&dir.join("mongo"), 1, &mongo::FULL_JOURNAL).await?;
         let site = Site::new(&nats).await?;
         let eval = Eval::start()?;

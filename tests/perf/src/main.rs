@@ -14,7 +14,11 @@ mod events;
 mod http;
 mod ingest;
 mod lag;
+mod large;
+mod ratios;
+mod reference;
 mod report;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +26,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use harness::paths;
-use harness::stack::build::{Voice, build};
+use harness::stack::build::{Voice, build, use_binaries_in};
+use tokio::runtime::Builder;
 
 use report::Report;
 
@@ -71,6 +76,24 @@ struct Options {
     /// Backlogs of the cost part.
     #[arg(long, value_delimiter = ',')]
     backlog: Option<Vec<usize>>,
+    /// Projects of the drain, each with eight collections.
+    #[arg(long)]
+    projects: Option<usize>,
+    /// Three servers of NATS and of MongoDB on this machine, for ingest and drain.
+    #[arg(long)]
+    cluster: bool,
+    /// How long the soak takes, in minutes.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Keeps this run's ratios in tests/perf/ratios.json.
+    #[arg(long)]
+    keep: bool,
+    /// Measures the `ingress` and `worker` in this folder, such as another version's, and builds nothing.
+    #[arg(long, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+    /// Is the plain ingress that ours is compared with.
+    #[arg(long, hide = true, num_args = 4)]
+    reference: Option<Vec<String>>,
 }
 
 /// What can be measured.
@@ -84,13 +107,22 @@ enum Part {
     Lag,
     /// Memory, CPU, start-up, size, and how they grow.
     Cost,
-    /// Everything.
+    /// Small events beside the largest that ingress accepts: the worker's memory, and how long the small ones wait.
+    Large,
+    /// Everything up to here.
     All,
+    /// A mixed load for `--minutes`: what grows?
+    Soak,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let result = match &options.reference {
+        // With as many threads as ours has.
+        Some(settings) => runtime(Builder::new_multi_thread(), reference::serve(settings)),
+        None => runtime(Builder::new_current_thread(), run(&options)),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cargo perf: {error:#}");
@@ -99,8 +131,15 @@ async fn main() -> ExitCode {
     }
 }
 
+fn runtime(mut builder: Builder, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    builder.enable_all().build()?.block_on(work)
+}
+
 async fn run(options: &Options) -> anyhow::Result<()> {
-    build(Voice::Aloud)?;
+    match &options.binaries {
+        Some(dir) => use_binaries_in(dir)?,
+        None => build(Voice::Aloud)?,
+    }
     let wanted = |part| options.parts.is_empty() || options.parts.contains(&Part::All) || options.parts.contains(&part);
     bed::try_settings(&options.settings)?;
     let mut report = Report::start()?;
@@ -115,6 +154,18 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
     if wanted(Part::Cost) {
         cost::run(&cost::Plan::new(options), &mut report).await.context("cost")?;
+    }
+    if wanted(Part::Large) {
+        large::run(&mut report).await.context("large")?;
+    }
+    if options.parts.contains(&Part::Soak) {
+        soak::run(&soak::Plan::new(options), &mut report).await.context("soak")?;
+    }
+    for line in ratios::regressions(report.ratios())? {
+        println!("worse than kept: {line}");
+    }
+    if options.keep {
+        ratios::keep(report.ratios())?;
     }
     let path = match &options.json {
         Some(path) => path.clone(),

@@ -9,11 +9,14 @@ use harness::paths;
 use harness::servers::install::{self, Part};
 use serde_json::{Map, Value, json};
 
+use crate::ratios::Ratios;
+
 /// Everything measured in a run.
 #[derive(Debug)]
 pub(crate) struct Report {
     date: String,
     json: Map<String, Value>,
+    ratios: Ratios,
 }
 
 impl Report {
@@ -29,7 +32,7 @@ impl Report {
         json.insert("date".into(), json!(date));
         json.insert("command".into(), json!(std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
         json.insert("machine".into(), Value::Object(machine));
-        Ok(Self { date, json })
+        Ok(Self { date, json, ratios: Ratios::new() })
     }
 
     /// When it began; also the name of its file.
@@ -41,6 +44,16 @@ impl Report {
     pub(crate) fn add(&mut self, part: &str, table: &Table, figures: Value) {
         println!("\n## {}\n\n{table}", table.title);
         self.json.insert(part.to_owned(), figures);
+    }
+
+    /// Remembers a ratio, to compare it with the kept one.
+    pub(crate) fn ratio(&mut self, of: &str, ratio: Spread) {
+        self.ratios.insert(of.to_owned(), ratio.into());
+    }
+
+    /// Every ratio of this run.
+    pub(crate) const fn ratios(&self) -> &Ratios {
+        &self.ratios
     }
 
     /// Writes the JSON.

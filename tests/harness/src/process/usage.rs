@@ -55,6 +55,14 @@ pub fn reset_peak(process: &Process) -> anyhow::Result<()> {
     std::fs::write(format!("/proc/{}/clear_refs", id(process)?), "5").context("cannot reset the peak")
 }
 
+/// How many files and sockets it has open.
+///
+/// # Errors
+/// When it has ended.
+pub fn descriptors(process: &Process) -> anyhow::Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{}/fd", id(process)?))?.count())
+}
+
 fn status(process: &Process, name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", id(process)?))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)).context("odd /proc/<pid>/status")?;

@@ -1,10 +1,10 @@
 //! Builds `ingress` and `worker`: Cargo gives the path of a binary only to tests of its own package.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 
 use crate::{paths, process};
 
@@ -28,12 +28,30 @@ pub fn build(voice: Voice) -> anyhow::Result<()> {
     built.clone().map_err(|reason| anyhow!("{reason}"))
 }
 
-/// The path of a binary beside this one.
+/// Where `ingress` and `worker` are, when they are not those of this workspace.
+static ELSEWHERE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Uses the binaries in a folder, such as another version's, from now on.
+///
+/// # Errors
+/// When one of them is not there, or another folder was named before.
+pub fn use_binaries_in(dir: &Path) -> anyhow::Result<()> {
+    let dir = dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
+    for name in ["ingress", "worker"] {
+        ensure!(dir.join(name).is_file(), "there is no {name} in {}", dir.display());
+    }
+    ELSEWHERE.set(dir).map_err(|_| anyhow!("the binaries' folder is named once"))
+}
+
+/// The path of a binary beside this one, or in the folder that was named.
 ///
 /// # Errors
 /// When this executable is in no target directory.
 pub fn path(name: &str) -> anyhow::Result<PathBuf> {
-    Ok(paths::profile_dir()?.join(name))
+    match ELSEWHERE.get() {
+        Some(dir) => Ok(dir.join(name)),
+        None => Ok(paths::profile_dir()?.join(name)),
+    }
 }
 
 fn run(voice: Voice) -> anyhow::Result<()> {

@@ -46,6 +46,9 @@ const UNREACHABLE_RETRY: Policy = Policy::new(Duration::from_secs(2), Duration::
 /// meanwhile, and LD Eval computes once instead of ten times.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(250);
 
+/// How many notifications are pulled after such a pause.
+const BACKLOG_PULL: usize = 32;
+
 /// LD Eval's trouble is logged once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -256,10 +259,14 @@ impl Sender {
 
 impl Handler for Sender {
     async fn demand(&self, free: usize) -> Option<usize> {
-        if self.pipeline.backlog.is_being_processed() {
-            tokio::time::sleep(BACKLOG_PAUSE).await;
-        }
-        Some(self.circuit.demand(free).await)
+        let most = match self.pipeline.backlog.is_being_processed() {
+            true => {
+                tokio::time::sleep(BACKLOG_PAUSE).await;
+                free.min(BACKLOG_PULL)
+            }
+            false => free,
+        };
+        Some(self.circuit.demand(most).await)
     }
 
     async fn handle(&self, messages: Arc<InFlight>) {

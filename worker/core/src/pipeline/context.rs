@@ -1,7 +1,8 @@
 //! What all consumers of a worker share.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context as JetStream;
@@ -172,17 +173,43 @@ impl LeftOut {
 
 /// Whether many events wait.
 #[derive(Debug, Default)]
-pub struct Backlog(Mutex<Option<Instant>>);
+pub struct Backlog {
+    /// Large batches that are being processed.
+    large: AtomicUsize,
+    /// When the last one was.
+    last: Mutex<Option<Instant>>,
+}
+
+/// A batch that is being processed.
+#[derive(Debug)]
+#[must_use = "the batch counts until this is dropped"]
+pub(super) struct Processing<'b>(Option<&'b Backlog>);
 
 impl Backlog {
-    pub(super) fn record(&self, batch: usize) {
-        if batch >= LARGE {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// A batch of so many events is processed from now on.
+    pub(super) fn begin(&self, batch: usize) -> Processing<'_> {
+        let is_large = batch >= LARGE;
+        if is_large {
+            self.large.fetch_add(1, Ordering::Relaxed);
         }
+        Processing(is_large.then_some(self))
     }
 
     /// Many events wait: work done now for LD Eval is repeated in a moment.
     pub fn is_being_processed(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() < BACKLOG_TTL)
+        self.large.load(Ordering::Relaxed) > 0 || self.last().is_some_and(|last| last.elapsed() < BACKLOG_TTL)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Processing<'_> {
+    fn drop(&mut self) {
+        if let Some(backlog) = self.0 {
+            *backlog.last() = Some(Instant::now());
+            backlog.large.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

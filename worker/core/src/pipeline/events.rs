@@ -40,7 +40,7 @@ struct Stopped;
 
 impl Handler for Events {
     async fn handle(&self, messages: Arc<InFlight>) {
-        self.0.backlog.record(messages.messages().len());
+        let _processing = self.0.backlog.begin(messages.messages().len());
         let all = (0..messages.messages().len()).filter(|index| !messages.is_settled(*index));
         let (again, first): (Vec<_>, Vec<_>) = all.partition(|index| messages.delivered(*index) > 1);
         metrics::counter!("ldconnect_redeliveries_total").increment(again.len() as u64);
@@ -108,7 +108,6 @@ impl Events {
                     if self.0.outages.reset() {
                         tracing::info!("MongoDB and NATS take writes again");
                     }
-                    self.0.backlog.record(part.len());
                     for (index, settlement) in part.iter().zip(&settlements) {
                         trace_settlement(messages, *index, settlement);
                     }

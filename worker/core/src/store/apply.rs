@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bson::{Document, RawDocumentBuf};
+use bson::Document;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use worker_event::effect::Kind;
 
-use super::command::{self, COMMANDS, RETRIES};
+use super::command::{self, COMMANDS, Encoded, RETRIES};
 use super::connection::Store;
 use super::error::StoreError;
 use super::fold::{Batch, Parent, Rename};
@@ -61,6 +61,9 @@ impl Store {
     /// When MongoDB is away, or cannot hold a whole command. The batch may be half written; apply it again.
     pub async fn apply(&self, mut batch: Batch) -> Result<Applied, StoreError> {
         batch.leave_out_deleted();
+        if batch.events() >= LARGE {
+            batch.insert_unseen(&self.seen);
+        }
         let _turn = match batch.events() {
             LARGE.. => Some(self.turn.lock().await),
             _ => None,
@@ -99,9 +102,12 @@ impl Store {
         let shown: HashMap<String, Shown> =
             batch.states.iter().map(|(id, state)| (id.clone(), Shown::of(batch, state))).collect();
         self.indexes.ensure(&self.db, batch.collections(), obstacles).await?;
-        let (refusals, ()) =
-            futures::try_join!(self.write_documents(batch, &shown, obstacles), memory::remember(&self.db, batch))?;
+        let (refusals, ()) = futures::try_join!(
+            self.write_documents(batch, &shown, obstacles),
+            memory::remember(&self.db, batch, &self.seen)
+        )?;
         if refusals.is_empty() {
+            self.seen.add(batch.nested().map(|(id, _)| id));
             settle::settle(&self.db, batch, &shown, obstacles).await?;
         }
         Ok(refusals)
@@ -141,9 +147,7 @@ impl Store {
         let mut pending = if self.indexes.refuses_duplicates(collection) {
             let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::inserts_first);
             if !fresh.is_empty() {
-                let documents = fresh.iter().filter_map(|write| write.document().transpose());
-                let documents = documents.collect::<Result<Vec<RawDocumentBuf>, _>>()?;
-                let failures = command::insert(&self.db, collection, &documents).await?;
+                let failures = command::insert_each(&self.db, collection, documents(&fresh)).await?;
                 pending.extend(self.conflicted(collection, &fresh, failures, &mut refusals).await?);
             }
             pending
@@ -156,8 +160,7 @@ impl Store {
             if pending.is_empty() {
                 return Ok(refusals);
             }
-            let statements = pending.iter().map(Write::statement).collect::<Result<Vec<RawDocumentBuf>, _>>()?;
-            let failures = command::update(&self.db, collection, &statements).await?;
+            let failures = command::update_each(&self.db, collection, statements(&pending)).await?;
             pending = self.conflicted(collection, &pending, failures, &mut refusals).await?;
         }
         if pending.is_empty() {
@@ -218,4 +221,15 @@ impl Store {
         *writes = left.collect();
         Ok(())
     }
+}
+
+/// The documents of inserts, each made when it is asked for. Boxed, because the compiler cannot see that a future over a
+/// closure that borrows is `Send`.
+fn documents<'a>(writes: &'a [Write<'a>]) -> Encoded<'a> {
+    Box::new(writes.iter().filter_map(|write| write.document().transpose()))
+}
+
+/// The same for the statements of upserts.
+fn statements<'a>(writes: &'a [Write<'a>]) -> Encoded<'a> {
+    Box::new(writes.iter().map(Write::statement))
 }

@@ -1,9 +1,10 @@
 //! Commands: how they are sent, and what becomes of a failure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bson::raw::cstr;
-use bson::{Document, RawArrayBuf, RawDocumentBuf, doc};
+use bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::options::ReadConcern;
@@ -100,21 +101,38 @@ pub(super) async fn update_counting(
     collection: &str,
     statements: &[RawDocumentBuf],
 ) -> Result<(Vec<Failure>, i64), StoreError> {
-    send(db, Verb::Update, collection, statements).await
+    send(db, Verb::Update, collection, ready(statements)).await
 }
 
-/// As [`update`], for `insert` commands of whole documents.
-pub(super) async fn insert(
+/// The same for statements that are not encoded yet.
+pub(super) async fn update_each(
     db: &Database,
     collection: &str,
-    documents: &[RawDocumentBuf],
+    statements: Encoded<'_>,
 ) -> Result<Vec<Failure>, StoreError> {
-    Ok(send(db, Verb::Insert, collection, documents).await?.0)
+    Ok(send(db, Verb::Update, collection, statements.map(owned)).await?.0)
+}
+
+/// The same for `insert`, of whole documents.
+pub(super) async fn insert_each(
+    db: &Database,
+    collection: &str,
+    documents: Encoded<'_>,
+) -> Result<Vec<Failure>, StoreError> {
+    Ok(send(db, Verb::Insert, collection, documents.map(owned)).await?.0)
+}
+
+fn owned<'a>(statement: Result<RawDocumentBuf, StoreError>) -> Result<Cow<'a, RawDocument>, StoreError> {
+    statement.map(Cow::Owned)
+}
+
+fn ready(statements: &[RawDocumentBuf]) -> impl Iterator<Item = Result<Cow<'_, RawDocument>, StoreError>> {
+    statements.iter().map(|statement| Ok(Cow::Borrowed(statement.as_ref())))
 }
 
 /// As [`update`], for `delete` commands. A failed statement is an error: none of our deletes can fail by itself.
 pub(super) async fn delete(db: &Database, collection: &str, statements: &[RawDocumentBuf]) -> Result<(), StoreError> {
-    match send(db, Verb::Delete, collection, statements).await?.0.into_iter().next() {
+    match send(db, Verb::Delete, collection, ready(statements)).await?.0.into_iter().next() {
         Some(failure) => Err(failure.into_error(db, collection).await),
         None => Ok(()),
     }
@@ -168,6 +186,9 @@ pub(super) async fn with_timeout<T>(command: impl Future<Output = Result<T, Stor
         .unwrap_or_else(|_| Err(StoreError::Outage(format!("no answer within {} s", COMMAND_TIMEOUT.as_secs()))))
 }
 
+/// Statements or documents, each encoded when it is asked for.
+pub(super) type Encoded<'a> = Box<dyn Iterator<Item = Result<RawDocumentBuf, StoreError>> + Send + 'a>;
+
 #[derive(Debug, Clone, Copy)]
 enum Verb {
     Insert,
@@ -175,25 +196,29 @@ enum Verb {
     Delete,
 }
 
-async fn send(
+/// Statements are encoded as they are needed, so that a large one is in memory as few times as possible.
+async fn send<'a>(
     db: &Database,
     verb: Verb,
     collection: &str,
-    statements: &[RawDocumentBuf],
+    statements: impl Iterator<Item = Result<Cow<'a, RawDocument>, StoreError>> + Send,
 ) -> Result<(Vec<Failure>, i64), StoreError> {
     let (mut failures, mut matched) = (Vec::new(), 0);
     let mut start = 0;
-    while start < statements.len() {
+    let mut statements = statements.peekable();
+    while statements.peek().is_some() {
         let mut array = RawArrayBuf::new();
-        let mut bytes = 0;
-        let mut end = start;
-        for statement in statements.iter().skip(start).take(STATEMENTS) {
+        let (mut bytes, mut count) = (0, 0);
+        let size = |statement: &Result<Cow<'a, RawDocument>, StoreError>| {
+            statement.as_ref().map_or(0, |statement| statement.as_bytes().len())
+        };
+        while let Some(statement) =
+            statements.next_if(|next| count == 0 || (count < STATEMENTS && bytes + size(next) <= BYTES))
+        {
+            let statement = statement?;
             bytes += statement.as_bytes().len();
-            if bytes > BYTES && end > start {
-                break;
-            }
+            count += 1;
             array.push(statement.as_ref());
-            end += 1;
         }
         let mut command = RawDocumentBuf::new();
         match verb {
@@ -220,7 +245,7 @@ async fn send(
             }
             Err(error) => return Err(refused(db, collection, &error).await),
         }
-        start = end;
+        start += count;
     }
     Ok((failures, matched))
 }

@@ -11,6 +11,7 @@ use super::command;
 use super::error::StoreError;
 use super::index::Indexes;
 use super::obstacles::Obstacles;
+use super::seen::Seen;
 
 /// `MONGO_URI` cannot be used. The driver's own text may quote a part of the address, which may be its password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,7 @@ pub struct Store {
     pub(super) db: Database,
     pub(super) indexes: Indexes,
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    pub(super) seen: Seen,
 }
 
 impl Store {
@@ -55,7 +57,7 @@ impl Store {
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
         let name = options.default_database.clone().unwrap_or_else(|| fallback_db.to_owned());
         let db = Client::with_options(options).map_err(|_| UnusableUri)?.database(&name);
-        Ok(Self { db, indexes: Indexes::default(), turn: Arc::default() })
+        Ok(Self { db, indexes: Indexes::default(), turn: Arc::default(), seen: Seen::default() })
     }
 
     /// The database, for commands that read.

@@ -15,7 +15,7 @@
 //! ```
 
 use bson::raw::cstr;
-use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawBson, RawDocument, RawDocumentBuf, doc};
 use worker_event::effect::{Key, Kind, Order};
 
 use super::error::StoreError;
@@ -70,6 +70,20 @@ pub(super) fn packed(document: &Document) -> Result<RawDocumentBuf, StoreError> 
 /// A document as bytes.
 pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, StoreError> {
     RawDocumentBuf::try_from(document).map_err(unencodable)
+}
+
+/// The fields of several documents, one after the other, as one document. They are not looked at: names must differ.
+pub(super) fn joined(parts: &[&RawDocument]) -> Result<RawDocumentBuf, StoreError> {
+    /// The length before the fields, and the NUL behind them.
+    const FRAME: usize = 5;
+    let length = parts.iter().map(|part| part.as_bytes().len() - FRAME).sum::<usize>() + FRAME;
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend(i32::try_from(length).map_err(unencodable)?.to_le_bytes());
+    for part in parts {
+        bytes.extend_from_slice(&part.as_bytes()[FRAME - 1..part.as_bytes().len() - 1]);
+    }
+    bytes.push(0);
+    RawDocumentBuf::from_bytes(bytes).map_err(unencodable)
 }
 
 pub(super) fn unencodable(error: impl ToString) -> StoreError {
@@ -148,5 +162,20 @@ pub(super) fn push_key(id: &mut String, part: &Bson) {
             id.push('"');
         }
         other => id.push_str(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_documents_have_the_fields_of_all() {
+        let (a, b, empty) = (doc! { "a": 1, "b": { "c": [true] } }, doc! { "d": "text" }, Document::new());
+        let parts = [&a, &empty, &b].map(|document| raw(document).unwrap());
+        let joined = joined(&parts.each_ref().map(|part| part.as_ref())).unwrap();
+        let mut all = a;
+        all.extend(b);
+        assert_eq!(Document::try_from(joined).unwrap(), all);
     }
 }

@@ -7,6 +7,7 @@ use worker_event::effect::{self, Effect, Key, Kind, Order, StoryOf};
 
 use super::encode::{entity_id, link_id, packed, push_key};
 use super::error::StoreError;
+use super::seen::Seen;
 
 /// One event of a batch, normalised.
 #[derive(Debug, Clone)]
@@ -237,6 +238,20 @@ impl Batch {
     pub(super) fn leave_out_deleted(&mut self) {
         let deletions = &self.deletions;
         self.states.retain(|id, state| deletions.get(id).is_none_or(|deletion| !deletion.gone.takes(state)));
+    }
+
+    /// The stories and epics: other objects' events tell of them, too, and often first.
+    pub(super) fn nested(&self) -> impl Iterator<Item = (&str, &State)> {
+        let states = self.states.iter().map(|(id, state)| (id.as_str(), state));
+        states.filter(|(_, state)| matches!(state.kind, Kind::UserStory | Kind::Epic))
+    }
+
+    /// Inserts first what no event of this process has told of.
+    pub(super) fn insert_unseen(&mut self, seen: &Seen) {
+        let nested = self.states.iter_mut().filter(|(_, state)| matches!(state.kind, Kind::UserStory | Kind::Epic));
+        for (id, state) in nested {
+            state.insert_first |= !seen.contains(id);
+        }
     }
 
     fn fold(&mut self, event: usize, prj: &str, delivery: &str, effect: Effect) -> Result<(), StoreError> {

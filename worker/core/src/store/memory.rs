@@ -20,10 +20,12 @@ use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
 use mongodb::Database;
 use worker_event::effect::Order;
 
+use super::apply::LARGE;
 use super::command;
 use super::encode::{order, raw, read_order, unencodable, upsert};
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Parent, Rename};
+use super::seen::Seen;
 
 pub(super) const DELETIONS: &str = "ld_deletions";
 pub(super) const VIEWS: &str = "ld_views";
@@ -63,17 +65,9 @@ pub(super) struct Version {
 }
 
 /// Writes the deletions, views and renames of a batch.
-pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreError> {
+pub(super) async fn remember(db: &Database, batch: &Batch, seen: &Seen) -> Result<(), StoreError> {
     let deletions = batch.deletions.iter().map(|(id, deletion)| {
         (id.as_str(), deletion.prj.as_str(), StoredDeletion { gone: deletion.gone, action: None })
-    });
-    // Milestones first: a reader that sees a story in a milestone then also sees the milestone's view.
-    let mut views: Vec<_> = batch.views.iter().collect();
-    views.sort_by_key(|(_, view)| !matches!(view.parent, Parent::Milestone(_)));
-    let views = views.into_iter().flat_map(|(id, view)| {
-        let version = view.version.as_ref().map(|(at, fields)| upsert_version(id, &view.prj, *at, fields));
-        let gone = view.gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) }));
-        version.into_iter().chain(gone)
     });
     let differs = batch.states.values().filter_map(|state| {
         let story = state.story_id().filter(|_| state.story.as_ref().is_some_and(|story| !story.agrees))?;
@@ -85,10 +79,57 @@ pub(super) async fn remember(db: &Database, batch: &Batch) -> Result<(), StoreEr
     });
     futures::try_join!(
         remember_deletions(db, deletions),
-        send(db, VIEWS, views.chain(differs).collect::<Result<_, _>>()?),
+        remember_views(db, batch, differs.collect::<Result<_, _>>()?, seen),
         remember_renames(db, batch),
     )
     .map(drop)
+}
+
+/// Writes the views of a batch, and other statements about views.
+async fn remember_views(
+    db: &Database,
+    batch: &Batch,
+    others: Vec<RawDocumentBuf>,
+    seen: &Seen,
+) -> Result<(), StoreError> {
+    // Milestones first: a reader that sees a story in a milestone then also sees the milestone's view.
+    let (milestones, rest): (Vec<_>, Vec<_>) =
+        batch.views.iter().partition(|(_, view)| matches!(view.parent, Parent::Milestone(_)));
+    let mut statements = Vec::new();
+    for views in [milestones, rest] {
+        let mut inserts = Vec::new();
+        for (id, view) in views {
+            match (&view.version, view.gone) {
+                // Only in large batches: a further command costs a single event more than it gains.
+                (Some((at, fields)), None) if batch.events() >= LARGE && !seen.contains(id) => {
+                    inserts.push((id, first_version(id, &view.prj, *at, fields)?, (view, *at, fields)));
+                }
+                (version, gone) => {
+                    let version = version.as_ref();
+                    let version = version.map(|(at, fields)| upsert_version(id, &view.prj, *at, fields)).transpose()?;
+                    let gone = gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) })).transpose()?;
+                    statements.extend(version.into_iter().chain(gone));
+                }
+            }
+        }
+        if !inserts.is_empty() {
+            // Before what comes after them in the order.
+            send(db, VIEWS, std::mem::take(&mut statements)).await?;
+            let documents = inserts.iter().map(|(_, document, _)| Ok(document.clone()));
+            for failure in command::insert_each(db, VIEWS, Box::new(documents)).await? {
+                let Some((id, _, (view, at, fields))) = inserts.get(failure.index) else { continue };
+                if !failure.is_duplicate_id() {
+                    return Err(StoreError::Outage(failure.error));
+                }
+                statements.push(upsert_version(id, &view.prj, *at, fields)?);
+            }
+            send(db, VIEWS, std::mem::take(&mut statements)).await?;
+        }
+    }
+    statements.extend(others);
+    send(db, VIEWS, statements).await?;
+    seen.add(batch.views.keys().map(String::as_str));
+    Ok(())
 }
 
 /// Writes the renames of a batch.
@@ -130,6 +171,11 @@ pub(super) async fn mark_spread(db: &Database, spread: &HashMap<String, Order>) 
 
 fn grow(id: &str, prj: &str, max: Document) -> Result<RawDocumentBuf, StoreError> {
     upsert(&doc! { "_id": id }, raw(&doc! { "$max": max, "$set": { "prj": prj } })?)
+}
+
+/// What [`upsert_version`] makes where there is nothing.
+fn first_version(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocumentBuf, StoreError> {
+    raw(&doc! { "_id": id, "prj": prj, "since": order(at), "fields": fields.clone(), "state": order(at) })
 }
 
 /// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.

@@ -25,6 +25,7 @@ mod connection;
 mod statement;
 mod write;
 mod memory;
+mod seen;
 mod rename;
 mod settle;
 mod apply;

@@ -5,12 +5,12 @@
 use std::sync::LazyLock;
 
 use bson::raw::{CStr, cstr};
-use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocument, RawDocumentBuf, doc};
 use worker_event::effect::{Key, Kind, Order};
 use worker_event::normalise::unenriched;
 
 use super::encode::{
-    ACTION, EPIC_FIELDS, IN, LINKS, MILESTONE, MILESTONE_FIELDS, READ, STATE, STORY, action_fields, key_filter,
+    ACTION, EPIC_FIELDS, IN, LINKS, MILESTONE, MILESTONE_FIELDS, READ, STATE, STORY, action_fields, joined, key_filter,
     not_newer, nulls, older, order, raw, unencodable, up_to, upsert,
 };
 use super::error::StoreError;
@@ -144,15 +144,11 @@ pub(super) fn state_upsert(
 
 /// All names are ours, so `$set` can name them; other registers of the document stay as they are.
 fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) -> Result<RawDocumentBuf, StoreError> {
-    // The filter's equalities set them on insert. Naming them twice is a conflict only when they differ.
-    let mut set = state.fields.clone();
-    extend(&mut set, &shown.fields)?;
+    // The filter's equalities make them on insert; naming them twice is a conflict only when they differ.
+    let mut set = shown_fields(state, shown, action)?;
     let mut on_insert = doc! { "_id": document_id(state.kind, &state.key) };
     match action {
-        Some((at, action)) => {
-            extend(&mut set, action)?;
-            set.append(cstr!("_ld.action"), raw(&order(*at))?);
-        }
+        Some((at, _)) => set.append(cstr!("_ld.action"), raw(&order(*at))?),
         None => on_insert.extend(nulls(action_fields(state.kind))),
     }
     for (_, path, at) in shown.registers() {
@@ -193,14 +189,7 @@ fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) 
     Ok(update)
 }
 
-fn extend(document: &mut RawDocumentBuf, fields: &Document) -> Result<(), StoreError> {
-    for (name, value) in raw(fields)?.iter().flatten() {
-        document.append(name, value);
-    }
-    Ok(())
-}
-
-/// Our fields in a new document.
+/// What is ours in a document that nobody wrote before.
 fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let mut ours = RawDocumentBuf::new();
     ours.append(cstr!("order"), raw(&order(state.order))?);
@@ -220,28 +209,28 @@ fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreErro
     Ok(ours)
 }
 
-/// What a state and its action show, together.
-fn shown_fields(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
-    let mut fields = state.fields.clone();
-    extend(&mut fields, &shown.fields)?;
-    if let Some((_, action)) = &state.action {
-        extend(&mut fields, action)?;
-    }
-    Ok(fields)
+/// What a state and an action show, together.
+fn shown_fields(
+    state: &State,
+    shown: &Shown,
+    action: Option<&(Order, Document)>,
+) -> Result<RawDocumentBuf, StoreError> {
+    let (of_others, action) = (raw(&shown.fields)?, action.map(|(_, action)| raw(action)).transpose()?);
+    let mut parts: Vec<&RawDocument> = vec![&state.fields, &of_others];
+    parts.extend(action.as_deref());
+    joined(&parts)
 }
 
 /// The document that a state inserts.
 pub(super) fn document(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
-    let mut document = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
-    for (name, value) in shown_fields(state, shown)?.iter().flatten() {
-        document.append(name, value);
-    }
-    if state.action.is_none() {
-        extend(&mut document, &nulls(action_fields(state.kind)))?;
-    }
-    extend(&mut document, &untold(state.kind))?;
-    document.append(cstr!("_ld"), bookkeeping(state, shown)?);
-    Ok(document)
+    let id = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
+    let of_others = raw(&shown.fields)?;
+    let action = match &state.action {
+        Some((_, action)) => raw(action)?,
+        None => raw(&nulls(action_fields(state.kind)))?,
+    };
+    let ours = single(cstr!("_ld"), bookkeeping(state, shown)?);
+    joined(&[&id, &state.fields, &of_others, &action, &raw(&untold(state.kind))?, &ours])
 }
 
 /// A state for a document that may have none yet: merged into the fields that are there.
@@ -256,7 +245,7 @@ pub(super) fn merge_into_existing(state: &State, shown: &Shown) -> Result<RawDoc
     first.extend(nulls(action_fields(state.kind)));
     merged.push(raw(&first)?);
     merged.push("$$ROOT");
-    merged.push(single(cstr!("$literal"), shown_fields(state, shown)?));
+    merged.push(single(cstr!("$literal"), shown_fields(state, shown, state.action.as_ref())?));
     let ours = [RawBson::from("$_ld"), single(cstr!("$literal"), bookkeeping(state, shown)?).into()];
     let mut own = raw(&own_id(state.kind, &state.key))?;
     own.append(cstr!("_ld"), single(cstr!("$mergeObjects"), ours.into_iter().collect::<RawArrayBuf>()));

@@ -1,5 +1,6 @@
 //! A value that is passed through with the type it came with.
 
+use std::cell::Cell;
 use std::fmt;
 
 use bson::{Bson, Document};
@@ -15,13 +16,32 @@ const DEEPEST: usize = 90;
 /// 2⁶³: doubles from here on are large integers, not fractions.
 const BEYOND_64_BITS: f64 = 9_223_372_036_854_775_808.0;
 
-/// The error of a deeper value. [`is_too_deep`] recognises it by its beginning, which no error of serde or serde_json
-/// has.
-pub(super) const TOO_DEEP: &str = "nested deeper than 90 levels";
+/// How many values may be stored of one payload, so that they take less than 100 MB while they are read: a payload of 25
+/// MiB can have millions. No document of a person comes near it.
+const MOST_VALUES: usize = 600_000;
 
-/// Whether reading failed because a stored value was nested too deeply.
-pub(super) fn is_too_deep(error: &serde_json::Error) -> bool {
-    error.is_data() && error.to_string().starts_with(TOO_DEEP)
+/// What an object counts as, in values: what it takes beside its fields.
+const OBJECT: usize = 6;
+
+/// What the errors of such values say; [`excess`] knows them by their beginning, which no error of serde's or
+/// serde_json's has.
+const TOO_DEEP: &str = "nested deeper than 90 levels";
+const TOO_MANY: &str = "one of too many: 600,000 can be stored, and an object counts as six";
+
+thread_local! {
+    /// How many values may still be read of the payload that this thread reads.
+    static VALUES_LEFT: Cell<usize> = const { Cell::new(MOST_VALUES) };
+}
+
+/// Another payload is read from now on.
+pub(super) fn begin() {
+    VALUES_LEFT.set(MOST_VALUES);
+}
+
+/// Why reading failed, when a stored value was nested too deeply, or one of too many.
+pub(super) fn excess(error: &serde_json::Error) -> Option<&'static str> {
+    let text = error.is_data().then(|| error.to_string())?;
+    [TOO_DEEP, TOO_MANY].into_iter().find(|what| text.starts_with(what))
 }
 
 /// One JSON value as BSON (docs/payloads.md); null when it is absent.
@@ -105,10 +125,16 @@ impl Level {
     }
 }
 
+fn count<E: serde::de::Error>(values: usize) -> Result<(), E> {
+    VALUES_LEFT.set(VALUES_LEFT.get().checked_sub(values).ok_or_else(|| E::custom(TOO_MANY))?);
+    Ok(())
+}
+
 impl<'de> DeserializeSeed<'de> for Level {
     type Value = Bson;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bson, D::Error> {
+        count(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -155,6 +181,7 @@ impl<'de> Visitor<'de> for Level {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Bson, A::Error> {
         self.deeper::<A::Error>()?;
+        count(OBJECT - 1)?;
         let mut out = Document::new();
         while let Some(name) = object.next_key::<String>()? {
             out.insert(without_nul(name), object.next_value_seed(Self(self.0 + 1))?);

@@ -13,6 +13,10 @@ use super::text;
 use super::time::Stamp;
 use crate::effect::{Effect, Key, Kind, Normalised, Order, Reject, State};
 
+/// How many bytes the commits of one push may repeat, altogether. GitHub's names are shorter than 100 bytes, and its pushes
+/// have 2,048 commits.
+const LARGEST_REPEATED: usize = 16 * 1024 * 1024;
+
 object!(Push {
     commits: List<Commit> = "commits",
     repository: Option<Repository> = "repository",
@@ -130,6 +134,7 @@ fn push(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
         return Ok(Normalised::default());
     }
     let context = Context::of(push.repository.unwrap_or_default(), push.organization, push.sender);
+    context.fits_into(push.commits.0.len(), envelope.payload.len())?;
     // The earliest push decides. What the API says comes after every push.
     let order = Order::new(if envelope.read_at.is_some() { i64::MAX } else { context.pushed_at }, sequence);
     let mut seen = HashSet::new();
@@ -322,6 +327,22 @@ impl Context {
         JsonValue(self.repo_name.clone()).text_key("repository.full_name")
     }
 
+    /// Refuses what would take far more memory in a document for each commit than in the payload.
+    fn fits_into(&self, documents: usize, payload: usize) -> Result<(), Reject> {
+        // BSON is 13 times its JSON at worst: most pushes need no look.
+        if documents * payload * 13 <= LARGEST_REPEATED {
+            return Ok(());
+        }
+        let Self { repo_name, team_name, sender_info, .. } = self;
+        let repeated = doc! { "names": [repo_name, repo_name, team_name], "sender_info": sender_info };
+        let each = repeated.to_vec().map_err(|error| Reject::Unstorable(error.to_string()))?.len();
+        if each * documents <= LARGEST_REPEATED {
+            return Ok(());
+        }
+        let error = format!("each of its {documents} commits would repeat {each} bytes of sender and repository");
+        Err(Reject::Unstorable(error))
+    }
+
     fn of(repository: Repository, organization: Option<User>, sender: Option<User>) -> Self {
         let owner = repository.owner.unwrap_or_default();
         let organization = organization.unwrap_or_default();
@@ -356,6 +377,17 @@ fn pushed_at(value: &JsonValue) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_push_does_not_repeat_a_huge_login_in_each_commit() {
+        let login = |bytes: usize| JsonValue("x".repeat(bytes).into());
+        let of =
+            |bytes| Context::of(Repository::default(), None, Some(User { login: login(bytes), ..User::default() }));
+        assert_eq!(of(100).fits_into(2_048, usize::pow(2, 20)), Ok(()));
+        assert_eq!(of(300_000).fits_into(1, usize::pow(2, 20)), Ok(()));
+        let refused = of(300_000).fits_into(2_000, usize::pow(2, 20)).unwrap_err().to_string();
+        assert!(refused.contains("each of its 2000 commits would repeat 300"), "{refused}");
+    }
 
     #[test]
     fn the_time_of_a_push_comes_in_seconds_or_as_text() {

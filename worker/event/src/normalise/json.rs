@@ -19,25 +19,26 @@ use crate::effect::Reject;
 
 /// Reads a payload; one that breaks JSON only by a lone surrogate or a number beyond a double is repaired first.
 pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
-    match serde_json::from_slice(payload) {
-        Ok(value) => Ok(value),
-        Err(error) if bson_value::is_too_deep(&error) => Err(too_deep()),
-        Err(_) => read_carefully(&repair(payload)),
-    }
+    bson_value::begin();
+    serde_json::from_slice(payload).or_else(|error| match bson_value::excess(&error) {
+        Some(excess) => Err(unstorable(excess)),
+        None => read_carefully(&repair(payload)),
+    })
 }
 
 /// Reads a repaired payload, keeping track of the path for the message. Rare, so it may be slow.
 fn read_carefully<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
+    bson_value::begin();
     let mut reader = serde_json::Deserializer::from_slice(payload);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        if bson_value::is_too_deep(error.inner()) { too_deep() } else { Reject::Shape(error.to_string()) }
+        bson_value::excess(error.inner()).map_or_else(|| Reject::Shape(error.to_string()), unstorable)
     })?;
     reader.end().map_err(|error| Reject::Shape(error.to_string()))?;
     Ok(value)
 }
 
-fn too_deep() -> Reject {
-    Reject::Unstorable(format!("a value is {}", bson_value::TOO_DEEP))
+fn unstorable(excess: &str) -> Reject {
+    Reject::Unstorable(format!("a value is {excess}"))
 }
 
 /// A struct that is read from a JSON object, field by field. Written by [`object!`].
@@ -259,6 +260,23 @@ mod tests {
             assert!(message.starts_with(&format!("{shape}{expected}")), "{message}");
         }
         assert!(message("{} x").contains("trailing characters"));
+    }
+
+    #[test]
+    fn the_number_of_values_matters_only_where_they_would_be_stored() {
+        let many = |values: usize, value: &str| format!("[{}]", vec![value; values].join(","));
+        assert!(read::<Outer>(format!(r#"{{"else":{}}}"#, many(700_000, "1")).as_bytes()).is_ok());
+        for (values, value, fits) in
+            [(599_999, "1", true), (600_000, "1", false), (99_999, "{}", true), (100_000, "{}", false)]
+        {
+            // Twice: each payload has its own.
+            for _ in 0..2 {
+                let read = read::<Outer>(format!(r#"{{"inner":{{"id":{}}}}}"#, many(values, value)).as_bytes());
+                let error = read.err().map(|error| error.to_string()).unwrap_or_default();
+                let expected = if fits { "" } else { "the document cannot be stored: a value is one of too many: " };
+                assert!(error.starts_with(expected) && error.is_empty() == fits, "{values} {value}: {error}");
+            }
+        }
     }
 
     #[test]
