@@ -188,10 +188,9 @@ impl<P: Publish> Gate<P> {
         let Ok(Ok(_slot)) = timeout_at(slot_deadline, self.slots.acquire()).await else {
             return Err(NotStored::Overloaded);
         };
-        let kept = message.clone();
         let tried = async {
             match self.signals.events_stream_is_fit().await {
-                true => self.publish(message).await.map_err(Failure::Publish),
+                true => self.publish(&message).await.map_err(Failure::Publish),
                 false => Err(Failure::Unfit),
             }
         };
@@ -205,7 +204,7 @@ impl<P: Publish> Gate<P> {
                 Ok(published)
             }
             Err(error) => {
-                self.signals.failed((error != Failure::Publish(PublishError::TooLarge)).then_some(kept));
+                self.signals.failed((error != Failure::Publish(PublishError::TooLarge)).then(&message));
                 if let Some(more) = self.outages.open() {
                     tracing::warn!(%error, more, "webhooks cannot be stored and are answered 503; see /readyz");
                 }
@@ -303,7 +302,7 @@ mod tests {
         let full = PublishError::Refused { code: 10077, description: "no space left".into() };
         // The webhook, and one attempt after it.
         let gate_ = gate(2, full.clone());
-        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_err());
+        assert!(gate_.pass(message, Instant::now() + PUBLISH_DEADLINE).await.is_err());
         sleep(Duration::from_secs(3_600)).await;
         assert!(gate_.signals.failing_since(Duration::from_secs(10)), "nothing was stored within this hour");
         gate_.signals.retry(&gate_.publisher).await;
@@ -312,12 +311,12 @@ mod tests {
         assert!(!gate_.signals.failing_since(Duration::ZERO));
 
         let gate_ = gate(1, full);
-        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_err());
-        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_ok());
+        assert!(gate_.pass(message, Instant::now() + PUBLISH_DEADLINE).await.is_err());
+        assert!(gate_.pass(message, Instant::now() + PUBLISH_DEADLINE).await.is_ok());
         assert!(!gate_.signals.failing_since(Duration::from_secs(10)));
 
         let gate_ = gate(1, PublishError::TooLarge);
-        assert!(gate_.pass(message(), Instant::now() + PUBLISH_DEADLINE).await.is_err());
+        assert!(gate_.pass(message, Instant::now() + PUBLISH_DEADLINE).await.is_err());
         sleep(Duration::from_secs(10)).await;
         assert!(!gate_.signals.failing_since(Duration::from_secs(10)), "it would never be taken");
     }

@@ -10,9 +10,9 @@ use shared::source::Source;
 use crate::observe::{push, send, stored};
 use crate::{LONG, only_ingress};
 
-/// The most memory that a debug build may ever have had, in KiB. Measured are 266 to 319 MiB; without bounds it was 2 GiB.
-/// The aim is 300 MB: what is above it are copies of a document on its way through the store and the driver.
-const LIMIT: u64 = 400 * 1024;
+/// The most memory that a debug build may ever have had, in KiB; without bounds it was 2 GiB. A release build has had
+/// 218 MB with the payloads of `cargo perf large`.
+const LIMIT: u64 = 330 * 1024;
 
 /// As large as a body may be.
 const LARGEST: usize = 25 * 1024 * 1024;
@@ -24,7 +24,7 @@ fn peak(pid: u32) -> anyhow::Result<u64> {
 }
 
 #[tokio::test]
-async fn four_hundred_megabytes_of_json_in_a_few_kilobytes_of_the_stream_take_less_than_400_mib() {
+async fn four_hundred_megabytes_of_json_in_a_few_kilobytes_of_the_stream_take_less_than_330_mib() {
     const LARGE: i64 = 30;
     let mut stack = only_ingress().await;
     let jetstream = stack.jetstream().await.unwrap();

@@ -32,7 +32,8 @@ struct Settings {
 /// Serves until it is killed; `settings` are its port, NATS's URL, the subject and the secret.
 pub(crate) async fn serve(settings: &[String]) -> anyhow::Result<()> {
     let [port, nats, subject, secret] = settings else { anyhow::bail!("--reference PORT NATS SUBJECT SECRET") };
-    let jetstream = jetstream::new(async_nats::connect(nats).await?);
+    let servers = nats.split(',').map(str::parse).collect::<Result<Vec<async_nats::ServerAddr>, _>>()?;
+    let jetstream = jetstream::new(async_nats::connect(servers).await?);
     let state = Settings { jetstream, subject: subject.clone(), secret: secret.clone() };
     let app = Router::new()
         .route("/webhook/github", post(receive))
