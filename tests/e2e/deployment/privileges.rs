@@ -218,7 +218,8 @@ async fn command(stack: &Stack, args: &[&str]) -> String {
 
 #[tokio::test]
 async fn everything_works_with_these_rights_alone() {
-    let stack = Stack::start_with(Options { least_privilege: true, ..Options::default() }).await.unwrap();
+    let options = Options { least_privilege: true, ..Options::default() };
+    let stack = Stack::start_with(options.env("TEAM_PAGES_ADDR", "127.0.0.1:0")).await.unwrap();
     assert!(stack.env["NATS_URL"].contains("//worker:") && stack.env["MONGO_URI"].contains(WORKER.0));
     flows(&stack, 1).await;
 
@@ -266,6 +267,11 @@ async fn everything_works_with_these_rights_alone() {
     // The commands that only read, and `forget`.
     let (code, status) = stack.sender.get(&format!("{}/status.json", stack.worker().admin())).await.unwrap();
     assert!(code == 200 && status.contains("Flows3"), "{code} {status}");
+    let base = stack.worker().team_pages();
+    let link = command(&stack, &["team-links", "--prj", "Flows3", "--public-url", &base, "--output", "json"]).await;
+    let link: Value = serde_json::from_str(&link).unwrap();
+    let (code, page) = stack.sender.get(&format!("{}.json", link["link"].as_str().unwrap())).await.unwrap();
+    assert!(code == 200 && page.contains(r#""is_known":true"#) && page.contains("commits"), "{code} {page}");
     let said = command(&stack, &["forget", "--prj", "Flows3", "--yes"]).await;
     assert!(said.contains("github_Flows3.commits"), "{said}");
     command(&stack, &["forget", "--prj", "Flows2", "--login", "nobody", "--erase-messages", "--yes"]).await;
