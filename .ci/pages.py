@@ -146,6 +146,8 @@ def main():
         with urllib.request.urlopen(f"{admin}/status.json", timeout=20) as answer:
             demo = json.load(answer)["rows"][0]["prj"]
         complaints += look(link(told, demo), FOLDER, "team", team)
+        complaints += look(f"{admin}/events?prj={demo}", FOLDER, "events", ["table"])
+        complaints += look(f"{admin}/dead-letters", FOLDER, "dead-letters")
         with trouble(told):
             complaints += look(f"{admin}/status", FOLDER, "trouble", status[:1])
             complaints += look(link(told, "L2"), FOLDER, "team-trouble", team[:1])
