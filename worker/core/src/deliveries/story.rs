@@ -17,7 +17,7 @@ use super::outcome::{self, Letter, Outcomes};
 use super::reader::Reader;
 use crate::notify::queue::subjects_of;
 use crate::read::{Pass, Unreadable};
-use crate::store::Shown;
+use crate::store::StoredDocument;
 
 /// How many facts are read at most.
 const FACTS: u64 = 20_000;
@@ -170,7 +170,7 @@ impl Reader {
         let shown = self.shown(&delivery, &meaning, most).await;
         let outcome = outcomes.of(&delivery);
         let is_processed = outcome.state == outcome::State::Processed;
-        let is_ours = |shown: &Option<Shown>| {
+        let is_ours = |shown: &Option<StoredDocument>| {
             shown.as_ref().is_some_and(|shown| shown.delivery.as_deref() == Some(delivery.id.as_str()))
         };
         // One that is written may wait for its acknowledgement, with others of its batch.
@@ -276,7 +276,12 @@ impl Reader {
         meaning
     }
 
-    async fn shown(&self, delivery: &Delivery, meaning: &Meaning, most: usize) -> Result<Vec<Option<Shown>>, ()> {
+    async fn shown(
+        &self,
+        delivery: &Delivery,
+        meaning: &Meaning,
+        most: usize,
+    ) -> Result<Vec<Option<StoredDocument>>, ()> {
         let mut shown = Vec::new();
         for (kind, key, _) in meaning.documents.iter().take(most) {
             shown.push(self.store.shown(*kind, delivery.prj.as_str(), key).await.map_err(|_| ())?);

@@ -15,11 +15,6 @@ use super::statement::Shown;
 use super::write::{Write, documents_of, registers};
 use super::{memory, rename, settle};
 
-/// Batches with at least this many events are written one after another. Written at the same time, the later batch is
-/// often written first, and the states of the earlier one are then stale. Smaller batches wait for MongoDB's journal
-/// rather than its CPU, and share the journal's flushes.
-pub const LARGE: usize = 200;
-
 /// The outcome of a batch while MongoDB answers.
 ///
 /// ```text
@@ -61,13 +56,10 @@ impl Store {
     /// When MongoDB is away, or cannot hold a whole command. The batch may be half written; apply it again.
     pub async fn apply(&self, mut batch: Batch) -> Result<Applied, StoreError> {
         batch.leave_out_deleted();
-        if batch.events() >= LARGE {
+        if batch.is_large() {
             batch.insert_unseen(&self.seen);
         }
-        let _turn = match batch.events() {
-            LARGE.. => Some(self.turn.lock().await),
-            _ => None,
-        };
+        let _turn = if batch.is_large() { Some(self.turn.lock().await) } else { None };
         let obstacles = Obstacles::default();
         let prjs = batch.repositories();
         if !batch.renames.is_empty() {

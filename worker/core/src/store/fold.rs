@@ -182,6 +182,11 @@ pub(super) struct Rename {
 
 /// The registers that a batch writes, each once.
 ///
+/// Batches with at least this many events are written one after another. Written at the same time, the later batch is
+/// often written first, and the states of the earlier one are then stale. Smaller batches wait for MongoDB's journal
+/// rather than its CPU, and share the journal's flushes.
+pub const LARGE: usize = 200;
+
 /// Keys are the `_id`s in the `ld_…` collections.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -229,9 +234,9 @@ impl Batch {
         self.touched.get(collection).map_or(&[], Vec::as_slice)
     }
 
-    /// How many events were added.
-    pub(super) const fn events(&self) -> usize {
-        self.events
+    /// Whether it has as many events as [`LARGE`] says.
+    pub(super) const fn is_large(&self) -> bool {
+        self.events >= LARGE
     }
 
     /// Leaves out what the batch itself deletes: the deletion is written, and it covers the state.

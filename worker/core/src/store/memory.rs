@@ -20,7 +20,6 @@ use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
 use mongodb::Database;
 use worker_event::effect::Order;
 
-use super::apply::LARGE;
 use super::command;
 use super::encode::{order, raw, read_order, unencodable, upsert};
 use super::error::StoreError;
@@ -101,7 +100,7 @@ async fn remember_views(
         for (id, view) in views {
             match (&view.version, view.gone) {
                 // Only in large batches: a further command costs a single event more than it gains.
-                (Some((at, fields)), None) if batch.events() >= LARGE && !seen.contains(id) => {
+                (Some((at, fields)), None) if batch.is_large() && !seen.contains(id) => {
                     inserts.push((id, first_version(id, &view.prj, *at, fields)?, (view, *at, fields)));
                 }
                 (version, gone) => {

@@ -37,14 +37,14 @@ mod new_projects;
 mod remove_events;
 mod shown;
 
-pub use self::apply::{Applied, LARGE, Refusal};
+pub use self::apply::{Applied, Refusal};
 pub use self::connection::{Store, UnusableUri};
 pub use self::encode::MILESTONE_FIELDS;
 pub use self::error::{Blocked, StoreError};
-pub use self::fold::{Batch, Event};
+pub use self::fold::{Batch, Event, LARGE};
 pub use self::forget::DocumentCounts;
 pub use self::forgotten::{REFRESH, RulesCache};
 pub use self::obstacles::Waiting;
 pub use self::remove_events::{Removal, RemovedEvents};
 pub use self::sentence::sentence;
-pub use self::shown::Shown;
+pub use self::shown::StoredDocument;

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A document, as far as a delivery's story needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct StoredDocument {
     /// The delivery that its state came with.
     pub delivery: Option<String>,
     /// Whether it has what a look-up brings.
@@ -29,7 +29,7 @@ impl Store {
     ///
     /// # Errors
     /// When MongoDB is away.
-    pub async fn shown(&self, kind: Kind, prj: &str, key: &Key) -> Result<Option<Shown>, StoreError> {
+    pub async fn shown(&self, kind: Kind, prj: &str, key: &Key) -> Result<Option<StoredDocument>, StoreError> {
         let enriched = enriched_field(kind);
         let mut fields = doc! { "_ld.delivery": 1 };
         if let Some(field) = enriched {
@@ -37,7 +37,7 @@ impl Store {
         }
         let collection = self.db.collection::<Document>(&kind.collection(prj));
         let found = collection.find_one(key_filter(kind, key)).projection(fields).max_time(TIMEOUT).await?;
-        Ok(found.map(|found| Shown {
+        Ok(found.map(|found| StoredDocument {
             delivery: found.get_document("_ld").and_then(|ld| ld.get_str("delivery")).ok().map(str::to_owned),
             is_enriched: enriched.is_some_and(|field| found.get(field).is_some_and(|value| *value != Bson::Null)),
         }))
