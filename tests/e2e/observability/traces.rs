@@ -113,7 +113,12 @@ async fn without_a_collector_the_trace_is_handed_on_and_the_logs_name_each_deliv
         let mut worker = story(stack.worker(), &id);
         worker.sort();
         worker.dedup();
-        let all = ["looked up what a delivery left open", "settled an event", "told LD Eval"];
+        let all = [
+            "looked up what a delivery left open",
+            "settled an event",
+            "told LD Eval",
+            "wrote its documents and queued its notifications",
+        ];
         ensure!(worker == all, "{worker:?}");
         Ok(())
     };
