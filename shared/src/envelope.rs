@@ -39,7 +39,7 @@ pub use vocabulary::envelope::Envelope;
 /// A larger payload travels compressed, in bytes.
 pub const COMPRESS_OVER: usize = 256 * 1024;
 
-/// The largest payload of any source, in bytes; a body may be limited further (see [`Source::description`]).
+/// The largest payload of any source, in bytes; a body may be limited further (see [`Source::description`](crate::source::Source::description)).
 pub const MAX_PAYLOAD: usize = 25 * 1024 * 1024;
 
 /// The version that is written. A reader refuses every other version.

@@ -233,7 +233,7 @@ async fn where_nats_has_no_room_the_streams_are_created_with_what_fits() {
     let dir = paths::scratch("small-disk").unwrap();
     let conf = dir.join("nats-server.conf");
     let shipped = nats::open_configuration().unwrap();
-    let small = shipped.replace("max_file_store: 256GB", "max_file_store: 300MB");
+    let small = shipped.replace("max_file_store: 256GB", "max_file_store: 316MB");
     assert_ne!(small, shipped);
     std::fs::write(&conf, small).unwrap();
     let server = NatsServer::start_with(&dir, ports::free_port().unwrap(), &conf).await.unwrap();
