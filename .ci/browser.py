@@ -33,7 +33,7 @@ LOOK = r"""(once => {
     const contrast = (a + 0.05) / (b + 0.05);
     if (contrast < 4.5) found.push(`"${text}" has a contrast of ${contrast.toFixed(1)}`);
   }
-  for (const one of ['header', 'main', 'footer', 'h1', 'nav[aria-label]', '#sentence', ...once])
+  for (const one of ['header', 'main', 'footer', 'h1', 'nav[aria-label]', ...once])
     if (document.querySelectorAll(one).length !== 1) found.push(`not exactly one ${one}`);
   for (const section of document.querySelectorAll('section'))
     if (!document.getElementById(section.getAttribute('aria-labelledby'))) found.push('a section without a name');

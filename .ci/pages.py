@@ -138,20 +138,20 @@ def main():
     if not program():
         print("left out: there is no Chromium here (apt-get install chromium)")
         return 0
-    status, team = ("form[role=search]", "table"), ("[role=status]", "table")
+    status, team = ("form[role=search]", "#sentence", "table"), ("[role=status]", "#sentence", "table")
     with stack() as told:
         admin = told["WORKER_0_ADMIN_URL"]
         wait_for(admin, "team", lambda status: status["rows"] and status["last_notified"])
-        complaints = look(f"{admin}/status", FOLDER, "status", status[:1])
+        complaints = look(f"{admin}/status", FOLDER, "status", status[:2])
         with urllib.request.urlopen(f"{admin}/status.json", timeout=20) as answer:
             demo = json.load(answer)["rows"][0]["prj"]
         complaints += look(link(told, demo), FOLDER, "team", team)
         complaints += look(f"{admin}/events?prj={demo}", FOLDER, "events", ["table"])
         complaints += look(f"{admin}/dead-letters", FOLDER, "dead-letters")
         with trouble(told):
-            complaints += look(f"{admin}/status", FOLDER, "trouble", status[:1])
-            complaints += look(link(told, "L2"), FOLDER, "team-trouble", team[:1])
-            complaints += look(link(told, "S1", "teacher"), FOLDER, "teacher", team[:1])
+            complaints += look(f"{admin}/status", FOLDER, "trouble", status[:2])
+            complaints += look(link(told, "L2"), FOLDER, "team-trouble", team[:2])
+            complaints += look(link(told, "S1", "teacher"), FOLDER, "teacher", team[:2])
             complaints += updates(told)
     print("\n".join(complaints) or f"looked at the pages in Chromium, nothing to complain about; pictures in {FOLDER}")
     return 1 if complaints else 0
