@@ -123,7 +123,23 @@ pub async fn stream(rig: &Rig, plan: &Plan, outcomes: &[Outcome], report: &mut R
     Ok(())
 }
 
-/// Was LD Eval notified of everything, and never before the document was visible?
+/// When LD Eval was last notified of each event type of each project.
+fn newest(notified: &HashMap<String, Times>) -> HashMap<String, i64> {
+    let mut newest = HashMap::new();
+    for (key, times) in notified {
+        let last = newest.entry(project_and_kind(key)).or_insert(times.last);
+        *last = times.last.max(*last);
+    }
+    newest
+}
+
+/// The first two parts of a notification's key.
+fn project_and_kind(key: &str) -> String {
+    key.split('/').take(2).collect::<Vec<_>>().join("/")
+}
+
+/// Was LD Eval notified of everything, and never before the document was visible? Where many notifications of a project wait,
+/// one for each event type remains: then a later one of the same project and type counts.
 pub fn notifications(
     plan: &Plan,
     outcomes: &[Outcome],
@@ -131,6 +147,7 @@ pub fn notifications(
     notified: &HashMap<String, Times>,
     report: &mut Report,
 ) {
+    let newest = newest(notified);
     for (number, (entry, outcome)) in plan.entries.iter().zip(outcomes).enumerate() {
         let heard_of = || entry.keys().map(|key| (notified.get(&key).copied(), key));
         if entry.forged.is_some() {
@@ -149,6 +166,11 @@ pub fn notifications(
         }
         for (times, key) in heard_of() {
             let Some(times) = times else {
+                let since = sent.max(written.unwrap_or(sent));
+                if newest.get(&project_and_kind(&key)).is_some_and(|last| *last >= since) {
+                    report.replaced += 1;
+                    continue;
+                }
                 report.not_notified += 1;
                 report.find(format!("LD Eval was not notified of {key} of delivery {number}"));
                 continue;

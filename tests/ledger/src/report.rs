@@ -55,6 +55,8 @@ pub struct Report {
     pub forged_notified: u64,
     /// Notifications due to acknowledged deliveries that LD Eval got.
     pub notified: u64,
+    /// Notifications due that a later one of the same project and event type replaced, because many waited.
+    pub replaced: u64,
     /// How many notifications LD Eval accepted in all, repetitions too.
     pub notifications: u64,
     /// Notifications due that never came, or only before the write.
@@ -110,6 +112,7 @@ impl Report {
             forged_stored: 0,
             forged_notified: 0,
             notified: 0,
+            replaced: 0,
             notifications: 0,
             not_notified: 0,
             early: 0,
@@ -187,6 +190,7 @@ impl fmt::Display for Report {
             ("documents of forged or unknown origin", (self.forged_stored + self.unknown).to_string()),
             ("acknowledged, but not in the stream", self.lost_in_stream.to_string()),
             ("notifications due and received", self.notified.to_string()),
+            ("notifications due and replaced by a later one", self.replaced.to_string()),
             ("notifications due and not received", self.not_notified.to_string()),
             ("notified too early", self.early.to_string()),
             ("notified of a forged delivery", self.forged_notified.to_string()),
