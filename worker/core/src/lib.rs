@@ -16,5 +16,6 @@ pub mod streams;
 pub mod readiness;
 pub mod read;
 pub mod deliveries;
+mod html;
 pub mod status;
 pub mod team_page;

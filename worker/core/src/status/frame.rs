@@ -1,9 +1,10 @@
 //! What every page of the admin address has around what it says: its head, its title and its languages.
 
 use axum::http::{HeaderName, header};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use super::i18n::{Language, Texts};
+use crate::html::head;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -40,15 +41,7 @@ impl Frame<'_> {
         html! {
             (DOCTYPE)
             html lang=(code) {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="robots" content="noindex";
-                    title { (self.mark) " " (self.title) }
-                    link rel="icon" href="data:,";
-                    style { (PreEscaped(STYLE)) }
-                }
+                (head(&format!("{} {}", self.mark, self.title), STYLE, &Markup::default()))
                 body {
                     header {
                         h1 { (self.title) }

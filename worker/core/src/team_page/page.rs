@@ -9,6 +9,7 @@ use shared::time::rfc3339;
 
 use super::say;
 use super::team::{Became, Refused, Shown, SourceSeen, Team};
+use crate::html::head;
 use crate::status::i18n::{Language, Texts};
 
 pub const STYLE: &str = include_str!("style.css");
@@ -42,16 +43,7 @@ impl Page<'_> {
         let page = html! {
             (DOCTYPE)
             html lang=(code) {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="robots" content="noindex";
-                    title { (title) }
-                    link rel="icon" href="data:,";
-                    style { (PreEscaped(STYLE)) }
-                    noscript { meta http-equiv="refresh" content=(RELOAD); }
-                }
+                (head(&title, STYLE, &html! { noscript { meta http-equiv="refresh" content=(RELOAD); } }))
                 body {
                     header {
                         h1 { (title) }
