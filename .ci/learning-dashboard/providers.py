@@ -34,10 +34,12 @@ STORY = {
 
 def send(source, payload, headers):
     body = json.dumps(payload).encode()
-    secret = (GITHUB_SECRET if source == "github" else TAIGA_SECRET).encode()
-    for name, prefix, kind in [("X-Hub-Signature-256", "sha256=", "sha256"), ("X-TAIGA-WEBHOOK-SIGNATURE", "", "sha1")]:
-        if (source == "github") == (kind == "sha256"):
-            headers[name] = prefix + hmac.new(secret, body, kind).hexdigest()
+    secret = GITHUB_SECRET if source == "github" else TAIGA_SECRET
+    sign = lambda kind: hmac.new(secret.encode(), body, kind).hexdigest()
+    if source == "github":
+        headers |= {"X-Hub-Signature": "sha1=" + sign("sha1"), "X-Hub-Signature-256": "sha256=" + sign("sha256")}
+    else:
+        headers["X-TAIGA-WEBHOOK-SIGNATURE"] = sign("sha1")
     url = f"http://127.0.0.1:5000/webhook/{source}?prj={PRJ}"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
     try:
