@@ -53,13 +53,13 @@ def log():
     return {"id": 3, "webhook": 2, "created": NOW, "status": answers["taiga"], "request_data": STORY}
 
 
-def get(path):
+def get(path, query):
     delivery = {"id": 9, "guid": "missed-push", "delivered_at": NOW, "event": "push", "status_code": answers["github"]}
     return {
         "/orgs/example-organisation/repos": [],
         "/orgs/example-organisation/hooks": [{"id": 1, "config": {"url": f"{HOOKS}/github?prj={PRJ}"}}],
         "/orgs/example-organisation/hooks/1/deliveries": [delivery],
-        "/api/v1/projects/by_slug": {"id": 7, "slug": "example-project"},
+        "/api/v1/projects/by_slug": {"id": 7} if query == "slug=example-project" else None,
         "/api/v1/webhooks": [{"id": 2, "url": f"{HOOKS}/taiga?prj={PRJ}", "key": TAIGA_SECRET}],
         "/api/v1/webhooklogs": [log()],
     }.get(path)
@@ -75,7 +75,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        value = get(self.path.split("?")[0])
+        path, _, query = self.path.partition("?")
+        value = get(path, query)
         self.answer(404 if value is None else 200, {"message": "Not Found"} if value is None else value)
 
     def do_POST(self):
