@@ -56,6 +56,7 @@ def log():
 def get(path, query):
     delivery = {"id": 9, "guid": "missed-push", "delivered_at": NOW, "event": "push", "status_code": answers["github"]}
     return {
+        "/rate_limit": {"resources": {"core": {"limit": 5000, "remaining": 5000, "reset": 0}}},
         "/orgs/example-organisation/repos": [],
         "/orgs/example-organisation/hooks": [{"id": 1, "config": {"url": f"{HOOKS}/github?prj={PRJ}"}}],
         "/orgs/example-organisation/hooks/1/deliveries": [delivery],
