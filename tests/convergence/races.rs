@@ -160,6 +160,10 @@ fn a_story_that_moves_races_with_its_tasks() {
     play("follows", (&[(1, story(1)), (1, whole(1, 1))], &[(3, moves)], &[(2, whole(1, 1))]));
     play("followed", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::Milestone { id: 2 })]));
     play("follows-gone", (&[(1, whole(1, 1))], &[(3, moves)], &[(4, What::MilestoneGone { id: 2 })]));
+    // What the story's newer version says is known, whichever of the two workers is the slow one.
+    let (gone, issue) = (What::MilestoneGone { id: 1 }, What::TaigaIssue { id: 1, milestone: None });
+    play("stays", (&[(1, whole(1, 1))], &[(3, gone)], &[(4, story(1))]));
+    play("stays-too", (&[(1, whole(1, 1)), (1, issue)], &[(3, gone)], &[(4, story(1))]));
     play("siblings", (&[(1, whole(1, 1))], &[(3, whole(2, 2))], &[(2, whole(3, 1))]));
 }
 

@@ -1,5 +1,7 @@
 //! A mixture of events like a term's, the same in every run: half of them new entities, half of them
-//! updates of entities that an earlier event made.
+//! updates of entities that an earlier event made. A task belongs to a story of its project, and its event contains the story.
+
+use std::collections::HashMap;
 
 use bson::{Document, doc};
 use bytes::Bytes;
@@ -63,23 +65,45 @@ impl Event {
     }
 }
 
+/// A task belongs to one of so many stories that its project made last.
+const CURRENT: usize = 10;
+
+/// An entity, named by its project and its number.
+#[derive(Debug, Clone, Copy)]
+struct Entity {
+    kind: Kind,
+    project: usize,
+    id: u64,
+    /// Tasks: their story.
+    story: u64,
+}
+
 /// An endless mixture.
 #[derive(Debug)]
 pub(crate) struct Mix {
     random: SmallRng,
-    projects: usize,
-    /// Entities that can be updated: kind, project, number.
-    pool: Vec<(Kind, usize, u64)>,
+    /// Each project's stories, the newest last.
+    stories: Vec<Vec<u64>>,
+    /// By number: the last event of each story. Its tasks' events contain the story as it left it.
+    changed: HashMap<u64, u64>,
+    /// Entities that can be updated.
+    pool: Vec<Entity>,
     n: u64,
 }
 
 impl Mix {
     /// Over this many projects, each of which has eight collections.
     pub(crate) fn new(projects: usize) -> Self {
-        Self { random: SmallRng::seed_from_u64(7), projects, pool: Vec::new(), n: 0 }
+        Self {
+            random: SmallRng::seed_from_u64(7),
+            stories: vec![Vec::new(); projects],
+            changed: HashMap::new(),
+            pool: Vec::new(),
+            n: 0,
+        }
     }
 
-    fn fresh(&mut self) -> (Kind, usize, u64) {
+    fn fresh(&mut self) -> Entity {
         let mut share: u32 = self.random.random_range(0..100);
         let mut kind = Kind::Commit;
         for (candidate, size) in SHARES {
@@ -89,7 +113,17 @@ impl Mix {
                 None => break,
             }
         }
-        let entity = (kind, self.random.random_range(0..self.projects), self.n);
+        let project = self.random.random_range(0..self.stories.len());
+        let stories = &mut self.stories[project];
+        if kind == Kind::Task && stories.is_empty() {
+            kind = Kind::Story;
+        }
+        if kind == Kind::Story {
+            stories.push(self.n);
+        }
+        let current = &stories[stories.len().saturating_sub(CURRENT)..];
+        let story = if kind == Kind::Task { current[self.random.random_range(0..current.len())] } else { 0 };
+        let entity = Entity { kind, project, id: self.n, story };
         if !matches!(kind, Kind::Commit | Kind::Row) {
             self.pool.push(entity);
         }
@@ -107,23 +141,28 @@ impl Iterator for Mix {
             _ => self.fresh(),
         };
         let author = self.random.random_range(0..5);
-        Some(event(entity, self.n, author))
+        if entity.kind == Kind::Story {
+            self.changed.insert(entity.id, self.n);
+        }
+        let story = self.changed.get(&entity.story).map_or_else(Value::default, |at| story(entity.story, *at));
+        Some(event(entity, story, self.n, author))
     }
 }
 
+/// A story as its event number `n` left it.
+fn story(id: u64, n: u64) -> Value {
+    let number = id as i64;
+    let mut story = taiga::userstory(number, &format!("userstory {number} as of {n}"));
+    story["milestone"] = taiga::milestone(number % 5, &format!("Sprint {}", number % 5));
+    story
+}
+
 /// The event that says of an entity what it is as of `n`.
-fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event {
+fn event(Entity { kind, project, id, .. }: Entity, of: Value, n: u64, author: u32) -> Event {
     let prj = format!("Team{project:04}");
     let (at, number) = (shared::time::rfc3339(BEGIN + n as i64 * 1000), id as i64);
     let login = format!("student{author}");
-    let milestone = |number: i64| taiga::milestone(number % 5, &format!("Sprint {}", number % 5));
-    let from_taiga = |kind: &str, mut data: Value| {
-        data["subject"] = json!(format!("{kind} {number} as of {n}"));
-        if matches!(kind, "userstory" | "task") {
-            // A task's is its story's, and as with Taiga both are told whole.
-            let of = data["user_story"]["id"].as_i64().unwrap_or(number);
-            data["milestone"] = milestone(of);
-        }
+    let from_taiga = |kind: &str, data: Value| {
         let mut event = taiga::event(kind, if id == n { "create" } else { "change" }, &at, data);
         event["by"]["username"] = json!(login);
         event
@@ -132,6 +171,7 @@ fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event 
         body["sender"]["login"] = json!(login);
         body
     };
+    let subject = |kind: &str| format!("{kind} {number} as of {n}");
     let keyed = |field: &str| doc! { field: number };
     let repo = |field: &str| doc! { "repo_name": github::REPO, field: number };
     let (source, event, suffix, key, body) = match kind {
@@ -156,22 +196,25 @@ fn event((kind, project, id): (Kind, usize, u64), n: u64, author: u32) -> Event 
             (Source::Github, "pull_request", "pull_requests", repo("pr_number"), from_github(body))
         }
         Kind::Story => {
-            let body = from_taiga("userstory", taiga::userstory(number, ""));
+            let body = from_taiga("userstory", story(id, n));
             (Source::Taiga, "userstory", "userstories", keyed("userstory_id"), body)
         }
         Kind::Task => {
-            let mut story = taiga::userstory(number % 500, "Its story");
-            story["milestone"] = milestone(number % 500);
-            let body = from_taiga("task", taiga::task(number, "", story));
-            (Source::Taiga, "task", "tasks", keyed("task_id"), body)
+            let milestone = of["milestone"].clone();
+            let mut task = taiga::task(number, &subject("task"), of);
+            // A task's is its story's, and Taiga sends both.
+            task["milestone"] = milestone;
+            (Source::Taiga, "task", "tasks", keyed("task_id"), from_taiga("task", task))
         }
         Kind::TaigaIssue => {
-            let body = from_taiga("issue", taiga::issue(number, ""));
+            let body = from_taiga("issue", taiga::issue(number, &subject("issue")));
             (Source::Taiga, "issue", "issues", keyed("issue_id"), body)
         }
         Kind::Epic => {
-            let body = from_taiga("epic", taiga::epic(number, ""));
-            (Source::Taiga, "epic", "epics", keyed("epic_id"), body)
+            // Its name stays: an epic's events are about its status and its stories.
+            let mut epic = taiga::epic(number, &format!("epic {number}"));
+            epic["status"]["name"] = json!(format!("as of {n}"));
+            (Source::Taiga, "epic", "epics", keyed("epic_id"), from_taiga("epic", epic))
         }
     };
     let envelope = Envelope {

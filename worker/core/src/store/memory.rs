@@ -23,7 +23,7 @@ use worker_event::effect::Order;
 use super::command;
 use super::encode::{order, raw, read_order, unencodable, upsert};
 use super::error::StoreError;
-use super::fold::{Batch, Gone, Parent, Rename};
+use super::fold::{Batch, Gone, Parent, Rename, View};
 use super::seen::Seen;
 
 pub(super) const DELETIONS: &str = "ld_deletions";
@@ -68,17 +68,23 @@ pub(super) async fn remember(db: &Database, batch: &Batch, seen: &Seen) -> Resul
     let deletions = batch.deletions.iter().map(|(id, deletion)| {
         (id.as_str(), deletion.prj.as_str(), StoredDeletion { gone: deletion.gone, action: None })
     });
+    let set = |parent: Parent, prj: &str, mut set: Document| {
+        set.insert("prj", prj);
+        upsert(&doc! { "_id": parent.id(prj) }, raw(&doc! { "$set": set })?)
+    };
     let differs = batch.states.values().filter_map(|state| {
         let story = state.story_id().filter(|_| state.story.as_ref().is_some_and(|story| !story.agrees))?;
-        let update = doc! { "$set": { "prj": state.prj.as_str(), "differs": true } };
-        Some(
-            raw(&update)
-                .and_then(|update| upsert(&doc! { "_id": Parent::Story(story.clone()).id(&state.prj) }, update)),
-        )
+        Some(set(Parent::Story(story.clone()), &state.prj, doc! { "differs": true }))
     });
+    // A story shows an epic whose name the batch does not say: the first name is to be spread.
+    let nameless = batch.links.values().filter_map(|link| {
+        let epic = Parent::Epic(link.epic.clone());
+        batch.version(&link.prj, &epic).is_none().then(|| set(epic, &link.prj, Document::new()))
+    });
+    let others = differs.chain(nameless).collect::<Result<_, _>>()?;
     futures::try_join!(
         remember_deletions(db, deletions),
-        remember_views(db, batch, differs.collect::<Result<_, _>>()?, seen),
+        remember_views(db, batch, others, seen),
         remember_renames(db, batch),
     )
     .map(drop)
@@ -96,32 +102,22 @@ async fn remember_views(
         batch.views.iter().partition(|(_, view)| matches!(view.parent, Parent::Milestone(_)));
     let mut statements = Vec::new();
     for views in [milestones, rest] {
-        let mut inserts = Vec::new();
-        for (id, view) in views {
-            match (&view.version, view.gone) {
-                // Only in large batches: a further command costs a single event more than it gains.
-                (Some((at, fields)), None) if batch.is_large() && !seen.contains(id) => {
-                    inserts.push((id, first_version(id, &view.prj, *at, fields)?, (view, *at, fields)));
-                }
-                (version, gone) => {
-                    let version = version.as_ref();
-                    let version = version.map(|(at, fields)| upsert_version(id, &view.prj, *at, fields)).transpose()?;
-                    let gone = gone.map(|at| grow(id, &view.prj, doc! { "gone": order(at) })).transpose()?;
-                    statements.extend(version.into_iter().chain(gone));
-                }
-            }
-        }
-        if !inserts.is_empty() {
+        let gone = views.iter().filter_map(|(id, view)| Some((id, view, order(view.gone?))));
+        statements.extend(
+            gone.map(|(id, view, at)| grow(id, &view.prj, doc! { "gone": at })).collect::<Result<Vec<_>, _>>()?,
+        );
+        let mut versions: Vec<Told<'_>> = views.into_iter().filter_map(Told::of).collect();
+        // Only in large batches: further commands cost a single event more than they gain.
+        if batch.is_large() {
             // Before what comes after them in the order.
             send(db, VIEWS, std::mem::take(&mut statements)).await?;
-            let documents = inserts.iter().map(|(_, document, _)| Ok(document.clone()));
-            for failure in command::insert_each(db, VIEWS, Box::new(documents)).await? {
-                let Some((id, _, (view, at, fields))) = inserts.get(failure.index) else { continue };
-                if !failure.is_duplicate_id() {
-                    return Err(StoreError::Outage(failure.error));
-                }
-                statements.push(upsert_version(id, &view.prj, *at, fields)?);
-            }
+            let (known, new) = versions.into_iter().partition(|told| seen.contains(told.id));
+            versions = insert_new(db, new).await?;
+            versions.extend(known);
+            versions = advance_known(db, versions).await?;
+        }
+        statements.extend(versions.iter().map(Told::merge).collect::<Result<Vec<_>, _>>()?);
+        if batch.is_large() {
             send(db, VIEWS, std::mem::take(&mut statements)).await?;
         }
     }
@@ -129,6 +125,32 @@ async fn remember_views(
     send(db, VIEWS, statements).await?;
     seen.add(batch.views.keys().map(String::as_str));
     Ok(())
+}
+
+/// Inserts the first versions. Returns those of views that are stored already.
+async fn insert_new<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<Told<'a>>, StoreError> {
+    if versions.is_empty() {
+        return Ok(versions);
+    }
+    let failures = command::insert_each(db, VIEWS, Box::new(versions.iter().map(Told::first))).await?;
+    failed(&versions, failures)
+}
+
+/// Writes the order of versions whose content is stored already. Returns those whose content is not, and stale ones.
+async fn advance_known<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<Told<'a>>, StoreError> {
+    if versions.is_empty() {
+        return Ok(versions);
+    }
+    let failures = command::update_each(db, VIEWS, Box::new(versions.iter().map(Told::advance))).await?;
+    failed(&versions, failures)
+}
+
+fn failed<'a>(versions: &[Told<'a>], failures: Vec<command::Failure>) -> Result<Vec<Told<'a>>, StoreError> {
+    let of = |failure: command::Failure| match failure.is_duplicate_id() {
+        true => versions.get(failure.index).copied().map(Ok),
+        false => Some(Err(StoreError::Outage(failure.error))),
+    };
+    failures.into_iter().filter_map(of).collect()
 }
 
 /// Writes the renames of a batch.
@@ -172,32 +194,63 @@ fn grow(id: &str, prj: &str, max: Document) -> Result<RawDocumentBuf, StoreError
     upsert(&doc! { "_id": id }, raw(&doc! { "$max": max, "$set": { "prj": prj } })?)
 }
 
-/// What [`upsert_version`] makes where there is nothing.
-fn first_version(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocumentBuf, StoreError> {
-    raw(&doc! { "_id": id, "prj": prj, "since": order(at), "fields": fields.clone(), "state": order(at) })
+/// A version of a view, as a batch says.
+#[derive(Debug, Clone, Copy)]
+struct Told<'a> {
+    id: &'a str,
+    prj: &'a str,
+    at: Order,
+    fields: &'a Document,
 }
 
-/// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.
-fn upsert_version(id: &str, prj: &str, at: Order, fields: &Document) -> Result<RawDocumentBuf, StoreError> {
-    let (at, fields) = (order(at), doc! { "$literal": fields.clone() });
-    let is_newer = doc! { "$lt": ["$state", at.clone()] };
-    let since = doc! { "$switch": {
-        "branches": [
-            { "case": { "$eq": ["$fields", fields.clone()] }, "then": "$since" },
-            { "case": is_newer.clone(), "then": at.clone() },
-            { "case": { "$lt": [at.clone(), "$since"] }, "then": "$since" },
-        ],
-        "default": "$state",
-    } };
-    let stages = vec![
-        Bson::from(doc! { "$set": { "prj": prj, "since": since } }),
-        doc! { "$set": {
-            "fields": { "$cond": [is_newer, fields, "$fields"] },
-            "state": { "$max": ["$state", at] },
-        } }
-        .into(),
-    ];
-    upsert(&doc! { "_id": id }, RawBson::try_from(Bson::Array(stages)).map_err(unencodable)?)
+impl<'a> Told<'a> {
+    fn of((id, View { prj, version, .. }): (&'a String, &'a View)) -> Option<Self> {
+        let (at, fields) = version.as_ref()?;
+        Some(Self { id, prj, at: *at, fields })
+    }
+
+    /// The document where there is none. Nothing can show an older version: what shows a view is written with a version
+    /// of it, or with an empty view ([`remember`]). So the first version is spread.
+    fn first(&self) -> Result<RawDocumentBuf, StoreError> {
+        let at = order(self.at);
+        raw(&doc! {
+            "_id": self.id, "prj": self.prj, "since": &at, "spread": &at, "fields": self.fields, "state": &at,
+        })
+    }
+
+    /// Only the order, if the content is the same. Otherwise, or if it is stale, it fails with E11000.
+    fn advance(&self) -> Result<RawDocumentBuf, StoreError> {
+        let at = order(self.at);
+        let filter = doc! { "_id": self.id, "state": { "$lt": &at }, "fields": self.fields };
+        let update =
+            doc! { "$set": { "state": &at }, "$setOnInsert": { "prj": self.prj, "since": &at, "spread": &at } };
+        upsert(&filter, raw(&update)?)
+    }
+
+    /// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.
+    fn merge(&self) -> Result<RawDocumentBuf, StoreError> {
+        let (at, fields) = (order(self.at), doc! { "$literal": self.fields });
+        let is_newer = doc! { "$lt": ["$state", &at] };
+        let since = doc! { "$switch": {
+            "branches": [
+                { "case": { "$eq": ["$fields", &fields] }, "then": "$since" },
+                { "case": &is_newer, "then": &at },
+                { "case": { "$lt": [&at, "$since"] }, "then": "$since" },
+            ],
+            "default": "$state",
+        } };
+        // As in `first`, where there is no document.
+        let spread = doc! { "$cond": [{ "$gt": ["$prj", null] }, "$spread", &at] };
+        let stages = vec![
+            Bson::from(doc! { "$set": { "prj": self.prj, "since": since, "spread": spread } }),
+            doc! { "$set": {
+                "fields": { "$cond": [is_newer, fields, "$fields"] },
+                "state": { "$max": ["$state", at] },
+            } }
+            .into(),
+        ];
+        upsert(&doc! { "_id": self.id }, RawBson::try_from(Bson::Array(stages)).map_err(unencodable)?)
+    }
 }
 
 /// An upsert by `_id` alone can only lose a race of inserts, and only once.

@@ -138,7 +138,7 @@ impl Known {
         )?;
         // The milestones of stories, for their tasks.
         let milestone = |(id, view): (&String, &KnownView)| {
-            let milestone = view.version.as_ref()?.fields.get("milestone_id").filter(|id| **id != Bson::Null)?;
+            let milestone = milestone_in(view.version.as_ref()?)?;
             // A milestone's view is its own.
             Some(Parent::Milestone(milestone.clone()).id(ids.get(id)?))
         };
@@ -155,9 +155,19 @@ impl Known {
         self.view(prj, parent)?.version.as_ref()
     }
 
+    /// The milestone that a version of a story is in.
+    fn milestone_of(&self, prj: &str, story: &Version) -> Option<&KnownView> {
+        self.view(prj, &Parent::Milestone(milestone_in(story)?.clone()))
+    }
+
     fn gone(&self, id: &str) -> Gone {
         self.gone.get(id).map(|deletion| deletion.gone).unwrap_or_default()
     }
+}
+
+/// The id of the milestone that a version of a story is in.
+fn milestone_in(story: &Version) -> Option<&Bson> {
+    story.fields.get("milestone_id").filter(|id| **id != Bson::Null)
 }
 
 /// The deletions that may concern what the batch wrote.
@@ -302,8 +312,14 @@ impl<'k> Work<'k> {
             }
             self.spread.insert(id.to_owned(), version.since);
         }
-        if let (Some(version), Parent::Story(story), true) = (version, &view.parent, known.differs) {
-            self.differing_tasks(prj, story, version)?;
+        if let (Some(version), Parent::Story(story)) = (version, &view.parent) {
+            if known.differs {
+                self.differing_tasks(prj, story, version)?;
+            }
+            // The deletion took out tasks that show an older version of the story, although this one is newer.
+            if self.known.milestone_of(prj, version).is_some_and(|milestone| milestone.gone.is_some()) {
+                self.follow(prj, all(), story, version, version.at)?;
+            }
         }
         if let (Some(at), Some(_), Parent::Milestone(milestone)) = (known.gone, view.gone, &view.parent) {
             for collection in both {
@@ -351,9 +367,9 @@ impl<'k> Work<'k> {
         since: Order,
     ) -> Result<(), StoreError> {
         let known = self.known;
-        let milestone = version.fields.get("milestone_id").filter(|id| **id != Bson::Null);
+        let milestone = milestone_in(version);
         let parent = milestone.map(|id| Parent::Milestone(id.clone()));
-        let view = parent.as_ref().and_then(|parent| known.view(prj, parent));
+        let view = known.milestone_of(prj, version);
         let shown =
             view.and_then(|view| view.version.as_ref().filter(|_| view.gone.is_none_or(|gone| gone < version.at)));
         let mut statements = vec![follow_story(tasks, story, version, since, shown)?];
