@@ -554,14 +554,16 @@ const MILESTONE: [What; 5] =
 const TASK: [What; 5] =
     [What::Task(1, 1), What::Story(2, 1), What::Milestone(2, 2), What::MilestoneGone(2), What::StoryGone];
 
-/// A task stays in the milestone of its story.
+/// Three events, one of them on a task, and one the deletion of the milestone that it may stay in.
 const STAYS: [What; 4] = [What::Task(1, 1), What::Story(1, 1), What::Story(0, 0), What::MilestoneGone(1)];
 
 fn first_failure(protocol: Protocol, menu: &[What]) -> Option<String> {
-    let has_task = |events: &[Event; 3]| events.iter().any(|event| matches!(event.what, What::Task(..)));
-    every_three(menu)
-        .filter(|events| (*menu != TASK && *menu != STAYS) || has_task(events))
-        .find_map(|events| search(protocol, events))
+    let is_wanted = |events: &[Event; 3]| {
+        let has_task = events.iter().any(|event| matches!(event.what, What::Task(..)));
+        let has_gone = events.iter().any(|event| matches!(event.what, What::MilestoneGone(_)));
+        (*menu != TASK || has_task) && (*menu != STAYS || (has_task && has_gone))
+    };
+    every_three(menu).filter(is_wanted).find_map(|events| search(protocol, events))
 }
 
 #[test]

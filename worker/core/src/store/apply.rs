@@ -91,8 +91,8 @@ impl Store {
         batch: &Batch,
         obstacles: &Obstacles,
     ) -> Result<Vec<Refusal>, StoreError> {
-        let shown: HashMap<String, Shown> =
-            batch.states.iter().map(|(id, state)| (id.clone(), Shown::of(batch, state))).collect();
+        let shown = batch.states.iter().map(|(id, state)| Ok((id.clone(), Shown::of(batch, state)?)));
+        let shown: HashMap<String, Shown> = shown.collect::<Result<_, StoreError>>()?;
         self.indexes.ensure(&self.db, batch.collections(), obstacles).await?;
         let (refusals, ()) = futures::try_join!(
             self.write_documents(batch, &shown, obstacles),

@@ -15,7 +15,7 @@
 //! ```
 
 use bson::raw::cstr;
-use bson::{Bson, Document, RawBson, RawDocument, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawBson, RawDocument, RawDocumentBuf, doc, rawdoc};
 use worker_event::effect::{Key, Kind, Order};
 
 use super::error::StoreError;
@@ -53,11 +53,16 @@ pub(super) const fn action_fields(kind: Kind) -> &'static [&'static str] {
 
 /// An upserting statement of an `update` command.
 pub(super) fn upsert(filter: &Document, update: impl Into<RawBson>) -> Result<RawDocumentBuf, StoreError> {
+    Ok(raw_upsert(raw(filter)?, update))
+}
+
+/// The same of a filter as bytes.
+pub(super) fn raw_upsert(filter: RawDocumentBuf, update: impl Into<RawBson>) -> RawDocumentBuf {
     let mut statement = RawDocumentBuf::new();
-    statement.append(cstr!("q"), raw(filter)?);
+    statement.append(cstr!("q"), filter);
     statement.append(cstr!("u"), update.into());
     statement.append(cstr!("upsert"), true);
-    Ok(statement)
+    statement
 }
 
 /// A document as bytes, without spare capacity.
@@ -93,6 +98,11 @@ pub(super) fn unencodable(error: impl ToString) -> StoreError {
 /// An order as MongoDB compares it: field by field.
 pub(super) fn order(order: Order) -> Document {
     doc! { "t": order.t, "s": order.s, "r": order.r }
+}
+
+/// The same as bytes: a tenth of the allocations, where each event has some of them.
+pub(super) fn raw_order(order: Order) -> RawDocumentBuf {
+    rawdoc! { "t": order.t, "s": order.s, "r": order.r }
 }
 
 /// Reads an order. Earlier versions wrote no depth of nested objects; MongoDB sorts a missing depth before all others.

@@ -76,7 +76,7 @@ fn a_task_is_written_in_the_newer_of_its_own_milestone_and_its_storys() {
         let effects = vec![milestone(1, 5), milestone(2, story_at), Effect::State(task), Effect::State(of_story)];
         let batch = batch(effects);
         let task = batch.states.values().find(|state| state.kind == Kind::Task).unwrap();
-        let shown = Shown::of(&batch, task);
+        let shown = Shown::of(&batch, task).unwrap();
         (shown.milestone, shown.in_it, shown.of_story)
     };
     assert_eq!(shown(3), (Some(1.into()), Some(at(5)), Some(at(5))));

@@ -16,12 +16,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bson::{Bson, Document, RawBson, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawBson, RawDocumentBuf, doc, rawdoc};
 use mongodb::Database;
 use worker_event::effect::Order;
 
 use super::command;
-use super::encode::{order, raw, read_order, unencodable, upsert};
+use super::encode::{order, raw, raw_order, raw_upsert, read_order, unencodable, upsert};
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Parent, Rename, View};
 use super::seen::Seen;
@@ -212,19 +212,19 @@ impl<'a> Told<'a> {
     /// The document where there is none. Nothing can show an older version: what shows a view is written with a version
     /// of it, or with an empty view ([`remember`]). So the first version is spread.
     fn first(&self) -> Result<RawDocumentBuf, StoreError> {
-        let at = order(self.at);
-        raw(&doc! {
-            "_id": self.id, "prj": self.prj, "since": &at, "spread": &at, "fields": self.fields, "state": &at,
+        let (at, fields) = (raw_order(self.at), raw(self.fields)?);
+        Ok(rawdoc! {
+            "_id": self.id, "prj": self.prj, "since": at.clone(), "spread": at.clone(), "fields": fields,
+            "state": at,
         })
     }
 
     /// Only the order, if the content is the same. Otherwise, or if it is stale, it fails with E11000.
     fn advance(&self) -> Result<RawDocumentBuf, StoreError> {
-        let at = order(self.at);
-        let filter = doc! { "_id": self.id, "state": { "$lt": &at }, "fields": self.fields };
-        let update =
-            doc! { "$set": { "state": &at }, "$setOnInsert": { "prj": self.prj, "since": &at, "spread": &at } };
-        upsert(&filter, raw(&update)?)
+        let (at, fields) = (raw_order(self.at), raw(self.fields)?);
+        let filter = rawdoc! { "_id": self.id, "state": { "$lt": at.clone() }, "fields": fields };
+        let on_insert = rawdoc! { "prj": self.prj, "since": at.clone(), "spread": at.clone() };
+        Ok(raw_upsert(filter, rawdoc! { "$set": { "state": at }, "$setOnInsert": on_insert }))
     }
 
     /// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.

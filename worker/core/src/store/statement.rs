@@ -11,7 +11,7 @@ use worker_event::normalise::unenriched;
 
 use super::encode::{
     ACTION, EPIC_FIELDS, IN, LINKS, MILESTONE, MILESTONE_FIELDS, READ, STATE, STORY, action_fields, joined, key_filter,
-    not_newer, nulls, older, order, raw, unencodable, up_to, upsert,
+    not_newer, nulls, older, order, raw, raw_order, raw_upsert, unencodable, up_to, upsert,
 };
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Link, Parent, State};
@@ -37,7 +37,7 @@ fn update(filter: Document, update: impl Into<Bson>) -> Result<RawDocumentBuf, S
 /// What a state's document shows of its milestone and its story, by the batch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
-    fields: Document,
+    fields: RawDocumentBuf,
     /// Stories and tasks: the milestone it is shown in, or null.
     pub(super) milestone: Option<Bson>,
     /// The order of being in that milestone.
@@ -50,35 +50,37 @@ pub(super) struct Shown {
 
 impl Shown {
     /// The newest that the batch says.
-    pub(super) fn of(batch: &Batch, state: &State) -> Self {
-        let Some(own) = &state.milestone else { return Self::default() };
-        let (mut milestone, mut in_it) = (own.clone(), state.order);
+    pub(super) fn of(batch: &Batch, state: &State) -> Result<Self, StoreError> {
+        let Some(own) = &state.milestone else { return Ok(Self::default()) };
+        let (mut milestone, mut in_it) = (own, state.order);
         let mut shown = Self::default();
         if let Some(story) = &state.story {
             let version = state.story_id().and_then(|id| batch.version(&state.prj, &Parent::Story(id.clone())));
             let newer = version.filter(|(at, _)| story.is_closed.is_none() || *at > state.order);
             let (at, is_closed) = match newer {
-                Some((at, view)) => (Some(*at), view.get("is_closed").cloned()),
-                None => (story.is_closed.as_ref().map(|_| state.order), story.is_closed.clone()),
+                Some((at, view)) => (Some(*at), view.get("is_closed")),
+                None => (story.is_closed.as_ref().map(|_| state.order), story.is_closed.as_ref()),
             };
             shown.of_story = at;
-            shown.fields.insert("userstory_is_closed", is_closed.unwrap_or(Bson::Null));
+            let is_closed = RawBson::try_from(is_closed.cloned().unwrap_or(Bson::Null)).map_err(unencodable)?;
+            shown.fields.append(cstr!("userstory_is_closed"), is_closed);
             if let Some((at, view)) = version.filter(|(at, _)| *at > state.order) {
-                (milestone, in_it) = (view.get("milestone_id").cloned().unwrap_or(Bson::Null), *at);
+                (milestone, in_it) = (view.get("milestone_id").unwrap_or(&Bson::Null), *at);
             }
         }
-        shown.fields.extend(nulls(&MILESTONE_FIELDS));
-        if milestone == Bson::Null {
-            shown.of_milestone = Some(in_it);
-        } else {
-            shown.fields.insert("milestone_id", milestone.clone());
-            if let Some((at, view)) = batch.version(&state.prj, &Parent::Milestone(milestone.clone())) {
-                shown.fields.extend(view.clone());
-                shown.of_milestone = Some(*at);
+        let view = batch.version(&state.prj, &Parent::Milestone(milestone.clone()));
+        let of_it = match view {
+            Some((_, fields)) => raw(fields)?,
+            None => {
+                let mut only = nulls(&MILESTONE_FIELDS);
+                only.insert("milestone_id", milestone);
+                raw(&only)?
             }
-        }
-        (shown.milestone, shown.in_it) = (Some(milestone), Some(in_it));
-        shown
+        };
+        shown.fields = joined(&[&shown.fields, &of_it])?;
+        shown.of_milestone = if *milestone == Bson::Null { Some(in_it) } else { view.map(|(at, _)| *at) };
+        (shown.milestone, shown.in_it) = (Some(milestone.clone()), Some(in_it));
+        Ok(shown)
     }
 
     fn registers(&self) -> impl Iterator<Item = (&'static CStr, &'static CStr, Order)> {
@@ -112,10 +114,10 @@ fn untold(kind: Kind) -> Document {
 }
 
 /// Which state is replaced: an older one, of a commit a newer one. A document without a state is not matched.
-fn older_state(kind: Kind, at: Order) -> Document {
+fn older_state(kind: Kind, at: Order) -> RawDocumentBuf {
     match kind {
-        Kind::Commit => doc! { "$gt": order(at) },
-        _ => doc! { "$lt": order(at) },
+        Kind::Commit => single(cstr!("$gt"), raw_order(at)),
+        _ => single(cstr!("$lt"), raw_order(at)),
     }
 }
 
@@ -132,14 +134,14 @@ pub(super) fn state_upsert(
     shown: &Shown,
     action: Option<&(Order, Document)>,
 ) -> Result<RawDocumentBuf, StoreError> {
-    let mut filter = key_filter(state.kind, &state.key);
+    let mut filter = raw(&key_filter(state.kind, &state.key))?;
     // With the action in the same statement, the document must be older than both.
     let oldest = action.map_or(state.order, |(at, _)| state.order.min(*at));
-    filter.insert(STATE, older_state(state.kind, oldest));
-    match state.kind {
-        Kind::Row => upsert(&filter, row_update(state)?),
-        _ => upsert(&filter, set_update(state, shown, action)?),
-    }
+    filter.append(cstr!("_ld.order"), older_state(state.kind, oldest));
+    Ok(match state.kind {
+        Kind::Row => raw_upsert(filter, row_update(state)?),
+        _ => raw_upsert(filter, set_update(state, shown, action)?),
+    })
 }
 
 /// All names are ours, so `$set` can name them; other registers of the document stay as they are.
@@ -148,22 +150,22 @@ fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) 
     let mut set = shown_fields(state, shown, action)?;
     let mut on_insert = doc! { "_id": document_id(state.kind, &state.key) };
     match action {
-        Some((at, _)) => set.append(cstr!("_ld.action"), raw(&order(*at))?),
+        Some((at, _)) => set.append(cstr!("_ld.action"), raw_order(*at)),
         None => on_insert.extend(nulls(action_fields(state.kind))),
     }
     for (_, path, at) in shown.registers() {
-        set.append(path, raw(&order(at))?);
+        set.append(path, raw_order(at));
     }
-    set.append(cstr!("_ld.order"), raw(&order(state.order))?);
+    set.append(cstr!("_ld.order"), raw_order(state.order));
     set.append(cstr!("_ld.delivery"), state.delivery.as_str());
     let mut unset = Document::new();
     match state.read {
-        Some(read) => set.append(cstr!("_ld.read"), raw(&order(read))?),
+        Some(read) => set.append(cstr!("_ld.read"), raw_order(read)),
         None if matches!(state.kind, Kind::GithubIssue | Kind::PullRequest) => drop(unset.insert(READ, 1)),
         None => {}
     }
     if let Some(named) = state.named {
-        set.append(cstr!("_ld.named"), raw(&order(named))?);
+        set.append(cstr!("_ld.named"), raw_order(named));
     }
     if state.story.is_some() && shown.of_story.is_none() {
         unset.insert(STORY, 1);
@@ -176,12 +178,7 @@ fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) 
     }
     let mut update = RawDocumentBuf::new();
     update.append(cstr!("$set"), set);
-    match state.kind {
-        Kind::Commit => on_insert.extend(UNENRICHED.clone()),
-        // Null sorts before every id and text: it fills what is absent, and changes nothing else.
-        Kind::UserStory => update.append(cstr!("$max"), raw(&nulls(&EPIC_FIELDS))?),
-        _ => {}
-    }
+    on_insert.extend(untold(state.kind));
     update.append(cstr!("$setOnInsert"), raw(&on_insert)?);
     if !unset.is_empty() {
         update.append(cstr!("$unset"), raw(&unset)?);
@@ -192,18 +189,18 @@ fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) 
 /// What is ours in a document that nobody wrote before.
 fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let mut ours = RawDocumentBuf::new();
-    ours.append(cstr!("order"), raw(&order(state.order))?);
+    ours.append(cstr!("order"), raw_order(state.order));
     if let Some(read) = state.read {
-        ours.append(cstr!("read"), raw(&order(read))?);
+        ours.append(cstr!("read"), raw_order(read));
     }
     if let Some(named) = state.named {
-        ours.append(cstr!("named"), raw(&order(named))?);
+        ours.append(cstr!("named"), raw_order(named));
     }
     if let Some((at, _)) = &state.action {
-        ours.append(cstr!("action"), raw(&order(*at))?);
+        ours.append(cstr!("action"), raw_order(*at));
     }
     for (name, _, at) in shown.registers() {
-        ours.append(name, raw(&order(at))?);
+        ours.append(name, raw_order(at));
     }
     ours.append(cstr!("delivery"), state.delivery.as_str());
     Ok(ours)
@@ -215,8 +212,8 @@ fn shown_fields(
     shown: &Shown,
     action: Option<&(Order, Document)>,
 ) -> Result<RawDocumentBuf, StoreError> {
-    let (of_others, action) = (raw(&shown.fields)?, action.map(|(_, action)| raw(action)).transpose()?);
-    let mut parts: Vec<&RawDocument> = vec![&state.fields, &of_others];
+    let action = action.map(|(_, action)| raw(action)).transpose()?;
+    let mut parts: Vec<&RawDocument> = vec![&state.fields, &shown.fields];
     parts.extend(action.as_deref());
     joined(&parts)
 }
@@ -224,13 +221,12 @@ fn shown_fields(
 /// The document that a state inserts.
 pub(super) fn document(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
     let id = raw(&doc! { "_id": document_id(state.kind, &state.key) })?;
-    let of_others = raw(&shown.fields)?;
     let action = match &state.action {
         Some((_, action)) => raw(action)?,
         None => raw(&nulls(action_fields(state.kind)))?,
     };
     let ours = single(cstr!("_ld"), bookkeeping(state, shown)?);
-    joined(&[&id, &state.fields, &of_others, &action, &raw(&untold(state.kind))?, &ours])
+    joined(&[&id, &state.fields, &shown.fields, &action, &raw(&untold(state.kind))?, &ours])
 }
 
 /// A state for a document that may have none yet: merged into the fields that are there.
@@ -465,8 +461,6 @@ pub(super) fn milestone_shown(
 pub(super) fn milestone_gone(mut filter: Document, id: &Bson, at: Order) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("milestone_id", id.clone());
     filter.insert(IN, not_newer(at));
-    // Documents of earlier versions have no `_ld.in`.
-    filter.insert(STATE, not_newer(at));
     update(filter, doc! { "$set": nulls(&MILESTONE_FIELDS), "$unset": without_figures() })
 }
 
@@ -494,8 +488,6 @@ pub(super) fn follow_story(
 ) -> Result<RawDocumentBuf, StoreError> {
     filter.insert("userstory_id", story.clone());
     filter.insert(IN, older(since));
-    // Documents of earlier versions have no `_ld.in`.
-    filter.insert(STATE, older(version.at));
     let mut set = nulls(&MILESTONE_FIELDS);
     set.extend(view.map(|view| view.fields.clone()).unwrap_or_default());
     set.insert(IN, order(version.at));
