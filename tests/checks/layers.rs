@@ -77,6 +77,8 @@ fn no_package_is_built_with_what_belongs_to_another() {
             assert!(!holds.contains(*name), "{package} is built with {name}: cargo tree -p {package} -i {name}");
         }
     }
+    // `cargo dev` compiles it first, and only then the rest, all at once.
+    assert_eq!(built_with("launch").into_iter().collect::<Vec<_>>(), ["launch"]);
     // The list is read as meant: these are there.
     assert!(built_with("ingress").contains("async-nats") && built_with("worker").contains("mongodb"));
     assert!(built_with("worker-event").contains("bson") && built_with("dev").contains("harness"));

@@ -4,10 +4,9 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -65,7 +64,7 @@ impl Certificate {
             _ => return Err(TlsError::Half),
         };
         let provider = Arc::new(ring::default_provider());
-        let current = Arc::new(Current(ArcSwap::from_pointee(files.read()?.certified(&provider)?)));
+        let current = Arc::new(Current(RwLock::new(Arc::new(files.read()?.certified(&provider)?))));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?
@@ -99,7 +98,7 @@ impl Certificate {
             };
             match renewed {
                 Ok(certified) => {
-                    self.current.0.store(Arc::new(certified));
+                    *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
                     failures.reset();
                     tracing::info!(path = %self.files.cert.display(), "took up a renewed certificate");
                 }
@@ -114,7 +113,7 @@ impl Certificate {
 }
 
 /// The certificate that new connections get.
-struct Current(ArcSwap<CertifiedKey>);
+struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,7 +123,7 @@ impl fmt::Debug for Current {
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

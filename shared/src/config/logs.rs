@@ -1,6 +1,7 @@
 //! Logs.
 
 use clap::{Args, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Which log lines are written, and in what format.
 #[derive(Debug, Clone, Args)]
@@ -33,15 +34,15 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The name in a log filter.
+    /// What lets its lines pass.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn filter(self) -> LevelFilter {
         match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
+            Self::Trace => LevelFilter::TRACE,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Info => LevelFilter::INFO,
+            Self::Warn => LevelFilter::WARN,
+            Self::Error => LevelFilter::ERROR,
         }
     }
 }

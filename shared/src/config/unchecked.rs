@@ -161,7 +161,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::{LogArgs, NatsArgs, SignatureArgs, StreamArgs};
+    use crate::config::{LogArgs, LogLevel, NatsArgs, SignatureArgs, StreamArgs};
 
     #[derive(Debug, Args)]
     struct Settings {
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(checked.problems.len(), 2, "{:?}", checked.problems);
         assert!(checked.problems[0].starts_with("LD_EVENTS_MAX_AGE: ") && checked.problems[1].contains("1, 3 or 5"));
         let usable = checked.usable.unwrap();
-        assert_eq!((usable.streams.ld_replicas, usable.logs.log_level.as_str()), (1, "debug"));
+        assert_eq!((usable.streams.ld_replicas, usable.logs.log_level), (1, LogLevel::Debug));
         let of = |name: &str| checked.settings.iter().find(|setting| setting.name == name).unwrap().clone();
         assert_eq!((of("LD_REPLICAS").value.as_str(), of("LD_REPLICAS").origin), ("2", Origin::Flag));
         assert_eq!((of("LOG_FORMAT").value.as_str(), of("LOG_FORMAT").origin), ("text", Origin::Default));

@@ -3,13 +3,16 @@
 //! A log line is a sentence plus dotted fields; bodies, tokens and e-mail addresses never appear in one.
 
 mod log_writer;
+mod process;
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::log_writer::LogWriter;
 use crate::config::{LogArgs, LogFormat};
@@ -30,17 +33,17 @@ static WRITER: LogWriter = LogWriter::new();
 pub fn init_logs(args: &LogArgs) {
     // Libraries log at warn: at DEBUG they would drown our lines, and could quote a payload. The NATS client logs each
     // attempt to connect; `nats` logs it once per interval.
-    let filter = EnvFilter::try_new(format!(
-        "warn,async_nats=off,ingress={level},worker={level},shared={level}",
-        level = args.log_level.as_str()
-    ))
-    .unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(&WRITER);
+    let ours = ["ingress", "worker", "shared"].map(|package| (package, args.log_level.filter()));
+    let filter =
+        Targets::new().with_default(LevelFilter::WARN).with_target("async_nats", LevelFilter::OFF).with_targets(ours);
+    let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(&WRITER);
     match args.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        // No colours in a file or at a collector.
-        LogFormat::Text if !std::io::stderr().is_terminal() => builder.with_target(false).with_ansi(false).init(),
-        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(filter).init(),
+        LogFormat::Text => {
+            // No colours in a file or at a collector.
+            let is_terminal = std::io::stderr().is_terminal();
+            builder.with_target(false).with_ansi(is_terminal).finish().with(filter).init();
+        }
     }
     // The thread must not take the lock of `std::io::stderr`: it would hold it while it is blocked.
     let told =
@@ -67,17 +70,14 @@ pub fn flush_logs() {
 
 /// What the process measures: our metrics, and those of the process itself (`process_…`), read when they are asked for.
 #[derive(Debug, Clone)]
-pub struct Metrics {
-    recorder: PrometheusHandle,
-    process: metrics_process::Collector,
-}
+pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
     /// Prometheus's text.
     #[must_use]
     pub fn render(&self) -> String {
-        self.process.collect();
-        self.recorder.render()
+        process::collect();
+        self.0.render()
     }
 }
 
@@ -94,7 +94,6 @@ pub fn init_metrics() -> Result<Metrics, BuildError> {
     metrics::describe_gauge!("ldconnect_build_info", "Always 1; the label is the version that runs");
     metrics::gauge!("ldconnect_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     metrics::gauge!("ldconnect_ready").set(0.0);
-    let process = metrics_process::Collector::default();
-    process.describe();
-    Ok(Metrics { recorder, process })
+    process::describe();
+    Ok(Metrics(recorder))
 }

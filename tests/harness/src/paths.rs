@@ -1,37 +1,16 @@
-//! Where things are: the workspace, the target directory of the running executable, its profile.
+//! Where things are: the workspace, and the target directory of the running executable.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-
-/// The folder with the workspace's `Cargo.toml`.
-#[must_use]
-pub fn workspace() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Of `tests/harness`.
-    package.ancestors().nth(2).unwrap_or(package)
-}
+pub use launch::workspace;
 
 /// The folder with the executables built beside this one: `target/debug`, `target/release`, …
 ///
 /// # Errors
 /// When the running executable is not in a target directory of Cargo.
 pub fn profile_dir() -> anyhow::Result<PathBuf> {
-    let exe = std::env::current_exe().context("the path of this executable is unknown")?;
-    let beside = exe.parent().context("this executable is in no folder")?;
-    // Tests are one level further down than binaries.
-    let profile = if beside.ends_with("deps") { beside.parent() } else { Some(beside) };
-    Ok(profile.context("this executable is not in a target directory")?.to_owned())
-}
-
-/// The name of the profile that `cargo build --profile` takes.
-///
-/// # Errors
-/// As [`profile_dir`].
-pub fn profile() -> anyhow::Result<String> {
-    let dir = profile_dir()?;
-    let name = dir.file_name().and_then(|name| name.to_str()).context("the profile's folder has no name")?;
-    Ok(if name == "debug" { "dev" } else { name }.to_owned())
+    launch::profile_dir().context("the path of the target directory is unknown")
 }
 
 /// Cargo's target directory, where everything we install or store lives.

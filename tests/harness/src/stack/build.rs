@@ -1,7 +1,7 @@
-//! Builds `ingress` and `worker`: Cargo gives the path of a binary only to tests of its own package.
+//! Builds `ingress` and `worker`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -55,24 +55,7 @@ pub fn path(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn run(voice: Voice) -> anyhow::Result<()> {
-    let mut command = Command::new(env!("CARGO"));
-    // Of the whole workspace: naming the two packages would give their dependencies other features, and
-    // everything would be built again.
-    command.args(["build", "--workspace", "--bin", "ingress", "--bin", "worker", "--profile", &paths::profile()?]);
-    command.arg("--target-dir").arg(paths::target()?);
-    // What the Cargo that runs us says about *our* package would look like a change to build scripts that
-    // watch it (ring's does), and half of the dependencies would be built again.
-    for (name, _) in std::env::vars_os() {
-        let of_our_package = |name: &str| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start))
-                || ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"]
-                    .contains(&name)
-        };
-        if name.to_str().is_some_and(of_our_package) {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(paths::workspace()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = launch::cargo_build(&["ingress", "worker"])?;
     match voice {
         Voice::Quiet => command.arg("--quiet").stderr(Stdio::piped()),
         Voice::Aloud => command.stderr(Stdio::inherit()),

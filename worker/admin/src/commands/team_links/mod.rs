@@ -86,7 +86,7 @@ pub async fn run(options: Options) -> ExitCode {
                 }
                 Ok::<_, CommandError>(())
             })?,
-            Format::Csv => print_block(csv(&links, options.teacher)?.trim_end()),
+            Format::Csv => print_block(csv(&links, options.teacher).trim_end()),
             Format::Json => links.iter().for_each(|link| {
                 print_json(&json!({
                     "course": link.course, "prj": link.prj, "teacher": options.teacher, "link": link.url,
@@ -151,19 +151,16 @@ fn teams(options: &Options, courses: &Courses) -> Result<Vec<(String, Project)>,
     }
 }
 
-fn csv(links: &[Link], teacher: bool) -> Result<String, CommandError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        CommandError::failed(format_args!("the links cannot be written as CSV: {error}"), "Use --output json")
+/// RFC 4180, with the line feeds of a Unix.
+fn csv(links: &[Link], teacher: bool) -> String {
+    let cell = |text: &str| match text.contains([',', '"', '\r', '\n']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
     };
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(["course", "prj", if teacher { "teacher_link" } else { "link" }])
-        .map_err(|error| failed(&error))?;
-    for link in links {
-        writer.write_record([&link.course, link.prj.as_str(), &link.url]).map_err(|error| failed(&error))?;
-    }
-    let bytes = writer.into_inner().map_err(|error| failed(&error))?;
-    String::from_utf8(bytes).map_err(|error| failed(&error))
+    let line = |cells: [&str; 3]| cells.map(cell).join(",") + "\n";
+    let heading = line(["course", "prj", if teacher { "teacher_link" } else { "link" }]);
+    let links = links.iter().map(|link| line([&link.course, link.prj.as_str(), &link.url]));
+    std::iter::once(heading).chain(links).collect()
 }
 
 /// Says which teams can compute each other's links.
@@ -221,7 +218,7 @@ mod tests {
             url: format!("https://x/{prj}"),
             is_known_to_teams: false,
         };
-        let text = csv(&[link("amep, autumn", "A"), link("", "B")], false).unwrap();
-        assert_eq!(text, "course,prj,link\n\"amep, autumn\",A,https://x/A\n,B,https://x/B\n");
+        let text = csv(&[link("the \"new\" amep, autumn", "A"), link("", "B")], false);
+        assert_eq!(text, "course,prj,link\n\"the \"\"new\"\" amep, autumn\",A,https://x/A\n,B,https://x/B\n");
     }
 }

@@ -1,0 +1,24 @@
+//! `cargo dev`, its first step: builds the stack's three binaries with one Cargo, then becomes the stack.
+//!
+//! Run by Cargo itself, `dev` would have to be linked before the dependencies that only `ingress` and `worker` have are
+//! compiled.
+
+#![expect(clippy::print_stderr, reason = "a tool for people at a terminal: printing is its work")]
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    let Err(error) = launch() else { return ExitCode::FAILURE };
+    eprintln!("cargo dev cannot start: {error}");
+    ExitCode::FAILURE
+}
+
+/// Returns only when the build, which says why itself, or the start failed.
+fn launch() -> io::Result<()> {
+    if !launch::cargo_build(&["dev", "ingress", "worker"])?.status()?.success() {
+        return Ok(());
+    }
+    Err(Command::new(launch::profile_dir()?.join("dev")).args(std::env::args_os().skip(1)).exec())
+}
