@@ -11,6 +11,7 @@ pub use vocabulary::{hash, ids, source, time};
 // Leaves.
 pub mod secret;
 pub mod redact;
+pub mod duration;
 pub mod throttle;
 pub mod retry;
 pub mod version;

@@ -14,6 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::duration::duration;
+
 /// After the hard stop, how long tasks may take to notice it before they are dropped. Part of the grace
 /// time (of a short one: half of it), after which an orchestrator may send `SIGKILL`.
 const HARD_GRACE: Duration = Duration::from_secs(2);
@@ -128,7 +130,7 @@ impl Lifecycle {
         match in_time {
             Some(all_ok) => failed |= !all_ok,
             None => {
-                tracing::warn!(grace_s = grace.as_secs(), "stopping hard: handing back what is still in flight");
+                tracing::warn!(grace = %duration(grace), "stopping hard: handing back what is still in flight");
                 hard.cancel();
                 failed |= !tokio::time::timeout(hard_grace, join_all(&mut tasks)).await.unwrap_or(false);
             }

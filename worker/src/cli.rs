@@ -9,6 +9,7 @@ use worker_admin::commands::{
     redeliver, replay, secrets, send_test, team_links,
 };
 use worker_admin::terminal::exit;
+use worker_reconcile::config::RunArgs;
 
 use crate::run;
 
@@ -25,7 +26,7 @@ pub struct Command {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Process events until stopped: consume, store, notify; also without a command.
-    Run(Box<run::Options>),
+    Run(Box<RunArgs>),
     /// Copy what the Python service stored into our collections.
     Migrate(Box<migrate::Options>),
     /// Process again what the event stream still holds: after a lost database, or a fixed bug.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use clap::Args;
 use shared::admin::{self, Readiness};
 use shared::credentials::{self, DefaultKeys, PageKeys};
 use shared::lifecycle::Lifecycle;
@@ -18,7 +17,6 @@ use shared::version::version;
 use shared::{systemd, telemetry};
 use tokio::sync::watch as channel;
 
-use worker_core::config::{Config, PageArgs};
 use worker_core::deliveries::Reader;
 use worker_core::enrich::Enricher;
 use worker_core::notify::Sender;
@@ -37,25 +35,14 @@ use worker_providers::Tokens;
 use worker_providers::github::GithubClient;
 use worker_providers::report::Reporter;
 use worker_providers::taiga::TaigaClient;
-use worker_reconcile::config::ReconcileArgs;
+use worker_reconcile::config::RunArgs;
 use worker_reconcile::keeper::Keeper;
 use worker_reconcile::parts::Parts;
 use worker_reconcile::reconciler::Reconciler;
 use worker_reconcile::recovery::{self, Hosts, Recovery};
 
-/// The settings of the process.
-#[derive(Debug, Args)]
-pub struct Options {
-    #[command(flatten)]
-    config: Config,
-    #[command(flatten)]
-    pages: PageArgs,
-    #[command(flatten)]
-    reconcile: ReconcileArgs,
-}
-
 /// Works until SIGTERM or SIGINT. Exit code 0 after a clean stop.
-pub async fn run(options: Options) -> ExitCode {
+pub async fn run(options: RunArgs) -> ExitCode {
     telemetry::init_logs(&options.config.logs);
     let traces = match Exporter::start(&options.config.traces, "ld-connect-worker") {
         Ok(traces) => traces,
@@ -69,7 +56,7 @@ pub async fn run(options: Options) -> ExitCode {
     code
 }
 
-async fn work(options: Options) -> ExitCode {
+async fn work(options: RunArgs) -> ExitCode {
     say_what_it_is(&options);
     match start(options).await {
         Ok((life, client)) => {
@@ -86,7 +73,7 @@ async fn work(options: Options) -> ExitCode {
 }
 
 /// The first line: which build, and what it works with.
-fn say_what_it_is(Options { config, reconcile, .. }: &Options) {
+fn say_what_it_is(RunArgs { config, reconcile, .. }: &RunArgs) {
     let is_set = |secret: bool| if secret { "set" } else { "unset" };
     let enrich = &config.enrich;
     tracing::info!(
@@ -115,7 +102,7 @@ fn name() -> String {
 
 /// Builds everything and starts the tasks. NATS and MongoDB may be away: the tasks wait for them.
 async fn start(
-    Options { config, pages, reconcile }: Options,
+    RunArgs { config, pages, reconcile }: RunArgs,
 ) -> Result<(Lifecycle, Client), Box<dyn std::error::Error>> {
     let metrics = telemetry::init_metrics()?;
     worker_core::meters::describe();

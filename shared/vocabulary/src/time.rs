@@ -1,6 +1,10 @@
 //! Instants: the only place that reads the clock for a date.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Where the courses are, and the time zone of documents.
+pub static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// Now, in milliseconds since 1970.
 #[must_use]

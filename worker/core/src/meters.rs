@@ -33,6 +33,10 @@ pub fn describe() {
     histogram!("ldconnect_batch_events", "How many events a batch had");
     histogram!("ldconnect_end_to_end_seconds", "From the complete request at ingress to durable documents");
     gauge!("ldconnect_blocked_collections", "Collections that MongoDB does not write to; their events wait");
+    gauge!(
+        "ldconnect_course_team",
+        "1 while the course of this team runs, as the credentials file says; every worker reports the same"
+    );
     gauge!("ldconnect_backlog", "Events not settled yet; every worker reports the same");
     gauge!(
         "ldconnect_backlog_seconds",

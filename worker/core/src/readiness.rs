@@ -11,12 +11,14 @@ use serde_json::json;
 use shared::admin::Readiness;
 use shared::credentials::Handle;
 use shared::retry::Policy;
+use shared::time::now_ms;
 use shared::topology::StreamName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::Pipeline;
 use crate::problem::{Part, Problem};
+use crate::status::term::TeamGauges;
 use crate::store::{Blocked, StoreError};
 use crate::streams::{self, DeadLetterLimit};
 
@@ -57,7 +59,9 @@ pub async fn watch(
     let mut delays = RETRY.delays();
     let mut log = ProblemLog::default();
     let dead = DeadLetterLimit::default();
+    let mut teams = TeamGauges::default();
     loop {
+        teams.set(&courses.courses(), now_ms());
         let mut state = Readiness::default();
         // A broken edit is a fact and no problem: the last good file is in force.
         state.facts.insert("credentials_file".into(), json!(courses.problem().as_deref().unwrap_or("ok")));

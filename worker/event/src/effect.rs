@@ -258,6 +258,23 @@ pub struct Notification {
     pub quality_model: Option<String>,
 }
 
+/// The event types of the notifications that an event of this kind can lead to, such as `task`. Of Taiga's: of whatever
+/// may have changed with it.
+#[must_use]
+pub fn event_types(event: &str) -> &'static [&'static str] {
+    match event {
+        "push" => &["push"],
+        "issues" => &["issues"],
+        "pull_request" => &["pull_request"],
+        "sheets_activity" => &["sheets_activity"],
+        // Stories and tasks show their milestone's fields, and a story its epic.
+        "task" | "userstory" | "relateduserstory" | "milestone" => &["task", "userstory"],
+        "epic" => &["epic", "userstory"],
+        "issue" => &["issue"],
+        _ => &[],
+    }
+}
+
 /// Everything that one event means.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Normalised {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use shared::duration::duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::ProviderError;
@@ -85,7 +86,7 @@ impl Attempts<'_> {
                 }
             };
             if wait >= ANNOUNCED_WAIT {
-                (self.notice)(&format!("{provider}: waiting {} s for the rate limit", wait.as_secs()));
+                (self.notice)(&format!("{provider}: waiting {} for the rate limit", duration(wait)));
             }
             self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.ok_or(NotAnswered::Stopped)?;
         }

@@ -131,7 +131,7 @@ impl ProviderClient {
         tracing::info!(
             provider = self.provider,
             token = %credential.label,
-            wait_s = wait.as_secs(),
+            wait = %shared::duration::duration(wait),
             "a token reached its rate limit; its look-ups wait, other tokens' go on"
         );
     }

@@ -1,4 +1,4 @@
-//! When reconciliation runs automatically.
+//! The settings of the process, and when reconciliation runs automatically.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,6 +7,21 @@ use clap::Args;
 use reqwest::Url;
 use shared::secret::Secret;
 use shared::source::Source;
+use worker_core::config::{Config, PageArgs};
+
+/// The settings of `worker run`, which `worker config check` checks.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Those of the pipeline.
+    #[command(flatten)]
+    pub config: Config,
+    /// Those of the check pages.
+    #[command(flatten)]
+    pub pages: PageArgs,
+    /// Those of reconciliation.
+    #[command(flatten)]
+    pub reconcile: ReconcileArgs,
+}
 
 /// How the worker reconciles automatically.
 #[derive(Debug, Clone, Args)]

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use shared::duration::duration;
+use shared::time::MADRID;
 
 use super::InvalidArg;
-
-/// The time zone of a date without a time.
-static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// A time: RFC 3339, a date (its midnight in Madrid), or how long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +27,7 @@ impl TimeArg {
     /// The text as it was typed: for "how long ago" it is the same at every call.
     #[must_use]
     pub fn typed(self) -> String {
-        self.ago.map_or_else(|| self.ms.to_string(), |ago| format!("{} s ago", ago.as_secs()))
+        self.ago.map_or_else(|| self.ms.to_string(), |ago| format!("{} ago", duration(ago)))
     }
 
     /// From this time on.
@@ -115,7 +113,7 @@ mod tests {
         let two_hours_ago = ms("2h").unwrap();
         let after = shared::time::now_ms();
         assert!((before - 7_200_000..=after - 7_200_000).contains(&two_hours_ago), "{before} {two_hours_ago} {after}");
-        assert_eq!("3d".parse::<TimeArg>().unwrap().typed(), "259200 s ago");
+        assert_eq!("3d".parse::<TimeArg>().unwrap().typed(), "3days ago");
         for bad in ["", "yesterday", "2026-13-01", "10:00"] {
             assert!(bad.parse::<TimeArg>().unwrap_err().0.contains("RFC 3339"), "{bad}");
         }

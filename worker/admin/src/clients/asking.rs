@@ -2,6 +2,7 @@
 
 use reqwest::RequestBuilder;
 use serde_json::Value;
+use shared::duration::duration;
 use tokio_util::sync::CancellationToken;
 use worker_providers::ProviderError;
 use worker_providers::asking::{self, Attempts, NoContent, NotAnswered, REQUEST_TIMEOUT};
@@ -36,7 +37,7 @@ where
         }
         NotAnswered::Refused(error) => CommandError::failed(error, "Check that the token or account may do this"),
         NotAnswered::Limited(wait) => CommandError::failed(
-            format_args!("{provider}'s rate limit is used for {} s", wait.as_secs()),
+            format_args!("{provider}'s rate limit is used for {}", duration(wait)),
             "Run the same command again later",
         ),
     })

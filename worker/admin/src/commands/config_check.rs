@@ -11,24 +11,13 @@ use shared::credentials::{Courses, DefaultKeys, Handle, PageKeys, weak_team_secr
 use crate::terminal::{CommandError, Exit, finish, print_block};
 use worker_core::config::{Config, MongoArgs, PageArgs};
 use worker_providers::Tokens;
-use worker_reconcile::config::ReconcileArgs;
+use worker_reconcile::config::RunArgs;
 
 /// Commands about the settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print every setting with where its value comes from, and every problem; exit code 0 when there is none, else 1.
     Check(Box<Options>),
-}
-
-/// The settings of `worker run`, and those that only its commands have.
-#[derive(Debug, Args)]
-struct Settings {
-    #[command(flatten)]
-    config: Config,
-    #[command(flatten)]
-    pages: PageArgs,
-    #[command(flatten)]
-    reconcile: ReconcileArgs,
 }
 
 /// What to check.
@@ -38,7 +27,7 @@ pub struct Options {
     #[arg(long)]
     file: Option<PathBuf>,
     #[command(flatten)]
-    settings: Unchecked<Settings>,
+    settings: Unchecked<RunArgs>,
 }
 
 /// Prints settings (secrets as set or unset), notes and problems.
@@ -64,7 +53,7 @@ pub(super) fn problems(settings: &Config) -> Vec<String> {
 
 fn report(options: Options) -> Result<Report, EnvironmentError> {
     let (mut report, settings) = Report::of(options.settings)?;
-    let Some(Settings { config: settings, pages, reconcile }) = settings else { return Ok(report) };
+    let Some(RunArgs { config: settings, pages, reconcile }) = settings else { return Ok(report) };
     if reconcile.recovery_api && reconcile.recovery_token.is_none() {
         report.notes.push(format!(
             "RECOVERY_API is on without RECOVERY_TOKEN: every client that reaches {} may start recoveries",

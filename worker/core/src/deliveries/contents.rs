@@ -15,6 +15,22 @@ const LARGEST: u64 = 1024 * 1024;
 /// A longer name is cut.
 const NAME_MAX: usize = 40;
 
+/// What normalisation makes of a delivery's payload. The error is a sentence for people.
+pub(super) async fn read_normalised(
+    events: &Stream,
+    delivery: &Delivery,
+    settings: &Settings,
+) -> Result<Normalised, String> {
+    let message = events.get_raw_message(delivery.sequence).await.map_err(|error| error.to_string())?;
+    let envelope = envelope::decode(&message.headers, &message.payload).map_err(|error| error.to_string())?;
+    let sequence = i64::try_from(delivery.again_of.unwrap_or(delivery.sequence)).unwrap_or(i64::MAX);
+    // A payload that makes normalisation panic must end neither a page nor a command.
+    let normalised = std::panic::catch_unwind(|| normalise(&envelope, sequence, settings));
+    let normalised =
+        normalised.map_err(|_| "normalisation panics on its payload: report it with this line".to_owned())?;
+    normalised.map_err(|reject| reject.to_string())
+}
+
 /// What a delivery says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Contents {
@@ -41,12 +57,7 @@ impl Contents {
         if delivery.bytes > LARGEST {
             return None;
         }
-        let message = events.get_raw_message(delivery.sequence).await.ok()?;
-        let envelope = envelope::decode(&message.headers, &message.payload).ok()?;
-        let sequence = i64::try_from(delivery.sequence).ok()?;
-        // A payload that makes normalisation panic must not end the page.
-        let normalised = std::panic::catch_unwind(|| normalise(&envelope, sequence, settings));
-        normalised.ok()?.ok().as_ref().map(Self::of)
+        read_normalised(events, delivery, settings).await.ok().as_ref().map(Self::of)
     }
 
     /// Of what normalisation made of it. What a delivery only carries along is left out.

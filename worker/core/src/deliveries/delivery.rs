@@ -61,19 +61,4 @@ impl Delivery {
             read_at: text(header::BACKFILL).and_then(parse_instant),
         })
     }
-
-    /// The event types of LD Eval's notifications that this kind of event can lead to.
-    #[must_use]
-    pub fn event_types(&self) -> &'static [&'static str] {
-        match self.event.as_str() {
-            "push" => &["push"],
-            "issues" => &["issues"],
-            "pull_request" => &["pull_request"],
-            "sheets_activity" => &["sheets_activity"],
-            "task" | "userstory" | "relateduserstory" | "milestone" => &["task", "userstory"],
-            "epic" => &["epic", "userstory"],
-            "issue" => &["issue"],
-            _ => &[],
-        }
-    }
 }

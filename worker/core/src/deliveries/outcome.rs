@@ -12,7 +12,7 @@ use shared::facts::NotificationAccepted;
 use shared::ids::Project;
 use shared::time::parse_instant;
 use shared::topology::{StreamName, Topology};
-use worker_event::effect::Notification;
+use worker_event::effect::{Notification, event_types};
 
 use super::delivery::Delivery;
 use crate::pipeline::dead_letter;
@@ -186,7 +186,7 @@ impl Outcomes {
             Notified::NotOfItself
         } else if let Some(letter) = self.refused.get(&(prj.to_owned(), delivery.id.clone())) {
             Notified::Refused(letter.clone())
-        } else if delivery.event_types().iter().any(waits) {
+        } else if event_types(&delivery.event).iter().any(waits) {
             Notified::Waiting
         } else {
             Notified::Done

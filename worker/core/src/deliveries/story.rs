@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use bson::Bson;
 use serde::Serialize;
-use shared::envelope::{self, header};
+use shared::envelope::header;
 use shared::facts::NotificationAccepted;
 use shared::ids::Project;
 use shared::time::now_ms;
 use shared::topology::StreamName;
 use worker_event::effect::{Effect, Key, Kind, Notification, State as Object};
-use worker_event::normalise::{Settings, normalise};
+use worker_event::normalise::Settings;
 
+use super::contents::read_normalised;
 use super::delivery::Delivery;
 use super::outcome::{self, Letter, Outcomes};
 use super::reader::Reader;
@@ -26,10 +27,10 @@ const FACTS: u64 = 20_000;
 const QUEUED_WITHIN: i64 = 5_000;
 
 /// How far a delivery came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Refused: it is in no stream.
+    /// Not accepted: it is in no stream.
     Refused,
     /// Durable in the stream; no worker has settled it.
     Received,
@@ -246,21 +247,11 @@ impl Reader {
     }
 
     async fn meaning(&self, delivery: &Delivery) -> Meaning {
-        let failed = |error: String| Meaning { error: Some(error), ..Meaning::default() };
         let Ok(stream) = self.stream(StreamName::Events).await else { return Meaning::default() };
-        let message = match stream.get_raw_message(delivery.sequence).await {
-            Ok(message) => message,
-            Err(error) => return failed(error.to_string()),
-        };
-        let envelope = match envelope::decode(&message.headers, &message.payload) {
-            Ok(envelope) => envelope,
-            Err(error) => return failed(error.to_string()),
-        };
-        let sequence = i64::try_from(delivery.again_of.unwrap_or(delivery.sequence)).unwrap_or(i64::MAX);
         // Keys and notifications do not depend on the settings about documents.
-        let mut normalised = match normalise(&envelope, sequence, &Settings::default()) {
+        let mut normalised = match read_normalised(&stream, delivery, &Settings::default()).await {
             Ok(normalised) => normalised,
-            Err(reject) => return failed(reject.to_string()),
+            Err(error) => return Meaning { error: Some(error), ..Meaning::default() },
         };
         if let Ok(rules) = self.forgotten.current(&self.store).await {
             rules.apply(delivery.prj.as_str(), &mut normalised);

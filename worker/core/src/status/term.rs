@@ -1,13 +1,12 @@
 //! When teams are expected to send: between `from` and `to` of their course, local dates in the credentials file.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
-use shared::credentials::Course;
+use shared::credentials::{Course, Courses};
+use shared::time::MADRID;
 
 use super::activity::DAY;
-
-/// Where the courses are.
-static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// How long teams of a course may take to send for the first time, in milliseconds.
 const FIRST_WEEK: i64 = 7 * DAY;
@@ -34,6 +33,33 @@ impl Term {
     /// Whether teams have had the time to connect.
     pub fn has_settled(self, now: i64) -> bool {
         self.runs(now) && self.from.is_none_or(|from| from + FIRST_WEEK <= now)
+    }
+}
+
+/// `ldconnect_course_team`, by which alerts gather the teams of a course and ignore one that is over.
+#[derive(Debug, Default)]
+pub struct TeamGauges(BTreeSet<(String, String)>);
+
+impl TeamGauges {
+    /// How many there are at most.
+    const MOST: usize = 2_000;
+
+    /// 1 for each team whose course runs, else 0; also 0 for a team that the file no longer lists.
+    pub fn set(&mut self, courses: &Courses, now: i64) {
+        let set = |(course, prj): &(String, String), value: f64| {
+            metrics::gauge!("ldconnect_course_team", "course" => course.clone(), "prj" => prj.clone()).set(value);
+        };
+        let mut listed = BTreeSet::new();
+        for course in courses.iter() {
+            let runs = f64::from(u8::from(Term::of(course).runs(now)));
+            for team in course.teams.iter().take(Self::MOST - listed.len()) {
+                let labels = (course.name.clone(), team.to_string());
+                set(&labels, runs);
+                listed.insert(labels);
+            }
+        }
+        self.0.difference(&listed).for_each(|labels| set(labels, 0.0));
+        self.0 = listed;
     }
 }
 

@@ -3,7 +3,7 @@
 use bson::Document;
 use vocabulary::envelope::Envelope;
 
-use crate::effect::{Effect, Key, Kind, Notification, Order, State};
+use crate::effect::{Effect, Key, Kind, Notification, Order, State, event_types};
 
 /// `author_login` of notifications after a backfill: no member of the team did anything now.
 pub const BACKFILL: &str = "backfill";
@@ -46,12 +46,14 @@ fn bounded(mut login: String) -> String {
     login
 }
 
-/// A notification: something of this type changed, and who did it.
-pub(super) fn notification(envelope: &Envelope, event_type: &str, author_login: String) -> Notification {
-    Notification {
-        event_type: event_type.to_owned(),
+/// One notification for each event type that this kind of event leads to, and who did it.
+pub(super) fn notifications(envelope: &Envelope, author_login: String) -> Vec<Notification> {
+    let author = if envelope.read_at.is_some() { BACKFILL.to_owned() } else { bounded(author_login) };
+    let of = |event_type: &&str| Notification {
+        event_type: (*event_type).to_owned(),
         prj: envelope.project.to_string(),
-        author_login: if envelope.read_at.is_some() { BACKFILL.to_owned() } else { bounded(author_login) },
+        author_login: author.clone(),
         quality_model: envelope.quality_model.as_ref().map(ToString::to_string),
-    }
+    };
+    event_types(&envelope.event).iter().map(of).collect()
 }

@@ -5,7 +5,7 @@ use vocabulary::envelope::Envelope;
 use vocabulary::hash::sha256_hex;
 
 use super::bson_value::JsonValue;
-use super::common::{notification, state};
+use super::common::{notifications, state};
 use super::json::{self, object};
 use super::number::Number;
 use crate::effect::{Kind, Normalised, Order, Reject};
@@ -74,8 +74,7 @@ pub(super) fn normalise(envelope: &Envelope, sequence: i64) -> Result<Normalised
     fields.insert("total_hours", total);
     // A row is never sent again with other values, so only the sequence orders it.
     let effect = state(Kind::Row, vec![activity_id], Order::new(0, sequence), fields);
-    let notifications = vec![notification(envelope, "sheets_activity", String::new())];
-    Ok(Normalised { effects: vec![effect], notifications })
+    Ok(Normalised { effects: vec![effect], notifications: notifications(envelope, String::new()) })
 }
 
 /// Adds `hours_<member>`; a member without a cell has 0, and a member that is listed twice has the sum.

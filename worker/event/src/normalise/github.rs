@@ -6,7 +6,7 @@ use bson::{Bson, Document, doc};
 use vocabulary::envelope::Envelope;
 
 use super::bson_value::JsonValue;
-use super::common::{notification, state};
+use super::common::{notifications, state};
 use super::json::{self, List, object};
 use super::number::count;
 use super::text;
@@ -146,7 +146,7 @@ fn push(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
             effects.push(state(Kind::Commit, vec![sha], order, fields));
         }
     }
-    Ok(Normalised { effects, notifications: vec![notification(envelope, "push", context.author)] })
+    Ok(Normalised { effects, notifications: notifications(envelope, context.author) })
 }
 
 fn commit_fields(envelope: &Envelope, context: &Context, commit: Commit) -> Result<Document, Reject> {
@@ -204,7 +204,7 @@ fn issues(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
         };
         change.state(key, fields, event.action, context.sender_info)
     };
-    Ok(Normalised { effects, notifications: vec![notification(envelope, "issues", context.author)] })
+    Ok(Normalised { effects, notifications: notifications(envelope, context.author) })
 }
 
 fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject> {
@@ -249,7 +249,7 @@ fn pull_request(envelope: &Envelope, sequence: i64) -> Result<Normalised, Reject
             change.state(key, fields, event.action, context.sender_info)
         }
     };
-    Ok(Normalised { effects, notifications: vec![notification(envelope, "pull_request", context.author)] })
+    Ok(Normalised { effects, notifications: notifications(envelope, context.author) })
 }
 
 /// The new name of a repository's issues and pull requests. It makes no document, and LD Eval computes nothing by

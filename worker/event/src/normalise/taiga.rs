@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use vocabulary::envelope::Envelope;
 
 use super::bson_value::JsonValue;
-use super::common::{Settings, notification};
+use super::common::{Settings, notifications};
 use super::json::{self, Given, List, Words, object};
 use super::number::Number;
 use super::text;
@@ -151,10 +151,10 @@ impl<'de> Deserialize<'de> for NonEmpty {
 /// What one of Taiga's events means.
 pub(super) fn normalise(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
     match envelope.event.as_str() {
-        "userstory" => item(envelope, sequence, settings, &["task", "userstory"], Delivery::story),
-        "task" => item(envelope, sequence, settings, &["task", "userstory"], Delivery::task),
-        "issue" => item(envelope, sequence, settings, &["issue"], Delivery::issue),
-        "epic" => item(envelope, sequence, settings, &["epic", "userstory"], Delivery::epic),
+        "userstory" => item(envelope, sequence, settings, Delivery::story),
+        "task" => item(envelope, sequence, settings, Delivery::task),
+        "issue" => item(envelope, sequence, settings, Delivery::issue),
+        "epic" => item(envelope, sequence, settings, Delivery::epic),
         "milestone" => milestone(envelope, sequence, settings),
         "relateduserstory" => related_story(envelope, sequence, settings),
         other => Err(Reject::UnknownEvent(other.to_owned())),
@@ -190,11 +190,8 @@ impl<'a> Delivery<'a> {
         self.action.text() == Some("delete")
     }
 
-    /// Its effects, and one notification for each of the types.
-    fn done(self, event_types: &[&str]) -> Normalised {
-        let author = self.by.name();
-        let notifications = event_types.iter().map(|kind| notification(self.envelope, kind, author.clone())).collect();
-        Normalised { effects: self.effects, notifications }
+    fn done(self) -> Normalised {
+        Normalised { effects: self.effects, notifications: notifications(self.envelope, self.by.name()) }
     }
 
     /// The common fields.
@@ -392,16 +389,14 @@ fn item<'a, I: Item>(
     envelope: &'a Envelope,
     sequence: i64,
     settings: &'a Settings,
-    event_types: &[&str],
     tell: impl FnOnce(&mut Delivery<'a>, I, Order, bool) -> Result<(), Reject>,
 ) -> Result<Normalised, Reject> {
     let (mut delivery, item) = Delivery::read::<I>(envelope, sequence, settings)?;
     let (order, is_gone) = (delivery.order, delivery.is_delete());
     tell(&mut delivery, item, order, is_gone)?;
-    Ok(delivery.done(event_types))
+    Ok(delivery.done())
 }
 
-/// Stories and tasks show their milestone's fields, so both have changed.
 fn milestone(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
     let (mut delivery, data) = Delivery::read::<Milestone>(envelope, sequence, settings)?;
     let id = data.id.clone().integer_key("data.id")?;
@@ -411,10 +406,10 @@ fn milestone(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<
     } else {
         Effect::Milestone { id, order, fields: milestone_fields(data) }
     });
-    Ok(delivery.done(&["task", "userstory"]))
+    Ok(delivery.done())
 }
 
-/// Only here Taiga says which epic a story belongs to; LD Eval sees it as a change of the story.
+/// Only here Taiga says which epic a story belongs to.
 fn related_story(envelope: &Envelope, sequence: i64, settings: &Settings) -> Result<Normalised, Reject> {
     let (mut delivery, data) = Delivery::read::<RelatedStory>(envelope, sequence, settings)?;
     let story = delivery.story_inside(data.user_story)?.0.id;
@@ -429,7 +424,7 @@ fn related_story(envelope: &Envelope, sequence: i64, settings: &Settings) -> Res
         let created = delivery.action.text() == Some("create") && envelope.read_at.is_none();
         Effect::Linked { story, epic, order, created }
     });
-    Ok(delivery.done(&["task", "userstory"]))
+    Ok(delivery.done())
 }
 
 /// The seven fields that stories and tasks show of their milestone.

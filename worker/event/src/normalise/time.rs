@@ -5,13 +5,10 @@ use std::fmt;
 use bson::Bson;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use vocabulary::time::MADRID;
 
 use super::json::{skip_list, skip_object};
-
-/// The courses' time zone. Compiled in, so that the machine's own time zone data does not matter.
-static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// A time as a sender wrote it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

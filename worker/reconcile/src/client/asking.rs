@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap};
 use serde_json::Value;
+use shared::duration::duration;
 use shared::time::now_ms;
 use tokio_util::sync::CancellationToken;
 use worker_providers::ProviderError;
@@ -96,7 +97,7 @@ impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped => f.write_str("it was stopped"),
-            Self::Later(wait) => write!(f, "our share of the rate limit is used for {} s", wait.as_secs()),
+            Self::Later(wait) => write!(f, "our share of the rate limit is used for {}", duration(*wait)),
             Self::Down { what, advice } | Self::Failed { what, advice } => write!(f, "{what}. {advice}"),
         }
     }

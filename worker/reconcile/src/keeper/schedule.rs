@@ -2,14 +2,11 @@
 
 use jiff::Timestamp;
 use jiff::civil::Time;
-use jiff::tz::TimeZone;
 use shared::hash::short_sha256;
 use shared::ids::Project;
+use shared::time::MADRID;
 
 use crate::config::When;
-
-/// The time zone of the night.
-static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// When the night begins, and how many seconds teams are spread over.
 const NIGHT: Time = jiff::civil::time(1, 0, 0, 0);

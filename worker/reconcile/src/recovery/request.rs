@@ -1,13 +1,12 @@
 //! The request, validated before anything is done.
 
 use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::ids::{Project, QualityModel};
 use shared::secret::Secret;
 use shared::source::Source;
-use shared::time::parse_instant;
+use shared::time::{MADRID, parse_instant};
 
 use super::address::Hosts;
 use super::invalid::Invalid;
@@ -17,8 +16,6 @@ use crate::scope::{Depth, GithubKind, Scope};
 
 /// The alphabet of names.
 const NAME: &str = "write 1 to 64 characters of A-Z, a-z, 0-9, _ and -";
-
-static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// The body of a recovery of one team. No `Debug`: it may hold tokens.
 #[derive(Deserialize)]

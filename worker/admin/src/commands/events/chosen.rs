@@ -1,5 +1,6 @@
 //! Which deliveries, and where they are read.
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use shared::ids::Project;
 use shared::source::Source;
@@ -42,35 +43,45 @@ impl From {
     }
 }
 
-/// What became of a delivery, as an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// What became of a delivery, or that it was sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StateArg {
-    /// Not accepted.
-    Refused,
-    /// Durable, and not processed yet.
-    Received,
-    /// Its documents are written, and LD Eval has not accepted its notification (or there is none).
-    Stored,
-    /// LD Eval accepted its notification.
-    Told,
-    /// The same, and its documents have what look-ups bring.
-    Enriched,
-    /// It is a dead letter.
-    Dead,
-    /// It was sent again by `worker dead-letters redrive` or from the status page.
+    Is(State),
     Replayed,
+}
+
+impl ValueEnum for StateArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const {
+            &[
+                Self::Is(State::Refused),
+                Self::Is(State::Received),
+                Self::Is(State::Stored),
+                Self::Is(State::Told),
+                Self::Is(State::Enriched),
+                Self::Is(State::Dead),
+                Self::Replayed,
+            ]
+        }
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Is(state) => state.to_possible_value(),
+            Self::Replayed => {
+                let help = "It was sent again by `worker dead-letters redrive` or from the status page";
+                Some(PossibleValue::new("replayed").help(help))
+            }
+        }
+    }
 }
 
 impl StateArg {
     pub(super) fn is(self, state: State, is_again: bool) -> bool {
         match self {
-            Self::Refused => state == State::Refused,
-            Self::Received => state == State::Received,
-            Self::Stored => state == State::Stored,
             // An event whose documents are enriched was told before.
-            Self::Told => matches!(state, State::Told | State::Enriched),
-            Self::Enriched => state == State::Enriched,
-            Self::Dead => state == State::Dead,
+            Self::Is(State::Told) => matches!(state, State::Told | State::Enriched),
+            Self::Is(wanted) => state == wanted,
             Self::Replayed => is_again,
         }
     }

@@ -3,6 +3,7 @@
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
 use worker_core::deliveries::Wanted;
+use worker_core::deliveries::story::State;
 
 use super::chosen::{From, Of, StateArg, unreadable};
 use super::line::Line;
@@ -62,7 +63,7 @@ pub(super) async fn run(options: Options) -> Result<(), CommandError> {
     };
     let mut lines: Vec<Line> = Vec::new();
     let mut is_more = false;
-    if state != Some(StateArg::Refused) {
+    if state != Some(StateArg::Is(State::Refused)) {
         let deliveries = reader.list(&wanted).await.map_err(unreadable)?;
         is_more = deliveries.len() == looked_at;
         let (outcomes, told) =
@@ -76,7 +77,7 @@ pub(super) async fn run(options: Options) -> Result<(), CommandError> {
             .map_err(unreadable)?;
         lines.extend(stories.iter().map(Line::of));
     }
-    if state.is_none_or(|state| state == StateArg::Refused) {
+    if state.is_none_or(|state| state == StateArg::Is(State::Refused)) {
         lines.extend(reader.refusals(&wanted).await.map_err(unreadable)?.iter().map(Line::of_refusal));
     }
     lines.retain(|line| state.is_none_or(|state| state.is(line.state, line.again_of.is_some())));

@@ -27,8 +27,12 @@ impl Answer {
     fn line(&mut self, hook: &Hook, state: &str) {
         let Hook { owner, id, url, wrong } = hook;
         self.lines += 1;
+        // One that is only planned has no number.
+        let id = (*id != 0).then_some(*id);
         match self.output {
-            Output::Table => self.table.row(&[&format_args!("{owner}#{id}"), url, &state]),
+            Output::Table => {
+                self.table.row(&[&id.map_or_else(|| owner.clone(), |id| format!("{owner}#{id}")), url, &state])
+            }
             Output::Json => print_json(&json!({
                 "owner": owner, "id": id, "url": url, "prj": project_of(url), "state": state, "wrong": wrong,
             })),

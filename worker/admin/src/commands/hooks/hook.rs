@@ -11,7 +11,7 @@ use crate::terminal::{CommandError, Tally};
 pub(super) struct Hook {
     /// Whose it is, such as `repos/upc-pes/marmota`.
     pub(super) owner: String,
-    /// Its number.
+    /// Its number; 0 before it is created.
     pub(super) id: i64,
     /// Where it leads.
     pub(super) url: String,

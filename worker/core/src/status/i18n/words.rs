@@ -1,12 +1,9 @@
 //! Times, reasons and lists of names in the reader's language.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use shared::time::MADRID;
 
 use super::Texts;
-
-/// The readers' time zone.
-static MADRID: TimeZone = jiff::tz::get!("Europe/Madrid");
 
 /// How many teams a sentence names.
 const NAMES: usize = 8;
