@@ -3,7 +3,8 @@
 
 When all is well and when something is not, at 360 and 1400 px, light and dark, in each language: nothing sticks out
 sideways, every text has the contrast that WCAG AA asks for, landmarks, headings, table headers and the pictures' words are there, a keyboard
-reaches everything, and the browser has nothing to complain about. A team's page updates by itself and keeps the focus.
+reaches everything, and the browser has nothing to complain about. A team's page updates by itself and keeps the focus. A team is
+connected as docs/teachers.md says (walk.py).
 Screenshots go to target/pages. Without a Chromium it says that it was left out and ends well.
 """
 
@@ -21,14 +22,15 @@ import urllib.error
 import urllib.request
 
 from browser import Browser, look, program
+from walk import Walk
 
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
 FOLDER = TARGET / "pages"
 
-# S1 has secrets of its own; L3 is connected while its page is open.
+# S1 and S2 have secrets of their own. L3 and S2 are connected while their pages are open.
 COURSES = {
     "amep": {"teams": [f"L{n}" for n in range(1, 13)]},
-    "pes": {"teams": ["S1"], "team_secrets": True, "github_secret": "a secret of the course, of which keys are derived"},
+    "pes": {"teams": ["S1", "S2"], "team_secrets": True, "github_secret": "a secret of the course, of which keys are derived"},
 }
 
 
@@ -153,6 +155,8 @@ def main():
             complaints += look(link(told, "L2"), FOLDER, "team-trouble", team[:2])
             complaints += look(link(told, "S1", "teacher"), FOLDER, "teacher", team[:2])
             complaints += updates(told)
+            complaints += Walk(told, link(told, "S2", "teacher")).run("S2")
+            complaints += look(link(told, "S2"), FOLDER, "team-connected", team)
     print("\n".join(complaints) or f"looked at the pages in Chromium, nothing to complain about; pictures in {FOLDER}")
     return 1 if complaints else 0
 

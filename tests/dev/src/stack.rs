@@ -38,7 +38,8 @@ pub(crate) struct DevStack {
     pub(crate) eval: Option<Eval>,
     /// Our stand-ins for GitHub and Taiga; none with `--no-send`.
     _providers: Option<Providers>,
-    eval_port: u16,
+    /// Settings of the commands of `worker`.
+    env: Vec<(String, String)>,
     live: Arc<AtomicBool>,
     dir: PathBuf,
     settings: PathBuf,
@@ -83,9 +84,8 @@ impl DevStack {
         if let Some(providers) = &providers {
             screen.done("providers", format_args!("{}, /taiga (stand-ins)", providers.github_url()), since);
         }
-        let since = Instant::now();
-        build(Voice::Aloud)?;
-        screen.done("cargo build", "ingress, worker", since);
+        // `cargo dev` has built them; `cargo run --bin dev` has not.
+        build(Voice::Quiet)?;
 
         let secrets = Secrets::default();
         let mut env = vec![
@@ -134,7 +134,7 @@ impl DevStack {
         }
         let settings = settings::write(&dir, &env)?;
         let _providers = providers;
-        Ok(Self { ingress, workers, nats, mongo, eval, _providers, eval_port, live, dir, settings, _lock: lock })
+        Ok(Self { ingress, workers, nats, mongo, eval, _providers, env, live, dir, settings, _lock: lock })
     }
 
     /// Where data and logs are.
@@ -168,13 +168,13 @@ impl DevStack {
         if let Some(worker) = self.workers.first() {
             println!("TEAM_PAGES_URL={}", worker.team_pages());
         }
-        println!("TEAM_PAGES_SECRET={PAGES_SECRET}");
         println!("NATS_URL={}", self.nats.url_of("operator"));
-        println!("MONGO_URI={}", self.mongo.uri());
-        println!("MONGO_DB={DATABASE}");
-        println!("EVAL_PORT={}", self.eval_port);
-        println!("GITHUB_SECRET={}", Secrets::default().github);
-        println!("EXCEL_SECRET={}", Secrets::default().excel.unwrap_or_default());
+        for (name, value) in self.env.iter().filter(|(name, _)| name != "NATS_URL") {
+            println!("{name}={value}");
+        }
+        if let Ok(programs) = paths::profile_dir() {
+            println!("PROGRAMS={}", programs.display());
+        }
         println!("READY=1");
     }
 

@@ -2,7 +2,10 @@
 
 use anyhow::ensure;
 use harness::eval::Reply;
+use harness::paths::scratch;
+use harness::process::{Process, Recipe};
 use harness::sender::{Delivery, github, sheets, taiga};
+use harness::stack::build::path;
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
@@ -193,6 +196,33 @@ async fn each_delivery_is_one_line_of_those_who_follow() {
     let of_first = line(&|line| line["delivery"] == sent[0].id.as_str());
     assert_eq!(of_first.len(), 1, "{of_first:#?}");
     assert!(line(&|line| line["prj"] != "Team").is_empty());
+}
+
+#[tokio::test]
+async fn at_a_terminal_those_who_follow_see_the_state_in_colour() {
+    let stack = Stack::start().await.unwrap();
+    // `script` gives it a terminal.
+    let worker = path("worker").unwrap();
+    let follow = format!("'{}' events tail --prj Team", worker.display());
+    let env = [("TERM".into(), "xterm".into()), ("SHELL".into(), "/bin/sh".into())];
+    let recipe = Recipe {
+        name: "tail-at-a-terminal".to_owned(),
+        program: "script".into(),
+        args: ["--quiet", "--return", "--command", &follow, "/dev/null"].map(Into::into).into(),
+        env: stack.env.clone().into_iter().chain(env).collect(),
+        dir: scratch(&format!("{}-terminal", stack.prefix)).unwrap(),
+    };
+    let tail = Process::start(recipe).unwrap();
+    let mut number = 0;
+    let coloured = async || {
+        number += 1;
+        send(&stack, &push("Team", number)).await;
+        send(&stack, &poison()).await;
+        let said = tail.log().lines().join("\n");
+        ensure!(said.contains("\u{1b}[32mtold") && said.contains("\u{1b}[31mdead"), "{said}");
+        Ok(())
+    };
+    harness::eventually::eventually("told is green and dead is red", LONG, &stack, coloured).await.unwrap();
 }
 
 #[tokio::test]

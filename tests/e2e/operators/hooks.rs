@@ -58,6 +58,8 @@ async fn a_hook_of_github_is_created_once_and_fixed_and_works() {
         lines(&said)[0]["state"].as_str().unwrap().to_owned()
     };
     assert_eq!(state(&["--dry-run"]).await, "would be created");
+    let planned = done(&stack, &[&create(&["--dry-run"])[..], &common[..2]].concat()).await;
+    assert!(planned.contains(&format!("{marmota}  {url}  would be created")), "it has no number yet: {planned}");
     assert_eq!(hooks(&providers).len(), 1);
     assert_eq!(state(&[]).await, "created");
     assert_eq!(state(&[]).await, "right");

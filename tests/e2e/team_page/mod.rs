@@ -7,11 +7,12 @@ mod links;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use harness::paths::scratch;
+use harness::paths::{scratch, workspace};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
 use crate::LONG;
+use crate::http::openapi;
 use crate::operators::commands::done;
 
 /// Where senders find ingress, as the pages say it.
@@ -64,12 +65,16 @@ async fn page(stack: &Stack, link: &str) -> String {
     body
 }
 
-/// The page as JSON, once it fits.
-async fn becomes(stack: &Stack, link: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+/// The page as JSON, once it is so; always as its description says.
+async fn becomes(stack: &Stack, link: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let description = std::fs::read_to_string(workspace().join("docs/openapi-team-page.json")).unwrap();
+    let description: Value = serde_json::from_str(&description).unwrap();
     let fact = async || {
         let (status, _, body) = fetch(stack, "GET", &format!("{link}.json")).await?;
         let team: Value = serde_json::from_str(&body).with_context(|| body.clone())?;
-        ensure!(status == 200 && fits(&team), "{status} {team:#}");
+        let schema = json!({ "$ref": "#/components/schemas/Team" });
+        assert!(openapi::fits(&description, &schema, &team), "not as docs/openapi-team-page.json says: {team:#}");
+        ensure!(status == 200 && is_so(&team), "{status} {team:#}");
         Ok(team)
     };
     stack.eventually(what, LONG, fact).await.unwrap()

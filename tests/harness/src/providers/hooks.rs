@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::world::World;
-use crate::sender::{Delivery, Secrets, Sender, Source};
+use crate::sender::{self, Delivery, Secrets, Sender, Source};
 use crate::time::{now_ms, rfc3339};
 
 /// A hook, as its provider keeps it.
@@ -35,12 +35,18 @@ pub struct Sent {
     pub again: bool,
 }
 
-/// A delivery that is sent again now.
+/// A delivery that is sent now: again, or because somebody asked for one.
 pub(super) struct Again {
     pub(super) hook: i64,
     delivery: Delivery,
     base: String,
+    /// Of one that was never sent, what stands in the hook behind `base`.
+    path: Option<String>,
     secret: String,
+}
+
+fn secrets_of(secret: &str) -> Secrets {
+    Secrets { github: secret.to_owned(), taiga: secret.to_owned(), excel: None }
 }
 
 /// How many logs of a hook Taiga keeps.
@@ -72,22 +78,32 @@ impl Hook {
         let sent = self.sent.iter().find(|sent| sent.id == attempt)?;
         let url = self.url();
         let base = url.split("/webhook").next().unwrap_or(url).to_owned();
-        Some(Again { hook: self.id, delivery: sent.delivery.clone(), base, secret: self.secret() })
+        Some(Again { hook: self.id, delivery: sent.delivery.clone(), base, path: None, secret: self.secret() })
+    }
+
+    /// Sends this to the very address that somebody pasted.
+    fn first(&self, delivery: Delivery) -> Again {
+        let url = self.url();
+        let (base, path) = url.split_at(url.find("/webhook").unwrap_or(url.len()));
+        Again { hook: self.id, delivery, base: base.to_owned(), path: Some(path.to_owned()), secret: self.secret() }
     }
 }
 
 impl Again {
     /// Sends it; the status, or 0.
     pub(super) async fn send(&self) -> u16 {
-        let secrets = Secrets { github: self.secret.clone(), taiga: self.secret.clone(), excel: None };
-        let Ok(sender) = Sender::new(&self.base, secrets) else { return 0 };
-        sender.send(&self.delivery).await.map_or(0, |answer| answer.status)
+        let Ok(sender) = Sender::new(&self.base, secrets_of(&self.secret)) else { return 0 };
+        let mut request = self.delivery.request(&secrets_of(&self.secret));
+        if let Some(path) = &self.path {
+            request = request.path(path);
+        }
+        sender.request(&request).await.map_or(0, |answer| answer.status)
     }
 
     /// Stores the result; returns Taiga's log of it.
     pub(super) fn done(self, world: &mut World, status: u16) -> Value {
         let at = now_ms();
-        world.sent(self.hook, self.delivery, status, at, true);
+        world.sent(self.hook, self.delivery, status, at, self.path.is_none());
         let hook = world.hooks.iter().find(|hook| hook.id == self.hook);
         hook.and_then(|hook| Some(log(hook, hook.sent.last()?))).unwrap_or_default()
     }
@@ -170,6 +186,22 @@ pub(super) fn github(
             let again = world.hooks.iter_mut().find(mine)?.again(attempt.parse().ok()?)?;
             Answer { again: Some(again), ..Answer::new(202, json!({})) }
         }
+        // A person's "Add webhook" and first push.
+        ("POST", [_, "pings"]) => {
+            let ping = Delivery::github("ping", &sender::github::ping());
+            let first = world.hooks.iter_mut().find(mine)?.first(ping);
+            Answer { again: Some(first), ..Answer::new(204, Value::Null) }
+        }
+        ("POST", [_, "tests"]) => {
+            world.numbers += 1;
+            let commit = sender::github::commit(
+                &sender::github::sha(u64::try_from(world.numbers).ok()?),
+                "task #7: the login form",
+            );
+            let push = Delivery::github("push", &sender::github::push(now_ms() / 1000, [commit]));
+            let first = world.hooks.iter_mut().find(mine)?.first(push);
+            Answer { again: Some(first), ..Answer::new(204, Value::Null) }
+        }
         _ => return None,
     })
 }
@@ -218,6 +250,11 @@ pub(super) fn taiga(
         ("GET", ["webhooklogs"]) => {
             let hook = world.hooks.iter().find(|hook| Some(hook.id.to_string().as_str()) == asked("webhook"))?;
             list(hook.sent.iter().rev().map(|sent| log(hook, sent)).collect())
+        }
+        ("POST", ["webhooks", _, "test"]) => {
+            let first =
+                world.hooks.iter().find(|hook| Some(hook.id) == id)?.first(Delivery::taiga(&sender::taiga::test()));
+            Answer { again: Some(first), ..Answer::new(200, Value::Null) }
         }
         ("POST", ["webhooklogs", _, "resend"]) => {
             let again = world.hooks.iter().find_map(|hook| hook.again(id?))?;
