@@ -30,5 +30,5 @@ pub mod consumers;
 mod error;
 
 pub use error::{EnsureError, Unfit};
-pub use names::{StreamName, Topology, UNKNOWN, UNVERIFIED};
+pub use names::{StreamName, Topology, UNKNOWN, source_of};
 pub use settings::{ACK_WAIT, DUPLICATE_WINDOW, LEASE, PAUSE_MAX};

@@ -9,8 +9,14 @@ use crate::source::Source;
 /// What stands in a dead letter's subject for a source or project that its headers do not name.
 pub const UNKNOWN: &str = "unknown";
 
-/// What follows the source in the subject of a refusal whose sender is not known.
-pub const UNVERIFIED: &str = "-unverified";
+/// What follows the source in a subject if the sender is not known.
+const UNVERIFIED: &str = "-unverified";
+
+/// The source in the subject of a refusal or of a dead letter, and whether its sender was verified.
+#[must_use]
+pub fn source_of(word: &str) -> (&str, bool) {
+    word.strip_suffix(UNVERIFIED).map_or((word, true), |source| (source, false))
+}
 
 /// One of our streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,10 +146,17 @@ impl Topology {
         format!("{}.>", self.root(stream))
     }
 
-    /// The subject of a dead letter.
+    /// The subject of a dead letter; `verified`: of a signed event.
     #[must_use]
-    pub fn dead_subject(&self, reason: &str, source: &str, project: &str) -> String {
-        format!("{}.{reason}.{source}.{project}", self.root(StreamName::Dead))
+    pub fn dead_subject(&self, reason: &str, source: &str, project: &str, verified: bool) -> String {
+        let suffix = if verified { "" } else { UNVERIFIED };
+        format!("{}.{reason}.{source}{suffix}.{project}", self.root(StreamName::Dead))
+    }
+
+    /// The subjects of all dead letters of signed events, and of messages that are no events.
+    pub fn dead_filters_verified(&self) -> impl Iterator<Item = String> {
+        let sources = Source::ALL.into_iter().map(Source::as_str).chain([UNKNOWN]);
+        sources.map(|source| format!("{}.*.{source}.*", self.root(StreamName::Dead)))
     }
 
     /// The subjects of all dead letters that match; `None` matches any.

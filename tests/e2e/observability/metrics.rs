@@ -158,7 +158,7 @@ async fn what_happened_is_counted_by_source_event_outcome_and_reason() {
         (r#"ldconnect_events_total{source="github",event="push",outcome="stored"}"#, 2.0),
         (r#"ldconnect_events_total{source="github",event="issues",outcome="dead"}"#, 1.0),
         (r#"ldconnect_dead_letters_total{reason="no_identity"}"#, 1.0),
-        ("ldconnect_dead_letters_kept", 1.0),
+        (r#"ldconnect_dead_letters_kept{verified="true"}"#, 1.0),
         (r#"ldconnect_notify_total{outcome="accepted"}"#, 1.0),
         ("ldconnect_notify_last_accepted_timestamp_seconds", now),
         (r#"ldconnect_enrich_token_remaining{provider="github",token="course-of-A"}"#, 1.0),

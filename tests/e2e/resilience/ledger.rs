@@ -19,6 +19,7 @@ async fn what_was_acknowledged_is_stored_once_whichever_process_was_killed() {
         senders: 4,
         workers: 2,
         ingresses: 2,
+        cluster: false,
         pauses: (second, second * 3),
     };
     let report = run(&settings, &scratch("ledger").unwrap(), &|_| ()).await.unwrap();

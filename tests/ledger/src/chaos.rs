@@ -12,6 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::outages::{self, Outages};
 use super::rig::{Rig, Victim};
 use super::settings::Settings;
 use harness::eval::Reply;
@@ -20,9 +21,8 @@ use harness::eventually::Alive as _;
 /// How many may be disturbed at the same time. Two members of three are a majority gone.
 const AT_ONCE: usize = 3;
 
-/// How long a process may take to stop when asked: `SHUTDOWN_GRACE` is 20 s, and a mongod that finds no
-/// successor waits 15 s for one and then shuts down.
-const STOP: Duration = Duration::from_secs(45);
+/// How long a process may take to stop when asked: a mongod that finds no successor waits 15 s for one and then shuts down.
+pub(super) const STOP: Duration = Duration::from_secs(45);
 
 /// A disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +45,10 @@ impl Deed {
 pub struct Done {
     /// How often.
     pub deeds: BTreeMap<(Victim, Deed), u32>,
-    /// How many of the deeds on mongod met the primary.
-    pub primaries: u32,
+    /// How many of the deeds met MongoDB's primary, or the leader of `LD_EVENTS`.
+    pub leaders: BTreeMap<Victim, u32>,
+    /// What was away altogether, while workers were restarted.
+    pub outages: Outages,
     /// Processes that did not end well when asked to.
     pub unclean: Vec<String>,
 }
@@ -75,6 +77,12 @@ struct Disturbance {
 /// # Errors
 /// When a process died of itself or did not come back.
 pub async fn disturb(rig: &Rig, settings: &Settings) -> anyhow::Result<Done> {
+    let (done, outages) = tokio::try_join!(single(rig, settings), outages::make(rig, settings))?;
+    Ok(Done { outages, ..done })
+}
+
+/// Disturbs single processes.
+async fn single(rig: &Rig, settings: &Settings) -> anyhow::Result<Done> {
     let end = Instant::now() + settings.sending;
     // Not the plan's own numbers again.
     let mut rng = StdRng::seed_from_u64(settings.seed.wrapping_mul(31).wrapping_add(17));
@@ -101,13 +109,15 @@ pub async fn disturb(rig: &Rig, settings: &Settings) -> anyhow::Result<Done> {
             Deed::Freeze => rng.random_range(0.5..6.0),
             Deed::Kill | Deed::Restart => rng.random_range(0.0..5.0),
         };
-        let (order, primary) = candidates(rig, victim, &mut rng).await;
+        let (order, leader) = candidates(rig, victim, &mut rng).await;
         let Some((n, reserved)) = rig.reserve(victim, &order) else {
             deck.back((victim, deed));
             continue;
         };
         *done.deeds.entry((victim, deed)).or_default() += 1;
-        done.primaries += u32::from(victim == Victim::Mongo && primary == Some(n));
+        if leader == Some(n) {
+            *done.leaders.entry(victim).or_default() += 1;
+        }
         let time = Duration::from_secs_f64(time);
         let disturbance = Disturbance { victim, n, deed, time, _reserved: reserved };
         under_way.push(async move {
@@ -123,18 +133,18 @@ pub async fn disturb(rig: &Rig, settings: &Settings) -> anyhow::Result<Done> {
     Ok(done)
 }
 
-/// In which order the victims of a kind are tried; half the time the primary first.
+/// In which order the victims of a kind are tried; half the time the leader first.
 async fn candidates(rig: &Rig, victim: Victim, rng: &mut StdRng) -> (Vec<usize>, Option<usize>) {
     let mut order: Vec<usize> = (0..rig.count(victim)).collect();
     order.shuffle(rng);
-    let primary_first = rng.random_bool(0.5);
-    let primary = if victim == Victim::Mongo { rig.primary().await } else { None };
-    if let Some(primary) = primary
-        && primary_first
+    let leader_first = rng.random_bool(0.5);
+    let leader = rig.leader(victim).await;
+    if let Some(leader) = leader
+        && leader_first
     {
-        order.sort_by_key(|&n| n != primary);
+        order.sort_by_key(|&n| n != leader);
     }
-    (order, primary)
+    (order, leader)
 }
 
 impl Disturbance {

@@ -1,7 +1,8 @@
 //! The ledger: proof that nothing acknowledged is lost, whatever process is killed.
 //!
 //! A [`plan`] of deliveries is made from a seed, with the expected effect of each ([`claims`]). Senders deliver it
-//! ([`senders`]) while processes are killed, frozen and restarted ([`chaos`]) on a rig of real servers ([`rig`]).
+//! ([`senders`]) while processes are killed, frozen and restarted ([`chaos`]), and workers while MongoDB or NATS is away
+//! ([`outages`]), on a rig of real servers ([`rig`]).
 //! Recorded are the answers ([`book`]), when MongoDB showed what ([`watch`]), and when LD Eval received what
 //! ([`notified`]). In the end all is compared by id ([`reconcile`]) and shown in a table ([`report`]). [`run()`] is the
 //! sequence.
@@ -16,6 +17,7 @@ pub mod rig;
 pub mod book;
 pub mod senders;
 pub mod chaos;
+pub mod outages;
 pub mod notified;
 pub mod watch;
 pub mod reconcile;

@@ -34,6 +34,9 @@ pub struct Options {
     /// How many ingresses take them.
     #[arg(long, default_value_t = 2, value_parser = at_least_one)]
     ingresses: usize,
+    /// NATS is a cluster of three with three replicas of each stream. MongoDB is a replica set of three in every run.
+    #[arg(long)]
+    cluster: bool,
     /// The pause between two disturbances, such as 2s..8s.
     #[arg(long, default_value = "2s..8s", value_parser = pauses)]
     kills_every: (Duration, Duration),
@@ -54,6 +57,7 @@ impl Options {
             senders: self.senders,
             workers: self.workers,
             ingresses: self.ingresses,
+            cluster: self.cluster,
             pauses: self.kills_every,
         }
     }

@@ -175,7 +175,7 @@ mod tests {
     fn settings(seed: u64) -> Settings {
         let second = Duration::from_secs(1);
         let (sending, limit, pauses) = (second * 60, second * 120, (second, second * 2));
-        Settings { events: 2_000, seed, sending, limit, senders: 4, workers: 1, ingresses: 1, pauses }
+        Settings { events: 2_000, seed, sending, limit, senders: 4, workers: 1, ingresses: 1, cluster: false, pauses }
     }
 
     #[test]

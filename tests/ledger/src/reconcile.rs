@@ -102,7 +102,7 @@ pub async fn stream(rig: &Rig, plan: &Plan, outcomes: &[Outcome], report: &mut R
     let state = stream.cached_info().state.clone();
     let mut copies = vec![0_u64; plan.entries.len()];
     for sequence in state.first_sequence..=state.last_sequence {
-        let message = tokio::time::timeout(READ, stream.direct_get(sequence)).await;
+        let message = tokio::time::timeout(READ, stream.get_raw_message(sequence)).await;
         let message = message.context("NATS does not answer")?.with_context(|| format!("event {sequence}"))?;
         match entry_of(&message.payload).and_then(|entry| copies.get_mut(entry)) {
             Some(count) => *count += 1,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::book::Outcome;
 use super::chaos::{Deed, Done};
+use super::outages::Outages;
 use super::plan::Plan;
 use super::rig::Victim;
 use super::settings::Settings;
@@ -73,8 +74,10 @@ pub struct Report {
     pub dead: u64,
     /// Disturbances by victim: kills, freezes, restarts.
     pub disturbances: BTreeMap<String, [u32; 3]>,
-    /// How many of those of mongod met the primary.
-    pub primaries: u32,
+    /// How many of those met MongoDB's primary, or the leader of `LD_EVENTS`.
+    pub leaders: BTreeMap<String, u32>,
+    /// What was away altogether while workers were restarted.
+    pub outages: Outages,
     /// Processes that did not end well when asked to. A remark: it is no loss.
     pub unclean: Vec<String>,
     /// What is wrong, for a person.
@@ -121,7 +124,8 @@ impl Report {
             left_behind: String::new(),
             dead: 0,
             disturbances: disturbances.collect(),
-            primaries: done.primaries,
+            leaders: done.leaders.iter().map(|(victim, count)| (victim.name().to_owned(), *count)).collect(),
+            outages: done.outages,
             unclean: done.unclean.clone(),
             findings: Vec::new(),
         }
@@ -166,11 +170,12 @@ impl Report {
 impl fmt::Display for Report {
     /// A table in Markdown, to be read as it is or pasted into `docs/durability.md`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { events, seed, senders, ingresses, workers, pauses, sending, .. } = &self.settings;
+        let Settings { events, seed, senders, ingresses, workers, pauses, sending, cluster, .. } = &self.settings;
+        let servers = if *cluster { "a cluster of three nats-servers" } else { "one nats-server" };
         writeln!(
             f,
             "Seed {seed}: {events} events from {senders} senders over {} s, {ingresses} ingress(es), {workers} worker(s), \
-             a disturbance every {:.1}–{:.1} s; {:.0} s in all.\n",
+             {servers}, three mongod, a disturbance every {:.1}–{:.1} s; {:.0} s in all.\n",
             sending.as_secs(),
             pauses.0.as_secs_f64(),
             pauses.1.as_secs_f64(),
@@ -207,7 +212,15 @@ impl fmt::Display for Report {
         for (victim, [kills, freezes, restarts]) in &self.disturbances {
             writeln!(f, "| {victim} | {kills} | {freezes} | {restarts} |")?;
         }
-        writeln!(f, "\n{} of those of mongod met the primary.", self.primaries)?;
+        for (victim, count) in &self.leaders {
+            writeln!(f, "\n{count} of those of {victim} met the one that led.")?;
+        }
+        let Outages { mongo, nats, killed, stopped } = self.outages;
+        writeln!(
+            f,
+            "\nMongoDB was away {mongo} times and NATS {nats} times, while workers were killed {killed} times and stopped \
+             {stopped} times."
+        )?;
         for text in &self.unclean {
             writeln!(f, "\nremark: {text}")?;
         }

@@ -1,4 +1,4 @@
-//! What a run is made on: NATS, a replica set of three, ingresses, workers and LD Eval's stand-in.
+//! What a run is made on: NATS (one server or three), a replica set of three, ingresses, workers and LD Eval's stand-in.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,27 @@ use harness::eval::Eval;
 use harness::eventually::{Alive, eventually};
 use harness::process::Process;
 use harness::sender::{Secrets, Sender};
+use harness::servers::nats::{self, NatsCluster};
 use harness::servers::{NatsServer, ReplicaSet, mongo, ports};
 use harness::stack::{Binary, Service};
 
 /// How many members the replica set has.
 const MEMBERS: usize = 3;
 
+/// How many servers a cluster of NATS has.
+const NODES: usize = 3;
+
 /// The database.
 const DATABASE: &str = "ledger";
 
 /// How long ingress may take to make its streams.
 const START: Duration = Duration::from_secs(30);
+
+/// How long a server may take to say whether it leads.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// `SHUTDOWN_GRACE`: workers are restarted several times within one outage.
+const GRACE: &str = "2s";
 
 /// Who can be disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +45,7 @@ pub enum Victim {
     Ingress,
     /// Documents and notifications out.
     Worker,
-    /// The stream between the two.
+    /// A server of the stream between the two.
     Nats,
     /// A member of the replica set, the primary or another.
     Mongo,
@@ -67,8 +77,8 @@ pub struct Rig {
     pub ingresses: Vec<Service>,
     /// Documents and notifications out.
     pub workers: Vec<Service>,
-    /// The stream between the two.
-    pub nats: NatsServer,
+    /// The stream between the two: one server, or a cluster.
+    pub nats: Vec<NatsServer>,
     /// The database.
     pub mongo: ReplicaSet,
     /// LD Eval's stand-in.
@@ -88,13 +98,21 @@ impl Rig {
     /// When anything does not start; with the end of its log.
     pub async fn start(dir: &Path, settings: &Settings) -> anyhow::Result<Self> {
         let (nats_dir, mongo_dir) = (dir.join("nats"), dir.join("mongo"));
-        let (nats, mongo) = tokio::try_join!(NatsServer::start(&nats_dir), ReplicaSet::start(&mongo_dir, MEMBERS))?;
+        let nats = async {
+            match settings.cluster {
+                true => Ok(NatsCluster::start(&nats_dir, NODES).await?.nodes),
+                false => Ok(vec![NatsServer::start(&nats_dir).await?]),
+            }
+        };
+        let (nats, mongo) = tokio::try_join!(nats, ReplicaSet::start(&mongo_dir, MEMBERS))?;
         let notified = Arc::new(Notified::default());
         let listener = Arc::clone(&notified);
         let eval = Eval::start_with(ports::free_port()?, move |notified| listener.note(notified))?;
         let secrets = Secrets::default();
         let env = [
-            ("NATS_URL", nats.url()),
+            ("NATS_URL", nats_url(&nats)),
+            ("LD_REPLICAS", nats.len().to_string()),
+            ("SHUTDOWN_GRACE", GRACE.to_owned()),
             ("MONGO_URI", mongo.uri()),
             ("MONGO_DB", DATABASE.to_owned()),
             ("EVAL_HOST", "127.0.0.1".to_owned()),
@@ -116,7 +134,7 @@ impl Rig {
         for n in 0..settings.workers {
             workers.push(Service::start(Binary::Worker, &format!("worker-{n}"), dir, env.clone()).await?);
         }
-        let counts = [ingresses.len(), workers.len(), 1, MEMBERS, 1];
+        let counts = [ingresses.len(), workers.len(), nats.len(), MEMBERS, 1];
         let victims = Victim::ALL.into_iter().zip(counts);
         let all = victims.flat_map(|(victim, count)| (0..count).map(move |n| (victim, n)));
         let busy = all.map(|victim| (victim, Arc::default())).collect();
@@ -151,13 +169,26 @@ impl Rig {
         Ok(mongo::connect(&self.mongo.uri()).await?.database(DATABASE))
     }
 
-    /// Reserves one of a kind of victim, if any of it is left in peace at the moment.
+    /// Reserves one of a kind of victim, if any of it is left in peace at the moment. Of a cluster of NATS one at a time.
     #[must_use]
     pub fn reserve(&self, victim: Victim, order: &[usize]) -> Option<(usize, OwnedMutexGuard<()>)> {
+        let all = || self.busy.iter().filter(|((kind, _), _)| *kind == victim);
+        if victim == Victim::Nats && all().any(|(_, lock)| lock.try_lock().is_err()) {
+            return None;
+        }
         order.iter().find_map(|&n| {
             let lock = self.busy.get(&(victim, n))?;
             Some((n, Arc::clone(lock).try_lock_owned().ok()?))
         })
+    }
+
+    /// Reserves all of a kind, once each is left in peace.
+    pub async fn reserve_all(&self, victim: Victim) -> Vec<OwnedMutexGuard<()>> {
+        let mut reserved = Vec::new();
+        for lock in self.busy.iter().filter(|((kind, _), _)| *kind == victim).map(|(_, lock)| lock) {
+            reserved.push(Arc::clone(lock).lock_owned().await);
+        }
+        reserved
     }
 
     /// How many there are of a kind.
@@ -172,7 +203,7 @@ impl Rig {
         match victim {
             Victim::Ingress => self.ingresses.get(n).map(|service| &service.process),
             Victim::Worker => self.workers.get(n).map(|service| &service.process),
-            Victim::Nats => Some(&self.nats.process),
+            Victim::Nats => self.nats.get(n).map(|node| &node.process),
             Victim::Mongo => self.mongo.members.get(n).map(|member| &member.process),
             Victim::Eval => None,
         }
@@ -186,21 +217,39 @@ impl Rig {
         match victim {
             Victim::Ingress => self.ingresses[n].start_again().await,
             Victim::Worker => self.workers[n].start_again().await,
-            Victim::Nats => self.nats.start_again().await,
+            Victim::Nats => self.nats[n].start_again().await,
             Victim::Mongo => self.mongo.members[n].start_again().await,
             Victim::Eval => self.eval.up(),
         }
     }
 
-    /// The member that calls itself primary at the moment.
-    pub async fn primary(&self) -> Option<usize> {
+    /// The one of a kind through which every write goes at the moment: MongoDB's primary, the leader of `LD_EVENTS`.
+    pub async fn leader(&self, victim: Victim) -> Option<usize> {
+        match victim {
+            Victim::Mongo => self.primary().await,
+            Victim::Nats if self.nats.len() > 1 => self.stream_leader().await,
+            _ => None,
+        }
+    }
+
+    async fn stream_leader(&self) -> Option<usize> {
+        let info = async {
+            let stream = self.jetstream().await?.get_stream("LD_EVENTS").await?;
+            anyhow::Ok(stream.cached_info().cluster.clone())
+        };
+        let cluster = tokio::time::timeout(LOOK, info).await.ok()?.ok()??;
+        let leader = cluster.leader?;
+        self.nats.iter().position(|node| node.process.name() == leader)
+    }
+
+    async fn primary(&self) -> Option<usize> {
         for (n, member) in self.mongo.members.iter().enumerate() {
             let hello = async {
                 let client = mongo::connect(&format!("{}/?directConnection=true", member.uri())).await?;
                 let hello = client.database("admin").run_command(bson::doc! { "hello": 1 }).await?;
                 anyhow::Ok(hello.get_bool("isWritablePrimary").unwrap_or(false))
             };
-            if let Ok(Ok(true)) = tokio::time::timeout(Duration::from_millis(500), hello).await {
+            if let Ok(Ok(true)) = tokio::time::timeout(LOOK, hello).await {
                 return Some(n);
             }
         }
@@ -212,7 +261,7 @@ impl Rig {
     /// # Errors
     /// When NATS does not answer.
     pub async fn jetstream(&self) -> anyhow::Result<jetstream::Context> {
-        Ok(jetstream::new(async_nats::connect(self.nats.url()).await?))
+        Ok(jetstream::new(nats::connect(&nats_url(&self.nats)).await?))
     }
 
     /// How many messages a stream holds.
@@ -250,6 +299,11 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+/// For `NATS_URL`.
+fn nats_url(nodes: &[NatsServer]) -> String {
+    nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
 }
 
 impl Alive for Rig {

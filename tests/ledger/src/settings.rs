@@ -23,6 +23,8 @@ pub struct Settings {
     pub workers: usize,
     /// Among how many ingresses a sender chooses.
     pub ingresses: usize,
+    /// NATS is a cluster of three, and streams have three replicas; otherwise it is one server.
+    pub cluster: bool,
     /// The shortest and the longest pause between two disturbances.
     #[serde(serialize_with = "pauses")]
     pub pauses: (Duration, Duration),

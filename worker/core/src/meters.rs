@@ -46,7 +46,7 @@ pub fn describe() {
     gauge!("ldconnect_stream_max_bytes", "Bytes a stream may hold, -1 for no limit; every worker reports the same");
     gauge!(
         "ldconnect_dead_letters_kept",
-        "Dead letters that were neither redriven nor purged; every worker reports the same"
+        "Dead letters that were neither redriven nor purged, of signed events (verified=true) and of others; every worker reports the same"
     );
     count!("ldconnect_dead_letters_total", "Dead letters written, by reason");
     count!(

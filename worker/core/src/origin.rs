@@ -9,13 +9,16 @@ pub struct Origin {
     pub delivery: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// The delivery was not signed: anyone can have sent it.
+    pub unsigned: bool,
 }
 
 impl Origin {
     #[must_use]
     pub fn of(headers: Option<&HeaderMap>) -> Self {
         let text = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str().to_owned());
-        Self { delivery: text(header::DELIVERY), traceparent: text(header::TRACEPARENT) }
+        let unsigned = text(header::UNSIGNED).is_some();
+        Self { delivery: text(header::DELIVERY), traceparent: text(header::TRACEPARENT), unsigned }
     }
 
     /// Writes it into the headers of a message.
@@ -24,6 +27,9 @@ impl Origin {
             if let Some(value) = value {
                 headers.insert(name, header_safe(value).as_ref());
             }
+        }
+        if self.unsigned {
+            headers.insert(header::UNSIGNED, "1");
         }
     }
 

@@ -16,7 +16,7 @@ use shared::topology::StreamName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, dead_letter};
 use crate::problem::{Part, Problem};
 use crate::status::term::TeamGauges;
 use crate::store::{Blocked, StoreError};
@@ -162,7 +162,14 @@ async fn look_at_streams(
         if stream == StreamName::Dead {
             dead.look(found.cached_info());
         }
-        metrics::gauge!(gauge).set(messages as f64);
+        if stream == StreamName::Dead {
+            let verified =
+                if messages > 0 { dead_letter::count_verified(&found, &pipeline.topology).await?.min(messages) } else { 0 };
+            metrics::gauge!(gauge, "verified" => "true").set(verified as f64);
+            metrics::gauge!(gauge, "verified" => "false").set((messages - verified) as f64);
+        } else {
+            metrics::gauge!(gauge).set(messages as f64);
+        }
         let fact = gauge.trim_start_matches("ldconnect_").trim_end_matches("_kept");
         state.facts.insert(fact.to_owned(), messages.into());
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::facts::WebhookRefused;
 use shared::ids::Project;
 use shared::source::Source;
-use shared::topology::{StreamName, Topology, UNVERIFIED};
+use shared::topology::{StreamName, Topology, source_of};
 
 use super::list::Wanted;
 use super::reader::Reader;
@@ -36,7 +36,7 @@ impl Refusal {
     pub fn of(topology: &Topology, message: &Message) -> Vec<Self> {
         let words = topology.words(StreamName::Status, message.subject.as_str());
         let ["refused", source, ..] = words[..] else { return Vec::new() };
-        let (source, verified) = source.strip_suffix(UNVERIFIED).map_or((source, true), |source| (source, false));
+        let (source, verified) = source_of(source);
         let Ok(source) = source.parse::<Source>() else { return Vec::new() };
         let Ok(fact) = serde_json::from_slice::<WebhookRefused>(&message.payload) else { return Vec::new() };
         let prj = fact.prj.clone();

@@ -22,10 +22,14 @@
 //! `Nats-…` headers are instructions to the server and are not kept under their names: a `Nats-Batch-Id` would make the
 //! dead letter part of a batch that ended long ago. All header values are bounded, because senders write some of them.
 
+use std::error::Error;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use shared::envelope::{header, header_safe};
 use shared::publish::{Outgoing, PublishError, Publisher};
 use shared::time::{now_ms, rfc3339};
@@ -117,6 +121,7 @@ pub async fn publish(
         reason.as_str(),
         safe(named(header::SOURCE, UNKNOWN)),
         safe(named(header::PROJECT, UNKNOWN)),
+        originals.get(header::UNSIGNED).is_none(),
     );
     let payload = match beginning {
         Some((payload, whole)) => {
@@ -128,6 +133,20 @@ pub async fn publish(
     publisher.publish(Outgoing { subject, headers, payload }).await?;
     metrics::counter!("ldconnect_dead_letters_total", "reason" => reason.as_str()).increment(1);
     Ok(())
+}
+
+/// How many dead letters are of signed events, or of no event. Of the others there may be as many subjects as anyone
+/// invents projects: they are what is left.
+///
+/// # Errors
+/// When NATS does not answer.
+pub async fn count_verified(stream: &Stream, topology: &Topology) -> Result<u64, Box<dyn Error + Send + Sync>> {
+    let mut count = 0;
+    for filter in topology.dead_filters_verified() {
+        let subjects: Vec<(String, usize)> = stream.info_with_subjects(filter).await?.try_collect().await?;
+        count += subjects.iter().map(|(_, messages)| *messages as u64).sum::<u64>();
+    }
+    Ok(count)
 }
 
 /// A stored dead letter, without its payload.

@@ -254,7 +254,7 @@ fn decode(index: usize, message: &Message, rules: &Rules, settings: &Settings) -
         .map_err(|reject| Settlement::dead(reject.reason(), &reject))?;
     rules.apply(envelope.project.as_str(), &mut normalised);
     let Envelope { source, project, event, delivery, received_at, traceparent, read_at, .. } = envelope;
-    let origin = Origin { delivery: Some(delivery.clone()), traceparent };
+    let origin = Origin { traceparent, ..Origin::of(Some(headers)) };
     let effects = Event { prj: project.as_str().to_owned(), delivery, effects: normalised.effects };
     let notifications = normalised.notifications;
     Ok((

@@ -11,7 +11,7 @@ use shared::credentials::Handle;
 use shared::ids::Project;
 use shared::source::Source;
 use shared::time::now_ms;
-use shared::topology::{EnsureError, StreamName, Topology};
+use shared::topology::{EnsureError, StreamName, Topology, source_of};
 use tokio::sync::Mutex;
 
 use super::activity::Activity;
@@ -180,6 +180,9 @@ impl StatusCollector {
     async fn dead(&self, listed: &BTreeSet<Project>) -> Result<BTreeMap<DeadKey, u64>, Unreadable> {
         let stream = self.stream(StreamName::Dead).await?;
         let mut dead = BTreeMap::new();
+        for filter in self.topology.dead_filters_verified() {
+            self.dead_of(&stream, filter, &mut dead).await?;
+        }
         self.dead_of(&stream, self.topology.all_of(StreamName::Dead), &mut dead).await?;
         if dead.len() >= DEAD_SUBJECTS {
             for team in listed {
@@ -202,7 +205,9 @@ impl StatusCollector {
             let (subject, letters) = subject.map_err(|error| Unreadable::new(name, error))?;
             let words = self.topology.words(StreamName::Dead, &subject);
             let word = |i: usize| (*words.get(i).unwrap_or(&"unknown")).to_owned();
-            dead.insert(DeadKey { reason: word(0), source: word(1), prj: word(2) }, letters as u64);
+            let source = word(1);
+            let (source, verified) = source_of(&source);
+            dead.insert(DeadKey { reason: word(0), source: source.to_owned(), prj: word(2), verified }, letters as u64);
         }
         Ok(())
     }

@@ -11,7 +11,6 @@ use shared::facts::WebhookRefused;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::activity::signed_projects;
 use super::level::Level;
 use super::observations::Observations;
 use super::rhythm::has_stopped;
@@ -70,7 +69,7 @@ impl Finding {
 /// The findings, worst first. Rows that one of them is about get its level.
 pub fn find(observed: &Observations, courses: &Courses, rows: &mut [Row], now: i64) -> Vec<Finding> {
     let mut findings = parts(observed, now);
-    findings.extend(dead_letters(observed, courses, rows));
+    findings.extend(dead_letters(observed, rows));
     if let Some(error) = &observed.credentials_file {
         findings.push(Finding::CredentialsFile { error: error.clone() });
     }
@@ -121,21 +120,13 @@ fn parts(observed: &Observations, now: i64) -> Vec<Finding> {
     findings
 }
 
-fn dead_letters(observed: &Observations, courses: &Courses, rows: &mut [Row]) -> Vec<Finding> {
-    let signed = signed_projects(&observed.heard);
-    let verified = |source: &str, prj: &str| match (source.parse::<Source>(), Project::new(prj)) {
-        (Ok(source), _) if !source.description().may_be_unsigned => true,
-        // Also of a listed team: who does not sign may be anybody.
-        (Ok(source), Ok(prj)) => {
-            observed.heard.get(&(source, prj)).is_some_and(|heard| heard.signed && !heard.unsigned)
-        }
-        (Err(_), Ok(prj)) => courses.course_of(&prj).is_some() || signed.contains(&prj),
-        (_, Err(_)) => false,
-    };
+fn dead_letters(observed: &Observations, rows: &mut [Row]) -> Vec<Finding> {
+    // Also of a listed team: who does not sign may be anybody.
+    let verified = || observed.dead.iter().filter(|(key, _)| key.verified);
     let all = observed.dead.values().sum::<u64>().max(observed.queues.dead);
-    let ours: u64 =
-        observed.dead.iter().filter(|(key, _)| verified(&key.source, &key.prj)).map(|(_, count)| count).sum();
-    for row in rows.iter_mut().filter(|row| row.dead > 0 && verified(row.source.as_str(), row.prj.as_str())) {
+    let ours: u64 = verified().map(|(_, count)| count).sum();
+    let theirs: BTreeSet<(&str, &str)> = verified().map(|(key, _)| (key.source.as_str(), key.prj.as_str())).collect();
+    for row in rows.iter_mut().filter(|row| theirs.contains(&(row.source.as_str(), row.prj.as_str()))) {
         row.level = row.level.max(Level::Look);
     }
     let found = [

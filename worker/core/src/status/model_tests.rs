@@ -43,7 +43,7 @@ fn row<'s>(status: &'s Status, prj: &str, source: Source) -> &'s Row {
 }
 
 fn dead(reason: &str, source: &str, prj: &str) -> DeadKey {
-    DeadKey { reason: reason.into(), source: source.into(), prj: prj.into() }
+    DeadKey { reason: reason.into(), source: source.into(), prj: prj.into(), verified: true }
 }
 
 #[test]
@@ -132,14 +132,13 @@ fn requests_of_unauthenticated_clients_never_raise_the_level() {
 }
 
 #[test]
-fn a_dead_letter_of_a_sheet_is_a_listed_teams_trouble_only_where_its_sheets_are_signed() {
-    let level = |signed: bool| {
-        let sheet = Heard { last: NOW - 5, signed, unsigned: !signed, ..Heard::default() };
-        let mut observed =
-            Observations { dead: BTreeMap::from([(dead("no_identity", "excel", "L2"), 1)]), ..Observations::default() };
-        observed.heard.insert((Source::Excel, team("L2")), sheet);
-        observed.heard.insert((Source::Github, team("L10")), heard(NOW - 5));
-        observed.heard.insert((Source::Github, team("L2")), heard(NOW - 5));
+fn a_dead_letter_of_a_sheet_is_a_listed_teams_trouble_only_where_the_sheet_was_signed() {
+    let level = |verified: bool| {
+        let letter = DeadKey { verified, ..dead("no_identity", "excel", "L2") };
+        let mut observed = Observations { dead: BTreeMap::from([(letter, 1)]), ..Observations::default() };
+        for (source, prj) in [(Source::Excel, "L2"), (Source::Github, "L10"), (Source::Github, "L2")] {
+            observed.heard.insert((source, team(prj)), heard(NOW - 5));
+        }
         let status = status(observed);
         (status.level, row(&status, "L2", Source::Excel).level)
     };

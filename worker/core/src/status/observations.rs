@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use shared::facts::{NotificationAccepted, NotificationFailed, TokenBudget, WebhookRefused};
 use shared::ids::Project;
 use shared::source::Source;
-use shared::topology::{StreamName, Topology, UNVERIFIED};
+use shared::topology::{StreamName, Topology, source_of};
 
 use super::activity::Heard;
 use super::reconciled::Reconciled;
@@ -29,6 +29,8 @@ pub struct DeadKey {
     pub reason: String,
     pub source: String,
     pub prj: String,
+    /// It is of no unsigned event, which anyone can cause.
+    pub verified: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,14 +88,14 @@ impl Observations {
             ["untold"] => self.refused_by_eval = fact(message),
             ["token", ..] => self.tokens.extend(fact(message)),
             ["refused", source] => {
-                let (source, _) = verified(source);
+                let (source, _) = source_of(source);
                 if let (Ok(source), Some(refused)) = (source.parse(), fact::<WebhookRefused>(message)) {
                     newest(&mut self.unknown, source, refused);
                 }
             }
             // Earlier versions wrote no reason into the subject.
             ["refused", source, prj, ..] => {
-                let (source, is_verified) = verified(source);
+                let (source, is_verified) = source_of(source);
                 let refusals = if is_verified { &mut self.refused } else { &mut self.unverified };
                 if let (Ok(source), Ok(prj), Some(refused)) = (source.parse(), Project::new(prj), fact(message)) {
                     newest(refusals, (source, prj), refused);
@@ -130,9 +132,4 @@ fn newest<K: Ord>(refusals: &mut BTreeMap<K, WebhookRefused>, key: K, refused: W
             place.insert(refused);
         }
     }
-}
-
-/// The source in the subject of a refusal, and whether the sender was verified.
-pub(crate) fn verified(source: &str) -> (&str, bool) {
-    source.strip_suffix(UNVERIFIED).map_or((source, true), |source| (source, false))
 }
