@@ -5,12 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::admin::{self, AdminServer, Readiness};
+use shared::admin::{self, Readiness};
 use shared::credentials::{self, CredentialsError, DefaultKeys, MissingSecret};
 use shared::facts::FactPublisher;
 use shared::lifecycle::{Health, Lifecycle};
 use shared::nats::ConnectError;
 use shared::publish::Publisher;
+use shared::server::{self as listeners, SmallServer};
 use shared::source::Source;
 use shared::systemd;
 use shared::telemetry::Metrics;
@@ -52,7 +53,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct App {
     server: Server,
-    admin: AdminServer,
+    admin: SmallServer,
     readiness: ReadinessCheck,
     heartbeat: Heartbeat,
     watcher: credentials::Watcher,
@@ -89,7 +90,7 @@ impl App {
         let webhooks = Arc::new(Webhooks::new(gate, topology, access, courses, clients.clone(), memory));
         let facts = webhooks.facts();
         let admin = admin::bind(settings.admin_addr, health, ready.clone(), metrics, crate::openapi::router()).await?;
-        let listener = admin::listen(settings.bind_addr, "BIND_ADDR").await?;
+        let listener = listeners::listen(settings.bind_addr, "BIND_ADDR").await?;
         let server = Server::new(listener, router(webhooks), max_connections, clients)
             .with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");

@@ -1,27 +1,9 @@
-//! What an unauthenticated client may cost.
+//! What an unauthenticated client may cost, beside what every listener of ours allows (`shared::server::limits`).
 
 use std::time::Duration;
 
-/// The headers of a request. GitHub sends 12, each proxy adds a few.
-pub const MAX_HEADERS: usize = 100;
-
-/// The bytes of request line and headers together.
-pub const MAX_HEAD_BYTES: usize = 32 * 1024;
-
-/// The bytes that are read ahead from one connection. A head must fit.
-pub const READ_BUFFER: usize = 2 * MAX_HEAD_BYTES;
-
 /// The time for a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The time for request line and headers, from the first byte or from connecting.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The time between two requests of a connection.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The age of a connection. An older one is closed after its current request.
-pub const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The time between two pieces of a body.
 pub const BODY_PAUSE: Duration = Duration::from_secs(10);

@@ -75,6 +75,8 @@ pub struct Signals {
 struct Outcomes {
     stored: Option<Instant>,
     failed: Option<Instant>,
+    /// Why the last one was not.
+    reason: String,
     /// The newest that JetStream did not take, while none was stored since. Where a disk is full, small messages of other
     /// streams still pass, so only this one proves that webhooks are stored again.
     not_taken: Option<Outgoing>,
@@ -84,9 +86,15 @@ impl Signals {
     /// Whether a real message has failed within the given time and none was stored since, or one is still not taken.
     #[must_use]
     pub fn failing_since(&self, age: Duration) -> bool {
-        let Outcomes { stored, failed, not_taken } = &*self.outcomes();
+        let Outcomes { stored, failed, not_taken, .. } = &*self.outcomes();
         let is_recent = |failed: &Instant| failed.elapsed() < age && stored.is_none_or(|stored| stored < *failed);
         not_taken.is_some() || failed.as_ref().is_some_and(is_recent)
+    }
+
+    /// Why the last message that failed did.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        self.outcomes().reason.clone()
     }
 
     /// Publishes again what JetStream did not take, if nothing was stored since. A webhook answered 503 may be stored:
@@ -132,9 +140,9 @@ impl Signals {
     }
 
     /// `message` is given where it may be taken another time.
-    fn failed(&self, message: Option<Outgoing>) {
+    fn failed(&self, reason: String, message: Option<Outgoing>) {
         let mut outcomes = self.outcomes();
-        outcomes.failed = Some(Instant::now());
+        (outcomes.failed, outcomes.reason) = (Some(Instant::now()), reason);
         outcomes.not_taken = message.or(outcomes.not_taken.take());
     }
 
@@ -204,7 +212,8 @@ impl<P: Publish> Gate<P> {
                 Ok(published)
             }
             Err(error) => {
-                self.signals.failed((error != Failure::Publish(PublishError::TooLarge)).then(&message));
+                let is_lasting = error != Failure::Publish(PublishError::TooLarge);
+                self.signals.failed(error.to_string(), is_lasting.then(&message));
                 if let Some(more) = self.outages.open() {
                     tracing::warn!(%error, more, "webhooks cannot be stored and are answered 503; see /readyz");
                 }
@@ -287,11 +296,11 @@ mod tests {
     async fn a_failure_that_proves_nothing_counts_for_a_while_and_until_something_is_stored() {
         let signals = Signals::fit();
         assert!(!signals.failing_since(Duration::MAX));
-        signals.failed(None);
+        signals.failed(String::new(), None);
         assert!(signals.failing_since(Duration::from_secs(10)));
         sleep(Duration::from_secs(10)).await;
         assert!(!signals.failing_since(Duration::from_secs(10)));
-        signals.failed(None);
+        signals.failed(String::new(), None);
         sleep(Duration::from_millis(1)).await;
         signals.stored();
         assert!(!signals.failing_since(Duration::from_secs(10)));

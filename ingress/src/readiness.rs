@@ -296,6 +296,7 @@ impl ReadinessCheck {
             .insert("last_probe_ms_ago".into(), json!(self.last_success.map(|at| at.elapsed().as_millis() as u64)));
         let file = self.courses.problem();
         readiness.facts.insert("credentials_file".into(), json!(file.as_deref().unwrap_or("ok")));
+        let are_probes_stored = result.is_ok();
         match result {
             Ok(fill) => {
                 let limit = (fill.limit > 0).then_some(fill.limit);
@@ -317,16 +318,33 @@ impl ReadinessCheck {
         // A webhook that was accepted before the recovery may fail until its deadline; that outage is over.
         let healthy_for = self.healthy_since.map_or(Duration::ZERO, |since| since.elapsed());
         if self.signals.failing_since(FAILURE_TTL.min(healthy_for.saturating_sub(PUBLISH_DEADLINE))) {
-            readiness.problems.push("the last webhook could not be stored; see the log".to_owned());
+            readiness.problems.push(not_stored(&self.signals.reason(), are_probes_stored));
         }
         metrics::gauge!("ldconnect_ready").set(f64::from(u8::from(readiness.problems.is_empty())));
         self.readiness.send_replace(readiness);
     }
 }
 
+/// What `/readyz` says of webhooks that are not stored. A server whose disk is full still stores probes, which are small and of
+/// another stream, and says nothing to its clients.
+fn not_stored(reason: &str, are_probes_stored: bool) -> String {
+    let more = if are_probes_stored {
+        ". NATS answers and stores probes: look at its log; if its disk is full, make room and restart nats-server"
+    } else {
+        ""
+    };
+    format!("the last webhook could not be stored: {reason}{more}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_probes_are_stored_and_webhooks_are_not_the_disk_is_named() {
+        assert!(not_stored("no acknowledgement", true).contains("disk"));
+        assert_eq!(not_stored("no answer", false), "the last webhook could not be stored: no answer");
+    }
 
     #[test]
     fn a_stream_without_room_for_one_more_webhook_is_full() {

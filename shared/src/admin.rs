@@ -9,11 +9,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Health;
+use crate::server::SmallServer;
 use crate::telemetry::Metrics;
 
 /// Whether the process can do its work.
@@ -40,18 +39,6 @@ struct Admin {
     metrics: Metrics,
 }
 
-/// The admin server, bound and not yet running.
-pub struct AdminServer {
-    listener: TcpListener,
-    router: Router,
-}
-
-impl std::fmt::Debug for AdminServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AdminServer").finish_non_exhaustive()
-    }
-}
-
 /// Binds the admin address (port 0 works) and logs it. `more` adds the process's own routes.
 ///
 /// # Errors
@@ -62,36 +49,14 @@ pub async fn bind(
     readiness: watch::Receiver<Readiness>,
     metrics: Metrics,
     more: Router,
-) -> Result<AdminServer, std::io::Error> {
-    let listener = listen(addr, "ADMIN_ADDR").await?;
-    tracing::info!(listen.role = "admin", listen.addr = %listener.local_addr()?, "listening");
+) -> Result<SmallServer, std::io::Error> {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .with_state(Admin { health, readiness, metrics })
         .merge(more);
-    Ok(AdminServer { listener, router })
-}
-
-/// Binds a TCP address; the error names the address and the setting it came from.
-///
-/// # Errors
-/// When the address is taken, not this machine's, or not allowed.
-pub async fn listen(addr: SocketAddr, setting: &str) -> Result<TcpListener, std::io::Error> {
-    TcpListener::bind(addr).await.map_err(|error| {
-        std::io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}; set {setting} to a free address"))
-    })
-}
-
-impl AdminServer {
-    /// Serves until the token is cancelled.
-    ///
-    /// # Errors
-    /// When accepting connections fails for good.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), std::io::Error> {
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
-    }
+    SmallServer::bind(addr, "ADMIN_ADDR", "admin", router).await
 }
 
 async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {

@@ -22,6 +22,7 @@ pub mod telemetry;
 #[cfg(feature = "trace")]
 pub mod trace;
 pub mod lifecycle;
+pub mod server;
 pub mod admin;
 pub mod systemd;
 pub mod healthcheck;

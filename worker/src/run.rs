@@ -30,7 +30,7 @@ use worker_core::status::collect::StatusCollector;
 use worker_core::status::stories::serve::Stories;
 use worker_core::status::{serve, stories};
 use worker_core::team_page::collect::TeamReader;
-use worker_core::team_page::serve::{TeamPageServer, TeamPages};
+use worker_core::team_page::serve::{self as team_pages, TeamPages};
 use worker_providers::Tokens;
 use worker_providers::github::GithubClient;
 use worker_providers::report::Reporter;
@@ -159,7 +159,7 @@ async fn start(
                 public_url,
                 config.documents.settings(),
             );
-            Some(TeamPageServer::bind(addr, TeamPages { keys, reader }).await?)
+            Some(team_pages::bind(addr, TeamPages { keys, reader }).await?)
         }
         None => None,
     };

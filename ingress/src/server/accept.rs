@@ -3,45 +3,27 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use shared::server::limits::{ACCEPT_RETRY, HEAD_TIMEOUT, LOG_INTERVAL};
+use shared::server::{Client, Taken, serve};
 use shared::throttle::Throttle;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{ConnectionTimer, TimedStream};
-use crate::client::{Client, Clients, Peer, Taken, read_header};
-use crate::limits::{
-    BACKPRESSURE_TIMEOUT, HANDSHAKE_TIMEOUT, HEAD_TIMEOUT, MAX_AGE, MAX_HEAD_BYTES, MAX_HEADERS, READ_BUFFER,
-};
+use crate::client::{Clients, read_header};
+use crate::limits::{BACKPRESSURE_TIMEOUT, HANDSHAKE_TIMEOUT};
 use crate::metrics;
 
 /// Connections over the limit that wait for a slot, and get 503 without one. Further ones are closed.
 pub const OVERFLOW_SLOTS: usize = 64;
-
-/// How often a connection's timer is checked.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Pause after a failed accept, usually for want of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-/// How often a failing accept is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The answer to a connection over the limit.
 const SERVICE_UNAVAILABLE: &[u8] =
@@ -226,66 +208,6 @@ impl Service {
         // Over TLS an answer would need a handshake.
         if self.tls.is_none() {
             answer_unavailable(stream).await;
-        }
-    }
-}
-
-/// Serves the requests of a connection.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    peer: IpAddr,
-    router: Router,
-    soft: CancellationToken,
-    hard: CancellationToken,
-) {
-    let timer = Arc::new(ConnectionTimer::new());
-    let io = TokioIo::new(TimedStream::new(stream, timer.clone()));
-    let inner = TowerToHyperService::new(router);
-    let of_requests = timer.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        of_requests.request_started();
-        let (timer, answer) = (of_requests.clone(), inner.call(request));
-        async move {
-            let response = answer.await;
-            timer.request_answered();
-            response
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // `ConnectionTimer` tells a slow head from an idle connection; hyper's timer does not.
-        .header_read_timeout(None)
-        // A client may close its side of the connection before it reads the answer.
-        .half_close(true)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(READ_BUFFER)
-        .serve_connection(io, service);
-    let mut connection = pin!(connection);
-    let mut stopping = pin!(soft.cancelled());
-    let mut dropped = pin!(hard.cancelled());
-    let mut ticks = interval(CHECK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut closing = false;
-    loop {
-        tokio::select! {
-            // The client closed the connection, or did not send HTTP.
-            _ = connection.as_mut() => break,
-            () = &mut stopping, if !closing => {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = &mut dropped => break,
-            _ = ticks.tick() => {
-                if timer.is_overdue() {
-                    break;
-                }
-                if !closing && timer.age() > MAX_AGE {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
         }
     }
 }

@@ -1,6 +1,10 @@
-use super::*;
+use std::time::Duration;
+
 use axum::routing::post;
+use shared::server::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use tokio::time::Instant;
+
+use super::*;
 
 /// A running server whose one endpoint echoes the length of what it got, after a moment when asked.
 struct Running {

@@ -1,8 +1,7 @@
-//! Connections, in the order in which they are handled: accepted, TLS, timed.
+//! Connections, in the order in which they are handled: accepted, TLS. `shared::server` serves them.
 
 mod accept;
 mod tls;
-mod connection;
 
 pub use accept::{OVERFLOW_SLOTS, Server};
 pub use tls::{Certificate, TlsError};

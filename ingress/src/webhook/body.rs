@@ -135,9 +135,9 @@ impl<'b> Chunks<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Client;
     use crate::webhook::memory::Memory;
     use futures::{Stream, StreamExt as _, stream};
+    use shared::server::Client;
     use std::convert::Infallible;
 
     const MAX_BODY: usize = shared::envelope::MAX_PAYLOAD;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use shared::server::{Client, Fair, Taken};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::refusal::Refusal;
-use crate::client::{Client, Fair, Taken};
 use crate::limits::{BACKPRESSURE_TIMEOUT, SLOW_AFTER, SLOW_RATE, SMALL_BODY};
 
 /// The unit of memory that is counted, in bytes.

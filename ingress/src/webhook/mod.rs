@@ -34,12 +34,13 @@ use shared::envelope::{self, COMPRESS_OVER, Envelope, Packed};
 use shared::facts::{FactPublisher, WebhookIgnored, WebhookRefused};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Published};
+use shared::server::{Client, Peer};
 use shared::source::Source;
 use shared::topology::Topology;
 use shared::trace;
 use tokio::time::Instant;
 
-use crate::client::{Client, Clients, Peer};
+use crate::client::Clients;
 use crate::limits::{HEAVY_BODY, PUBLISH_DEADLINE};
 use crate::metrics::Meters;
 use crate::publish::{Gate, Publish};

@@ -72,8 +72,9 @@ fn repair(found: &stream::Config, wanted: &stream::Config, held: u64) -> (stream
         is_wrong
     };
     if when(wanted.subjects.iter().any(|subject| !found.subjects.contains(subject)), "subjects") {
-        let missing = wanted.subjects.iter().filter(|subject| !found.subjects.contains(subject));
-        out.subjects.extend(missing.cloned());
+        // NATS refuses subjects that overlap, also of one stream.
+        out.subjects.retain(|subject| !wanted.subjects.iter().any(|ours| overlap(subject, ours)));
+        out.subjects.extend(wanted.subjects.iter().cloned());
     }
     // Interest is dropped where no consumer is; NATS changes it to limits, not to a work queue.
     let drops = found.retention == RetentionPolicy::Interest && wanted.retention == RetentionPolicy::Limits;
@@ -123,6 +124,18 @@ fn repair(found: &stream::Config, wanted: &stream::Config, held: u64) -> (stream
         out.max_bytes = wanted.max_bytes.max(i64::try_from(held).unwrap_or(i64::MAX));
     }
     (out, repairs)
+}
+
+/// Whether a message can match both subjects.
+fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
 }
 
 /// What `found` has, and what ours needs beside it; nothing is removed.
@@ -276,6 +289,20 @@ mod tests {
             let found = stream(&theirs, &ours, 0);
             assert_eq!((found.repairs, found.unfit), (vec![name], vec![]), "{name}");
             assert_eq!(stream(&found.repaired, &ours, 0).repairs, Vec::<&str>::new(), "{name} is repaired at once");
+        }
+    }
+
+    #[test]
+    fn subjects_that_overlap_with_ours_are_replaced_and_others_stay() {
+        let ours = ours(Duration::ZERO, 0);
+        let mut theirs = ours.clone();
+        for (subjects, repaired) in [
+            (&["ld.events.taiga.>", "extra.>"][..], &["extra.>", "ld.events.>"][..]),
+            (&["ld.*.github.*.push", "ld.eventsx.>", "ld.events"], &["ld.eventsx.>", "ld.events", "ld.events.>"]),
+            (&["ld.>"], &["ld.events.>"]),
+        ] {
+            theirs.subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+            assert_eq!(stream(&theirs, &ours, 0).repaired.subjects, repaired, "{subjects:?}");
         }
     }
 

@@ -458,3 +458,27 @@ async fn what_github_refuses_of_one_repository_stops_no_other() {
     done(&stack, &args).await;
     assert_eq!(shown(&stack, "github", "Late", "commits").await.unwrap().len(), 5, "the same command reads the rest");
 }
+
+/// A GitHub whose lists lead back to their first page.
+async fn circle() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let base = address.clone();
+    let page = move |uri: axum::http::Uri| {
+        let next = format!("<{base}{uri}>; rel=\"next\"");
+        async move { ([("link", next)], axum::Json(json!([]))) }
+    };
+    let server = axum::Router::new().fallback(page);
+    tokio::spawn(async move { axum::serve(listener, server).await });
+    address
+}
+
+#[tokio::test]
+async fn a_list_that_leads_back_to_its_first_page_ends_the_backfill_with_an_error() {
+    let mut stack = Stack::start().await.unwrap();
+    stack.env.insert("GITHUB_API_URL".into(), circle().await);
+    stack.env.insert("GITHUB_TOKEN".into(), "t".into());
+    let output = command(&stack, &["backfill", "github", "--prj", "Late", "--org", "upc"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("lead in a circle"), "{said}");
+}

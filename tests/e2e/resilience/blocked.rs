@@ -26,6 +26,7 @@ fn issue(repository: &str, number: u64) -> Delivery {
 enum Obstacle {
     View,
     TimeSeries,
+    Capped,
     Validator,
     ForeignIndex,
 }
@@ -38,6 +39,7 @@ impl Obstacle {
         let command = match self {
             Self::View => doc! { "create": COLLECTION, "viewOn": "elsewhere", "pipeline": [] },
             Self::TimeSeries => doc! { "create": COLLECTION, "timeseries": { "timeField": "at" } },
+            Self::Capped => doc! { "create": COLLECTION, "capped": true, "size": 4096, "max": 1 },
             Self::Validator => doc! { "create": COLLECTION, "validator": { "never": { "$exists": true } } },
             Self::ForeignIndex => {
                 let unique = IndexOptions::builder().unique(true).build();
@@ -51,7 +53,7 @@ impl Obstacle {
 
     async fn remove(self, db: &Database) {
         match self {
-            Self::View | Self::TimeSeries => db.collection::<Document>(COLLECTION).drop().await.unwrap(),
+            Self::View | Self::TimeSeries | Self::Capped => db.collection::<Document>(COLLECTION).drop().await.unwrap(),
             Self::Validator => drop(db.run_command(doc! { "collMod": COLLECTION, "validator": {} }).await.unwrap()),
             Self::ForeignIndex => {
                 db.collection::<Document>(COLLECTION).drop_index("issue_id_1").await.unwrap();
@@ -109,4 +111,9 @@ async fn a_collection_with_a_validator_delays_only_its_own_events() {
 #[tokio::test]
 async fn a_collection_with_a_foreign_unique_index_delays_only_its_own_events() {
     delays_only_its_own_events(Obstacle::ForeignIndex).await;
+}
+
+#[tokio::test]
+async fn a_capped_collection_delays_only_its_own_events_and_removes_none() {
+    delays_only_its_own_events(Obstacle::Capped).await;
 }

@@ -3,6 +3,7 @@
 mod connecting;
 mod deliveries;
 mod links;
+mod slow_clients;
 
 use std::collections::BTreeMap;
 

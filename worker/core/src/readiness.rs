@@ -163,8 +163,11 @@ async fn look_at_streams(
             dead.look(found.cached_info());
         }
         if stream == StreamName::Dead {
-            let verified =
-                if messages > 0 { dead_letter::count_verified(&found, &pipeline.topology).await?.min(messages) } else { 0 };
+            let verified = if messages > 0 {
+                dead_letter::count_verified(&found, &pipeline.topology).await?.min(messages)
+            } else {
+                0
+            };
             metrics::gauge!(gauge, "verified" => "true").set(verified as f64);
             metrics::gauge!(gauge, "verified" => "false").set((messages - verified) as f64);
         } else {

@@ -1,7 +1,7 @@
 //! Clients of GitHub's and Taiga's APIs. Each request uses the token of its project and respects the provider's limits.
 //!
 //! Reading order: which token ([`tokens`]), when a request may be sent ([`limiter`], [`rate_limit`]), one request
-//! ([`client`]), one until it is answered ([`asking`]), the look-ups ([`github`], [`taiga`]), and what the status page
+//! ([`client`]), one until it is answered ([`asking`]), lists ([`pages`]), the look-ups ([`github`], [`taiga`]), and what the status page
 //! shows of them ([`report`]).
 
 pub mod config;
@@ -11,6 +11,7 @@ pub mod report;
 pub mod limiter;
 pub mod client;
 pub mod asking;
+pub mod pages;
 pub mod github;
 pub mod taiga;
 

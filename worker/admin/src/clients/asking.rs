@@ -63,6 +63,11 @@ pub fn refused(provider: &'static str, request: &str, reply: &ProviderReply) -> 
     no_content(provider, request, NoContent::Refused(reply.status, asking::said(&reply.body)))
 }
 
+/// An answer that is not of the shape that its API documents.
+pub(super) fn unreadable(provider: &'static str, request: &str, cause: &str) -> CommandError {
+    no_content(provider, request, NoContent::Unreadable(cause.to_owned()))
+}
+
 fn no_content(provider: &'static str, request: &str, error: NoContent) -> CommandError {
     let request = request.to_owned();
     match error {

@@ -6,11 +6,12 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{items, json, until_answered, with};
+use super::asking::{items, json, unreadable, until_answered, with};
 use crate::terminal::CommandError;
 use worker_providers::asking::{ATTEMPTS, GITHUB};
 use worker_providers::client::ProviderReply;
 use worker_providers::github::{self, link};
+use worker_providers::pages::{ENDLESS, Trail};
 use worker_providers::tokens::Token;
 
 /// GitHub's API with one token.
@@ -45,7 +46,15 @@ impl GithubClient {
     /// A list, page by page from its first.
     #[must_use]
     pub fn list(&self, path: String) -> Pages<'_> {
-        Pages { github: self, next: Some(path), lenient: false, missing: false, read: 0, last: None }
+        Pages {
+            github: self,
+            next: Some(path),
+            lenient: false,
+            missing: false,
+            read: 0,
+            last: None,
+            trail: Trail::default(),
+        }
     }
 
     /// The whole list; `None` when there is none to see.
@@ -153,6 +162,7 @@ pub struct Pages<'h> {
     read: u64,
     /// How many items there are at most, by the number of the last page; lists with cursors do not say it.
     last: Option<u64>,
+    trail: Trail,
 }
 
 impl Pages<'_> {
@@ -162,6 +172,9 @@ impl Pages<'_> {
     /// When it does not answer.
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, CommandError> {
         let Some(path) = self.next.take() else { return Ok(None) };
+        if !self.trail.enter(&path) {
+            return Err(unreadable(GITHUB, &path, ENDLESS));
+        }
         let reply = self.github.ask(Method::GET, &path, None).await?;
         self.next = link(&reply.headers, "next");
         self.last = link(&reply.headers, "last").and_then(|last| upper_bound(&last)).or(self.last);

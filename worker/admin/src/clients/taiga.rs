@@ -6,10 +6,11 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::asking::{items, json, until_answered, with};
+use super::asking::{items, json, unreadable, until_answered, with};
 use crate::terminal::CommandError;
 use worker_providers::asking::{ATTEMPTS, TAIGA};
 use worker_providers::client::ProviderReply;
+use worker_providers::pages::{ENDLESS, MOST_PAGES};
 use worker_providers::taiga;
 use worker_providers::tokens::Account;
 
@@ -36,7 +37,7 @@ impl TaigaClient {
     /// When it does not answer, or is not there.
     pub async fn list(&self, path: &str) -> Result<Vec<Value>, CommandError> {
         let mut all = Vec::new();
-        for page in 1_u32.. {
+        for page in 1..=MOST_PAGES {
             let joint = if path.contains('?') { '&' } else { '?' };
             let path = if page == 1 { path.to_owned() } else { format!("{path}{joint}page={page}") };
             let reply = self.ask(Method::GET, &path, None).await?;
@@ -50,10 +51,10 @@ impl TaigaClient {
             let ended = items.is_empty();
             all.extend(items);
             if ended || count.is_none_or(|count: usize| all.len() >= count) {
-                break;
+                return Ok(all);
             }
         }
-        Ok(all)
+        Err(unreadable(TAIGA, path, ENDLESS))
     }
 
     /// The project with this slug, as Taiga shows it in full; `None` when this account does not see one.

@@ -111,7 +111,9 @@ fn a_signed_request_that_was_refused_is_over_once_something_was_accepted_after_i
 fn requests_of_unauthenticated_clients_never_raise_the_level() {
     let mut observed = Observations {
         unknown: Source::ALL.map(|source| (source, refused(NOW - 5, "Invented", "signature"))).into(),
-        dead: (0..500).map(|n| (dead("no_identity", "excel", &format!("Invented{n}")), 1)).collect(),
+        dead: (0..500)
+            .map(|n| (DeadKey { verified: false, ..dead("no_identity", "excel", &format!("Invented{n}")) }, 1))
+            .collect(),
         ..Observations::default()
     };
     for source in Source::ALL {

@@ -11,7 +11,7 @@ use mongodb::options::ReadConcern;
 
 use super::encode::raw;
 use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, code, of_command, of_statement, remedy};
-use super::sentence::sentence;
+use super::sentence::{sentence, without_values};
 
 /// How often a write that failed with E11000 is retried.
 pub(super) const RETRIES: usize = 10;
@@ -266,7 +266,7 @@ fn write_concern() -> Document {
 
 /// A reply with `ok: 1` can still report failed statements, or a write concern error.
 fn read_reply(reply: &Document, offset: usize) -> Result<Vec<Failure>, StoreError> {
-    let text = |document: &Document| document.get_str("errmsg").unwrap_or("no text").to_owned();
+    let text = |document: &Document| without_values(document.get_str("errmsg").unwrap_or("no text")).to_owned();
     if let Ok(concern) = reply.get_document("writeConcernError") {
         return Err(StoreError::Outage(text(concern)));
     }

@@ -11,8 +11,9 @@ use mongodb::error::ErrorKind;
 
 use super::command::COMMANDS;
 use super::command::{refused, with_timeout};
-use super::error::StoreError;
+use super::error::{Blocked, StoreError};
 use super::obstacles::Obstacles;
+use super::sentence::without_values;
 use worker_event::effect::Kind;
 
 /// After this time an index is checked again: the collection may have been dropped. Until then uniqueness rests on
@@ -82,8 +83,27 @@ impl Indexes {
     }
 }
 
+/// MongoDB writes to a capped collection and then removes its oldest documents, without an error.
+async fn refuse_capped(db: &Database, collection: &str) -> Result<(), StoreError> {
+    let command =
+        doc! { "listCollections": 1, "filter": { "name": collection, "options.capped": true }, "nameOnly": false };
+    let listed = with_timeout(async { Ok(db.run_command(command).await) }).await?;
+    // A user who may not list collections may still write.
+    let Ok(listed) = listed else { return Ok(()) };
+    let found = listed.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+    if found.is_ok_and(|found| !found.is_empty()) {
+        return Err(StoreError::Blocked(Blocked {
+            collection: collection.to_owned(),
+            cause: "it is a capped collection, which removes its oldest documents".to_owned(),
+            remedy: "Rename it, or drop it: LD Connect makes an ordinary collection of that name.",
+        }));
+    }
+    Ok(())
+}
+
 /// Creates the index, and returns whether it exists now.
 async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, StoreError> {
+    refuse_capped(db, collection).await?;
     let fields = kind.key_fields();
     let key: Document = fields.iter().map(|field| ((*field).to_owned(), 1.into())).collect();
     let create = |index: Document| {
@@ -107,7 +127,7 @@ async fn create(db: &Database, kind: Kind, collection: &str) -> Result<bool, Sto
                 ErrorKind::Command(ref refusal) if IN_THE_WAY.contains(&refusal.code) => {
                     tracing::warn!(
                         collection,
-                        error = %refusal.message,
+                        error = without_values(&refusal.message),
                         "cannot make the unique index for what is already in the collection; \
                          going on without it, remove the older duplicates and the index is made by itself"
                     );

@@ -16,7 +16,7 @@ pub fn sentence(error: &Error) -> String {
         ErrorKind::Authentication { .. } => "it refuses the user or the password".to_owned(),
         ErrorKind::InvalidTlsConfig { message, .. } => format!("the TLS settings cannot be used ({message})"),
         ErrorKind::Command(CommandError { code, code_name, message, .. }) => {
-            format!("{message} ({code_name}, {code})")
+            format!("{} ({code_name}, {code})", without_values(message))
         }
         ErrorKind::Write(WriteFailure::WriteError(error)) => format!("{} ({})", error.message, error.code),
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => {
@@ -36,11 +36,31 @@ pub fn sentence(error: &Error) -> String {
     }
 }
 
+/// The beginning of MongoDB's text, before the first document in it: that is a person's, and logs and pages show the text.
+#[must_use]
+pub(super) fn without_values(message: &str) -> &str {
+    message.split('{').next().unwrap_or_default().trim_end_matches([' ', ':'])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn what_documents_say_is_left_out_of_an_error() {
+        for (message, kept) in [
+            (
+                "E11000 duplicate key error collection: d.c index: a_1 dup key: { a: \"x\" }",
+                "E11000 duplicate key error collection: d.c index: a_1 dup key",
+            ),
+            ("Can't extract geo keys: { _id: 1 } Point must", "Can't extract geo keys"),
+            ("Document failed validation", "Document failed validation"),
+        ] {
+            assert_eq!(without_values(message), kept);
+        }
+    }
 
     #[test]
     fn a_driver_error_is_a_sentence_and_no_dump() {

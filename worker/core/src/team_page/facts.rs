@@ -6,10 +6,9 @@ use async_nats::jetstream::{Context, Message};
 use shared::facts::{WebhookIgnored, WebhookRefused};
 use shared::ids::Project;
 use shared::source::Source;
-use shared::topology::{StreamName, Topology};
+use shared::topology::{StreamName, Topology, source_of};
 
 use crate::read::{Pass, Unreadable};
-use crate::status::observations::verified;
 
 /// More than there are of a team: one for each source and reason.
 const MOST: u64 = 200;
@@ -41,7 +40,7 @@ impl Facts {
     fn record(&mut self, topology: &Topology, message: &Message, prj: &Project) {
         match topology.words(StreamName::Status, message.subject.as_str())[..] {
             ["refused", source, ..] => {
-                let (source, is_verified) = verified(source);
+                let (source, is_verified) = source_of(source);
                 let refused: Option<WebhookRefused> = serde_json::from_slice(&message.payload).ok();
                 if let (Ok(source), Some(refused)) = (source.parse(), refused.filter(|of| of.prj.as_ref() == Some(prj)))
                 {

@@ -14,9 +14,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared::credentials::{Courses, KeyKind, Opened, PageKeys};
 use shared::ids::Project;
+use shared::server::SmallServer;
 use shared::source::PerSource;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::collect::TeamReader;
 use super::page::{Page, SCRIPT, STYLE};
@@ -41,35 +40,14 @@ pub struct TeamPages {
     pub reader: TeamReader,
 }
 
-/// The listener of the pages, bound and not yet running.
-#[derive(Debug)]
-pub struct TeamPageServer {
-    listener: TcpListener,
-    router: Router,
-}
-
-impl TeamPageServer {
-    /// Binds the address (port 0 works) and logs where.
-    ///
-    /// # Errors
-    /// When the address cannot be bound; the message names it and the setting.
-    pub async fn bind(addr: SocketAddr, pages: TeamPages) -> Result<Self, std::io::Error> {
-        let listener = shared::admin::listen(addr, "TEAM_PAGES_ADDR").await?;
-        tracing::info!(listen.role = "team pages", listen.addr = %listener.local_addr()?, "listening");
-        let router = Router::new()
-            .route("/team/{prj}/{key}", any(page))
-            .fallback(async || not_found())
-            .with_state(Arc::new(pages));
-        Ok(Self { listener, router })
-    }
-
-    /// Serves until the token is cancelled.
-    ///
-    /// # Errors
-    /// When accepting connections fails for good.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), std::io::Error> {
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stop.cancelled_owned()).await
-    }
+/// Binds the address of the pages (port 0 works) and logs it.
+///
+/// # Errors
+/// When the address cannot be bound; the message names it and the setting.
+pub async fn bind(addr: SocketAddr, pages: TeamPages) -> Result<SmallServer, std::io::Error> {
+    let router =
+        Router::new().route("/team/{prj}/{key}", any(page)).fallback(async || not_found()).with_state(Arc::new(pages));
+    SmallServer::bind(addr, "TEAM_PAGES_ADDR", "team pages", router).await
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use worker_providers::asking::{GITHUB, REQUEST_TIMEOUT};
 use worker_providers::github::{GithubClient, link};
+use worker_providers::pages::{ENDLESS, Trail};
 use worker_providers::tokens::Token;
 
 use super::asking::{Answer, Asking, Halt};
@@ -70,7 +71,7 @@ impl GithubApi {
     /// A list, page by page from its first; `slim` keeps the fields that are used.
     #[must_use]
     pub fn pages(&self, path: String, slim: fn(&Value) -> Value) -> Pages<'_> {
-        Pages { api: self, next: Some(path), slim, lenient: false, first: None }
+        Pages { api: self, next: Some(path), slim, lenient: false, first: None, trail: Trail::default() }
     }
 
     /// A whole list; `None` when there is none, or this token may not see it.
@@ -110,6 +111,7 @@ pub struct Pages<'a> {
     slim: fn(&Value) -> Value,
     lenient: bool,
     first: Option<Clock>,
+    trail: Trail,
 }
 
 impl Pages<'_> {
@@ -125,6 +127,9 @@ impl Pages<'_> {
     /// When it does not answer.
     pub async fn next(&mut self) -> Result<Option<Vec<Value>>, Halt> {
         let Some(path) = self.next.take() else { return Ok(None) };
+        if !self.trail.enter(&path) {
+            return Err(Halt::unreadable(GITHUB, &path, ENDLESS));
+        }
         let kept = match &self.api.kept {
             Some(pages) => pages.get(&self.api.token.credential.id, &path).await,
             None => None,

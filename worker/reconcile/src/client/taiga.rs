@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::Value;
 use worker_providers::asking::{REQUEST_TIMEOUT, TAIGA};
+use worker_providers::pages::{ENDLESS, MOST_PAGES};
 use worker_providers::taiga::TaigaClient;
 use worker_providers::tokens::Account;
 
@@ -79,7 +80,7 @@ impl TaigaApi {
     async fn list_once(&self, path: &str) -> Result<Listed, Halt> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let (mut items, mut first, mut counts) = (Vec::new(), None, Vec::new());
-        for page in 1_u32.. {
+        for page in 1..=MOST_PAGES {
             let path = if page == 1 { path.to_owned() } else { format!("{path}{joint}page={page}") };
             let answer = self.ask(Method::GET, &path).await?;
             let clock = *first.get_or_insert(answer.clock);
@@ -100,7 +101,7 @@ impl TaigaApi {
                 return Ok(Listed { whole: is_whole(&items, &counts), items, clock });
             }
         }
-        Err(Halt::unreadable(TAIGA, path, "the list has no end"))
+        Err(Halt::unreadable(TAIGA, path, ENDLESS))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::limits::{HEAD_TIMEOUT, IDLE_TIMEOUT};
+use super::limits::{HEAD_TIMEOUT, IDLE_TIMEOUT};
 
 /// Waiting for the rest of a request's head; a new connection is, too.
 const HEAD: u8 = 0;

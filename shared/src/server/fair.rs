@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::Client;
+use super::client::Client;
 
 /// An amount that clients share.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ pub struct Taken {
 }
 
 impl Fair {
+    /// This much to share.
     #[must_use]
     pub fn new(total: usize) -> Arc<Self> {
         Arc::new(Self { total, state: Mutex::default(), given_back: Notify::new() })
