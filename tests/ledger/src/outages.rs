@@ -12,8 +12,8 @@ use super::chaos::STOP;
 use super::rig::{Rig, Victim};
 use super::settings::Settings;
 
-/// The pause between two outages; of a short run one is made after a third of its time.
-const PAUSE: Duration = Duration::from_secs(60);
+/// The pause before an outage; of a short run one is made after two thirds of its time.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// How often all workers are restarted in one outage.
 const ROUNDS: u32 = 4;
@@ -43,7 +43,7 @@ pub async fn make(rig: &Rig, settings: &Settings) -> anyhow::Result<Outages> {
     let end = begin + settings.sending;
     let mut rng = StdRng::seed_from_u64(settings.seed.wrapping_mul(37).wrapping_add(11));
     let mut done = Outages::default();
-    let mut next = begin + PAUSE.min(settings.sending / 3);
+    let mut next = begin + PAUSE.min(settings.sending * 2 / 3);
     for victim in [Victim::Mongo, Victim::Nats].into_iter().cycle() {
         if next >= end {
             break;
