@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::admin::{self, Readiness};
+use shared::admin::{self, AdminServer, Readiness};
 use shared::credentials::{self, CredentialsError, DefaultKeys, MissingSecret};
 use shared::facts::FactPublisher;
 use shared::lifecycle::{Health, Lifecycle};
 use shared::nats::ConnectError;
 use shared::publish::Publisher;
-use shared::server::{self as listeners, SmallServer};
+use shared::server as listeners;
 use shared::source::Source;
 use shared::systemd;
 use shared::telemetry::Metrics;
@@ -27,7 +27,7 @@ use crate::readiness::ReadinessCheck;
 use crate::server::{Certificate, OVERFLOW_SLOTS, Server, TlsError};
 use crate::webhook::access::{Access, UnsignedSheets};
 use crate::webhook::memory::Memory;
-use crate::webhook::{Webhooks, router};
+use crate::webhook::Webhooks;
 
 /// Why the process cannot start. An unreachable NATS is not among the reasons: the client keeps trying.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +52,8 @@ pub enum StartError {
 /// A process that is bound and not yet running.
 #[derive(Debug)]
 pub struct App {
-    server: Server,
-    admin: SmallServer,
+    server: Server<Webhooks<Publisher>>,
+    admin: AdminServer,
     readiness: ReadinessCheck,
     heartbeat: Heartbeat,
     watcher: credentials::Watcher,
@@ -91,7 +91,7 @@ impl App {
         let facts = webhooks.facts();
         let admin = admin::bind(settings.admin_addr, health, ready.clone(), metrics, crate::openapi::router()).await?;
         let listener = listeners::listen(settings.bind_addr, "BIND_ADDR").await?;
-        let server = Server::new(listener, router(webhooks), max_connections, clients)
+        let server = Server::new(listener, webhooks, max_connections, clients)
             .with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
         Ok(Self { server, admin, readiness, heartbeat, watcher, facts, fact_publisher, tls, ready })

@@ -39,6 +39,18 @@ struct Admin {
     metrics: Metrics,
 }
 
+/// The admin server, bound and not yet running.
+pub struct AdminServer {
+    server: SmallServer,
+    metrics: Metrics,
+}
+
+impl std::fmt::Debug for AdminServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminServer").finish_non_exhaustive()
+    }
+}
+
 /// Binds the admin address (port 0 works) and logs it. `more` adds the process's own routes.
 ///
 /// # Errors
@@ -54,9 +66,22 @@ pub async fn bind(
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
-        .with_state(Admin { health, readiness, metrics })
+        .with_state(Admin { health, readiness, metrics: metrics.clone() })
         .merge(more);
-    SmallServer::bind(addr, "ADMIN_ADDR", "admin", router).await
+    Ok(AdminServer { server: SmallServer::bind(addr, "ADMIN_ADDR", "admin", router).await?, metrics })
+}
+
+impl AdminServer {
+    /// Serves until the token is cancelled.
+    ///
+    /// # Errors
+    /// Never, as [`SmallServer::run`].
+    pub async fn run(self, stop: CancellationToken) -> Result<(), std::io::Error> {
+        tokio::select! {
+            served = self.server.run(stop) => served,
+            () = self.metrics.count_samples() => Ok(()),
+        }
+    }
 }
 
 async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {

@@ -5,10 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
 use rustls::ServerConfig;
 use shared::server::limits::{ACCEPT_RETRY, HEAD_TIMEOUT, LOG_INTERVAL};
-use shared::server::{Client, Taken, serve};
+use shared::server::{Answer, Client, Taken, serve};
 use shared::throttle::Throttle;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,29 +31,28 @@ const SERVICE_UNAVAILABLE: &[u8] =
 
 /// The webhook server, bound and not yet running.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<A> {
     listener: TcpListener,
-    router: Router,
+    answers: Arc<A>,
     max_connections: usize,
     clients: Arc<Clients>,
     tls: Option<Arc<ServerConfig>>,
 }
 
 /// What serves a connection.
-#[derive(Clone)]
-struct Service {
-    router: Router,
+struct Service<A> {
+    answers: Arc<A>,
     clients: Arc<Clients>,
     tls: Option<Arc<ServerConfig>>,
     soft: CancellationToken,
     hard: CancellationToken,
-    full: Arc<Throttle>,
+    full: Throttle,
 }
 
-impl Server {
+impl<A: Answer> Server<A> {
     #[must_use]
-    pub fn new(listener: TcpListener, router: Router, max_connections: usize, clients: Arc<Clients>) -> Self {
-        Self { listener, router, max_connections, clients, tls: None }
+    pub fn new(listener: TcpListener, answers: Arc<A>, max_connections: usize, clients: Arc<Clients>) -> Self {
+        Self { listener, answers, max_connections, clients, tls: None }
     }
 
     /// The same, with TLS if there is a certificate.
@@ -80,14 +78,14 @@ impl Server {
         let slots = Arc::new(Semaphore::new(self.max_connections));
         let overflow_slots = Arc::new(Semaphore::new(OVERFLOW_SLOTS));
         let failures = Throttle::new(LOG_INTERVAL);
-        let service = Service {
-            router: self.router,
+        let service = Arc::new(Service {
+            answers: self.answers,
             clients: self.clients,
             tls: self.tls,
             soft: soft.clone(),
             hard: hard.clone(),
-            full: Arc::new(Throttle::new(LOG_INTERVAL)),
-        };
+            full: Throttle::new(LOG_INTERVAL),
+        });
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -124,10 +122,10 @@ impl Server {
     }
 }
 
-impl Service {
+impl<A: Answer> Service<A> {
     /// A connection over the limit, or over its client's share: it waits briefly for room.
     async fn wait(
-        self,
+        self: Arc<Self>,
         stream: TcpStream,
         peer: IpAddr,
         mut taken: Option<Option<Taken>>,
@@ -152,7 +150,7 @@ impl Service {
 
     /// One connection: its PROXY header, if a proxy sent it, its TLS handshake, if there is one, its requests.
     async fn begin(
-        self,
+        self: Arc<Self>,
         mut stream: TcpStream,
         mut peer: IpAddr,
         mut taken: Option<Taken>,
@@ -177,13 +175,13 @@ impl Service {
         open.increment(1.0);
         // An answer is one small packet. A socket on which this fails is about to fail anyway.
         drop(stream.set_nodelay(true));
-        match self.tls {
-            None => serve(stream, peer, self.router, self.soft, self.hard).await,
+        match &self.tls {
+            None => serve(stream, peer, &*self.answers, &self.soft, &self.hard).await,
             Some(tls) => {
-                let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream));
+                let handshake = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.clone()).accept(stream));
                 // A failed handshake is the client's error, as a request that is not HTTP is.
                 if let Some(Ok(Ok(stream))) = self.soft.run_until_cancelled(handshake).await {
-                    serve(stream, peer, self.router, self.soft, self.hard).await;
+                    serve(stream, peer, &*self.answers, &self.soft, &self.hard).await;
                 }
             }
         }

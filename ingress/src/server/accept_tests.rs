@@ -1,12 +1,31 @@
 use std::time::Duration;
 
-use axum::routing::post;
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use http_body_util::BodyExt as _;
 use shared::server::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use tokio::time::Instant;
 
 use super::*;
 
-/// A running server whose one endpoint echoes the length of what it got, after a moment when asked.
+/// Answers the length of the body; of `/slow` after a moment.
+struct Length;
+
+impl Answer for Length {
+    async fn answer(&self, request: Request<Body>) -> Response {
+        if request.uri().path() == "/slow" {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            return Response::new("done".into());
+        }
+        match request.collect().await {
+            Ok(body) => Response::new(body.to_bytes().len().to_string().into()),
+            Err(_) => Response::new("broken".into()),
+        }
+    }
+}
+
+/// A running server.
 struct Running {
     addr: SocketAddr,
     soft: CancellationToken,
@@ -16,18 +35,10 @@ struct Running {
 
 impl Running {
     async fn new(max_connections: usize) -> Self {
-        let router =
-            Router::new().route("/len", post(|body: bytes::Bytes| async move { body.len().to_string() })).route(
-                "/slow",
-                post(|| async {
-                    tokio::time::sleep(Duration::from_millis(300)).await;
-                    "done"
-                }),
-            );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::new(
             listener,
-            router,
+            Arc::new(Length),
             max_connections,
             Arc::new(Clients::new("127.0.0.9".parse().unwrap(), max_connections)),
         );

@@ -21,20 +21,17 @@ pub mod tally;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use shared::credentials::{Handle, Key};
 use shared::envelope::{self, COMPRESS_OVER, Envelope, Packed};
 use shared::facts::{FactPublisher, WebhookIgnored, WebhookRefused};
 use shared::ids::Project;
 use shared::publish::{Outgoing, Published};
-use shared::server::{Client, Peer};
+use shared::server::{Answer, Client, Peer};
 use shared::source::Source;
 use shared::topology::Topology;
 use shared::trace;
@@ -99,32 +96,26 @@ impl<P: Publish> Webhooks<P> {
     }
 }
 
-/// All routes. The time limits of head and connection are in [`crate::server`], those of the body in [`body`], that of
-/// publishing in [`Gate`].
-pub fn router<P: Publish>(webhooks: Arc<Webhooks<P>>) -> Router {
-    Source::ALL
-        .into_iter()
-        .fold(Router::new(), |router, source| router.route(&format!("/webhook/{source}"), endpoint(source)))
-        .method_not_allowed_fallback(|State(webhooks): State<Arc<Webhooks<P>>>, request| async move {
-            webhooks.refuse_other(None, request, Refusal::Method)
-        })
-        .fallback(|State(webhooks): State<Arc<Webhooks<P>>>, request| async move {
-            webhooks.refuse_other(None, request, Refusal::NotFound)
-        })
-        .with_state(webhooks)
-}
-
-fn endpoint<P: Publish>(source: Source) -> MethodRouter<Arc<Webhooks<P>>> {
-    post(move |State(webhooks): State<Arc<Webhooks<P>>>, request: Request<Body>| async move {
-        match AssertUnwindSafe(webhooks.receive(source, request)).catch_unwind().await {
+/// The time limits of head and connection are in [`crate::server`], those of the body in [`body`], that of publishing in
+/// [`Gate`].
+impl<P: Publish> Answer for Webhooks<P> {
+    async fn answer(&self, request: Request<Body>) -> Response {
+        let path = request.uri().path().strip_prefix("/webhook/");
+        let Some(source) = path.and_then(|name| Source::ALL.into_iter().find(|source| source.as_str() == name)) else {
+            return self.refuse_other(request, Refusal::NotFound);
+        };
+        if request.method() != Method::POST {
+            return self.refuse_other(request, Refusal::Method);
+        }
+        match AssertUnwindSafe(self.receive(source, request)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
-                webhooks.refusals.bug(source);
-                webhooks.count(Some(source), &Refusal::Panic);
+                self.refusals.bug(source);
+                self.count(Some(source), &Refusal::Panic);
                 Refusal::Panic.into_response()
             }
         }
-    })
+    }
 }
 
 impl<P: Publish> Webhooks<P> {
@@ -150,7 +141,7 @@ impl<P: Publish> Webhooks<P> {
         let answer = match (framing, &client) {
             (Err(refusal), _) => Err(refusal),
             (Ok(()), None) => Err(Refusal::Overloaded),
-            (Ok(()), Some((client, _))) => self.answer(request, keys, *client, &mut body, team, &mut span).await,
+            (Ok(()), Some((client, _))) => self.accept(request, keys, *client, &mut body, team, &mut span).await,
         };
         match answer {
             Ok(response) => response,
@@ -172,7 +163,7 @@ impl<P: Publish> Webhooks<P> {
     }
 
     /// The checks, in their order.
-    async fn answer(
+    async fn accept(
         &self,
         request: RequestHead,
         keys: Result<Vec<Key>, Refusal>,
@@ -248,8 +239,8 @@ impl<P: Publish> Webhooks<P> {
     }
 
     /// Refuses a request for another path or method.
-    fn refuse_other(&self, source: Option<Source>, request: Request<Body>, refusal: Refusal) -> Response {
-        self.count(source, &refusal);
+    fn refuse_other(&self, request: Request<Body>, refusal: Refusal) -> Response {
+        self.count(None, &refusal);
         if !request.headers().contains_key(header::EXPECT) {
             body::drain(request.into_body());
         }

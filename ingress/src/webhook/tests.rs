@@ -3,8 +3,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser as _;
 use http_body_util::BodyExt as _;
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
 use shared::config::TeamSecrets;
 use shared::config::{SignatureArgs, SigningSecrets};
 use shared::credentials::{self, DefaultKeys, SigningKeys};
@@ -17,6 +15,7 @@ use super::*;
 use crate::cli::Cli;
 use crate::client::TrustedProxies;
 use crate::publish::Signals;
+use shared::server::Answer as _;
 
 /// What the double does with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +51,9 @@ impl Publish for Arc<Double> {
     }
 }
 
-/// A router and what it publishes to.
+/// Webhooks and what they publish to.
 struct Bench {
-    router: TowerToHyperService<Router>,
+    webhooks: Webhooks<Arc<Double>>,
     double: Arc<Double>,
 }
 
@@ -88,11 +87,11 @@ impl Bench {
         let clients = Arc::new(Clients::new(TrustedProxies::default(), 100));
         let access = Access { defaults: DefaultKeys::new(&args).unwrap(), unsigned_sheets };
         let webhooks = Webhooks::new(gate, Topology::new(None, limits), access, courses, clients, memory);
-        Self { router: TowerToHyperService::new(router(Arc::new(webhooks))), double }
+        Self { webhooks, double }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.call(request).await.unwrap();
+        let response = self.webhooks.answer(request).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Answer { status: head.status.as_u16(), headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }

@@ -11,7 +11,7 @@ mod listen;
 mod small;
 
 pub use client::{Client, Peer};
-pub use connection::serve;
+pub use connection::{Answer, serve};
 pub use fair::{Fair, Taken};
 pub use listen::listen;
 pub use small::SmallServer;

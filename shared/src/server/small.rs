@@ -89,7 +89,7 @@ impl SmallServer {
 async fn serve_one(stream: TcpStream, peer: IpAddr, router: Router, stop: CancellationToken, never: CancellationToken) {
     // An answer is a few packets. A socket on which this fails is about to fail anyway.
     drop(stream.set_nodelay(true));
-    serve(stream, peer, router, stop, never).await;
+    serve(stream, peer, &router, &stop, &never).await;
 }
 
 /// A connection is closed at once: one line an interval, for all clients together.

@@ -24,6 +24,9 @@ const SECONDS: [f64; 16] =
 /// Buckets of every `*_events` histogram.
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 
+/// How often the samples of histograms are counted into their buckets.
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long the last lines may take to be written when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,16 @@ impl Metrics {
     pub fn render(&self) -> String {
         process::collect();
         self.0.render()
+    }
+
+    /// Counts the samples of histograms into their buckets at intervals. Rendering does that too; where nobody scrapes,
+    /// every sample would stay in memory.
+    pub async fn count_samples(self) {
+        let mut ticks = tokio::time::interval(COUNT_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.0.run_upkeep();
+        }
     }
 }
 
