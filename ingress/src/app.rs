@@ -25,9 +25,9 @@ use crate::open_files;
 use crate::publish::{Gate, Signals};
 use crate::readiness::ReadinessCheck;
 use crate::server::{Certificate, OVERFLOW_SLOTS, Server, TlsError};
+use crate::webhook::Webhooks;
 use crate::webhook::access::{Access, UnsignedSheets};
 use crate::webhook::memory::Memory;
-use crate::webhook::Webhooks;
 
 /// Why the process cannot start. An unreachable NATS is not among the reasons: the client keeps trying.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +91,8 @@ impl App {
         let facts = webhooks.facts();
         let admin = admin::bind(settings.admin_addr, health, ready.clone(), metrics, crate::openapi::router()).await?;
         let listener = listeners::listen(settings.bind_addr, "BIND_ADDR").await?;
-        let server = Server::new(listener, webhooks, max_connections, clients)
-            .with_tls(tls.as_ref().map(Certificate::config));
+        let server =
+            Server::new(listener, webhooks, max_connections, clients).with_tls(tls.as_ref().map(Certificate::config));
         tracing::info!(listen.role = "webhooks", listen.addr = %server.addr()?, tls = tls.is_some(), "listening");
         Ok(Self { server, admin, readiness, heartbeat, watcher, facts, fact_publisher, tls, ready })
     }

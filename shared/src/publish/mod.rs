@@ -1,8 +1,9 @@
 //! Durable publishing: a message counts as published when JetStream has acknowledged it.
 //!
-//! A message is sent singly, at once, while few are in flight. Behind many, messages wait where a batch may be faster.
-//! Those that wait are sent as one **atomic batch** once a batch of their number is faster; from which number on that is,
-//! is measured (`pace`). No message waits for a batch to fill.
+//! A message is sent singly, at once, while few are in flight. Of more, those of all tasks that are ready now go together:
+//! one write of the client instead of one each. Behind many, messages wait where a batch may be faster. Those that wait
+//! are sent as one **atomic batch** once a batch of their number is faster; from which number on that is, is measured
+//! (`pace`). No message waits for others to come.
 //!
 //! A batch shares its fsyncs: with `sync_interval: always` it costs a handful whatever its size, and a single message
 //! costs one. It is all or nothing. When the server refuses one (a duplicate `Nats-Msg-Id` refuses it whole), its
@@ -19,7 +20,9 @@ use std::time::{Duration, Instant};
 use async_nats::client::{Request, RequestErrorKind};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -34,6 +37,9 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long to wait for an acknowledgement. A caller with a shorter deadline applies it around the call.
 const ACK_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// With fewer in flight, a message is sent by its own task.
+const FEW: usize = 4;
 
 /// A batch follows another when it begins within this time after the other's end.
 const FOLLOWS: Duration = Duration::from_millis(50);
@@ -97,6 +103,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Job>,
+    /// Messages with a slot, for [`Publisher::send_outbox`].
+    outbox: Vec<(Job, Sample)>,
     singles_in_flight: usize,
     batch_in_flight: bool,
     /// When the last batch ended.
@@ -106,26 +114,20 @@ struct Queue {
     pace: Pace,
 }
 
-/// A message that waits. Its owner sends it, or is told what became of it in a batch.
+/// A message whose owner waits for its result.
 #[derive(Debug)]
 struct Job {
     message: Outgoing,
-    turn: oneshot::Sender<Turn>,
-}
-
-/// What a waiting message's owner gets.
-#[derive(Debug)]
-enum Turn {
-    /// A slot: it sends the message itself.
-    Single(Slot, Outgoing),
-    /// The message was in a batch.
-    Batched(Result<Published, PublishError>),
+    result: oneshot::Sender<Result<Published, PublishError>>,
 }
 
 /// What is sent next.
 #[derive(Debug)]
 enum Dispatch {
-    Single(Job, Sample),
+    /// These go into the outbox, which was empty or not.
+    Single {
+        was_empty: bool,
+    },
     Batch(Vec<Job>),
 }
 
@@ -143,18 +145,16 @@ impl Publisher {
     /// # Errors
     /// When the message is not known to be stored; see [`PublishError`].
     pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
-        let (slot, message) = match self.enter(message) {
-            Ok(both) => both,
-            Err(turn) => match turn.await {
-                Ok(Turn::Single(slot, message)) => (slot, message),
-                Ok(Turn::Batched(result)) => return result,
-                Err(_) => return Err(PublishError::Connection("the publishing task ended".into())),
-            },
-        };
-        // No task of its own: a task costs more than the rest of this function. A caller that gives up frees the slot.
-        let result = self.single(message).await;
-        slot.finish(result.is_ok());
-        result
+        match self.enter(message) {
+            Ok((slot, message)) => {
+                let result = self.single(message).await;
+                slot.finish(result.is_ok());
+                result
+            }
+            Err(result) => {
+                result.await.unwrap_or_else(|_| Err(PublishError::Connection("the publishing task ended".into())))
+            }
+        }
     }
 
     /// Publishes several messages of one stream in as few batches as possible; all are stored on success.
@@ -172,17 +172,19 @@ impl Publisher {
         Ok(())
     }
 
-    /// A slot for a message that may be sent now; else the message waits for its turn.
-    fn enter(&self, message: Outgoing) -> Result<(Slot, Outgoing), oneshot::Receiver<Turn>> {
+    /// A slot for a message that its owner sends; else what becomes of it.
+    #[expect(clippy::type_complexity, reason = "the result of a publish, later")]
+    fn enter(&self, message: Outgoing) -> Result<(Slot, Outgoing), oneshot::Receiver<Result<Published, PublishError>>> {
         let waiting = {
             let mut queue = self.queue();
             if queue.waiting.is_empty()
+                && queue.singles_in_flight < FEW
                 && let Some(sample) = queue.single(Instant::now())
             {
                 return Ok((Slot::new(self, Some(sample)), message));
             }
-            let (turn, waiting) = oneshot::channel();
-            queue.waiting.push_back(Job { message, turn });
+            let (result, waiting) = oneshot::channel();
+            queue.waiting.push_back(Job { message, result });
             waiting
         };
         self.send_waiting();
@@ -197,24 +199,39 @@ impl Publisher {
             let next = self.queue().next(batches);
             match next {
                 None => return,
-                // An owner that has given up gives the slot back.
-                Some(Dispatch::Single(Job { message, turn }, sample)) => {
-                    drop(turn.send(Turn::Single(Slot::new(self, Some(sample)), message)));
-                }
-                // A task of its own: one owner may give up, the others of the batch must get their results.
+                // Tasks of their own: one owner may give up, the others must get their results.
+                Some(Dispatch::Single { was_empty: true }) => drop(tokio::spawn(self.clone().send_outbox())),
+                Some(Dispatch::Single { was_empty: false }) => {}
                 Some(Dispatch::Batch(jobs)) => drop(tokio::spawn(self.clone().run_batch(jobs))),
             }
         }
     }
 
+    /// Sends the messages of the outbox.
+    async fn send_outbox(self) {
+        // Other tasks that are ready add theirs first.
+        tokio::task::yield_now().await;
+        let (publisher, jobs) = (&self, std::mem::take(&mut self.queue().outbox));
+        let sent = jobs.into_iter().map(|(job, sample)| async move {
+            let slot = Slot::new(publisher, Some(sample));
+            // An owner that has given up has answered 503; publishing now would only add a duplicate.
+            if !job.result.is_closed() {
+                let result = publisher.single(job.message).await;
+                slot.finish(result.is_ok());
+                drop(job.result.send(result));
+            }
+        });
+        sent.collect::<FuturesUnordered<_>>().collect::<()>().await;
+    }
+
     async fn run_batch(self, jobs: Vec<Job>) {
         let slot = Slot::new(&self, None);
-        let (messages, turns): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.message, job.turn)).unzip();
+        let (messages, owners): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.message, job.result)).unzip();
         let results = self.send_batch(messages).await;
         // Free the slot before the results are delivered, so that the next batch does not wait for that.
         drop(slot);
-        for (turn, result) in turns.into_iter().zip(results) {
-            drop(turn.send(Turn::Batched(result)));
+        for (owner, result) in owners.into_iter().zip(results) {
+            drop(owner.send(result));
         }
     }
 
@@ -338,7 +355,7 @@ impl Queue {
     /// What to send next, if a slot is free.
     fn next(&mut self, batches: impl Fn() -> bool) -> Option<Dispatch> {
         // Its owner has given up, and ingress has answered 503; publishing now would only add a duplicate.
-        while self.waiting.front().is_some_and(|job| job.turn.is_closed()) {
+        while self.waiting.front().is_some_and(|job| job.result.is_closed()) {
             self.waiting.pop_front();
         }
         if self.waiting.is_empty() || self.batch_in_flight {
@@ -346,7 +363,7 @@ impl Queue {
         }
         let now = Instant::now();
         if self.pace.batch_is_faster(self.waiting.len(), now) && batches() {
-            self.waiting.retain(|job| !job.turn.is_closed());
+            self.waiting.retain(|job| !job.result.is_closed());
             let mut group = take_group(&mut self.waiting, |job| &job.message);
             if self.pace.batch_is_faster(group.len(), now) {
                 self.batch_in_flight = true;
@@ -359,7 +376,9 @@ impl Queue {
             }
         }
         let sample = self.single(now)?;
-        self.waiting.pop_front().map(|job| Dispatch::Single(job, sample))
+        let was_empty = self.outbox.is_empty();
+        self.outbox.extend(self.waiting.pop_front().map(|job| (job, sample)));
+        Some(Dispatch::Single { was_empty })
     }
 
     /// Takes a slot for a single message, if one is free.

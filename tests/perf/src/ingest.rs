@@ -1,10 +1,11 @@
 //! Webhooks a second, and how long each waits for its answer.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use harness::eval::Eval;
-use harness::process::usage;
+use harness::process::{Process, usage};
 use harness::sender::{Delivery, Secrets, github};
 use harness::stack::{Binary, Service};
 use serde_json::{Value, json};
@@ -94,10 +95,9 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             "p99 ms: reference",
             "ingress",
             "errors",
-            "CPU µs each: reference",
-            "ingress",
-            "nats",
-            "load",
+            "CPU µs each: reference + nats + load",
+            "ingress + nats + load",
+            "ratio by CPU",
         ],
     );
     let mut figures = Vec::new();
@@ -153,31 +153,27 @@ async fn measure(
     report: &mut Report,
 ) -> anyhow::Result<Value> {
     let (ingress, reference) = (&field.ingress.process, &field.reference.process);
-    let (mut plain, mut ours) = (Vec::new(), Vec::new());
-    let (mut plain_cpu, mut cpu) = (0.0, [0.0; 3]);
     let (to_plain, to_ours) = (field.reference.address, field.ingress.webhooks_addr());
+    let (mut plain, mut ours) = (Vec::new(), Vec::new());
+    let (mut plain_cpu, mut our_cpu) = (Cpu::default(), Cpu::default());
     // Sockets, allocator and server warm up outside the rounds.
     for address in [to_plain, to_ours] {
         http::load(address, template, point.connections, WARM_UP).await?;
     }
     for _ in 0..plan.rounds {
-        let before = usage::cpu_seconds(reference)?;
-        plain.push(http::load(to_plain, template, point.connections, plan.time).await?);
-        plain_cpu += usage::cpu_seconds(reference)? - before;
-        field.purge(point).await?;
-        let used = || anyhow::Ok([usage::cpu_seconds(ingress)?, field.nats.cpu_seconds()?, usage::own_cpu_seconds()?]);
-        let before = used()?;
-        ours.push(http::load(to_ours, template, point.connections, plan.time).await?);
-        for (sum, (after, before)) in cpu.iter_mut().zip(used()?.into_iter().zip(before)) {
-            *sum += after - before;
+        for (process, to, rounds, cpu) in
+            [(reference, to_plain, &mut plain, &mut plain_cpu), (ingress, to_ours, &mut ours, &mut our_cpu)]
+        {
+            let before = Cpu::so_far(process, &field.nats)?;
+            rounds.push(http::load(to, template, point.connections, plan.time).await?);
+            cpu.add(Cpu::so_far(process, &field.nats)?, before);
+            field.purge(point).await?;
         }
-        field.purge(point).await?;
     }
     let ratio = Spread::of(ours.iter().zip(&plain).map(|(ours, plain)| ours.rate() / plain.rate()));
-    let each = |seconds: f64, rounds: &[Round]| {
-        seconds * 1e6 / rounds.iter().map(|round| round.done).sum::<u64>().max(1) as f64
-    };
-    let (plain_cpu, cpu) = (each(plain_cpu, &plain), cpu.map(|seconds| each(seconds, &ours)));
+    let (plain_cpu, our_cpu) = (plain_cpu.micros_each(&plain), our_cpu.micros_each(&ours));
+    // What both cores can do, where nothing else runs: less noisy than the rates where something does.
+    let by_cpu = plain_cpu.sum() / our_cpu.sum();
     let (plain_rate, our_rate) = (Spread::of(plain.iter().map(Round::rate)), Spread::of(ours.iter().map(Round::rate)));
     let (plain, ours) = (Latencies::of(&plain)?, Latencies::of(&ours)?);
     let Point { sync, connections, .. } = point;
@@ -195,18 +191,53 @@ async fn measure(
         millis(plain.p99),
         millis(ours.p99),
         ours.errors.to_string(),
-        format!("{plain_cpu:.0}"),
-        format!("{:.0}", cpu[0]),
-        format!("{:.0}", cpu[1]),
-        format!("{:.0}", cpu[2]),
+        plain_cpu.to_string(),
+        our_cpu.to_string(),
+        format!("{by_cpu:.2}"),
     ]);
     Ok(json!({
         "sync_interval": sync.name(), "bytes": point.bytes, "connections": connections, "again": point.again,
         "cluster": plan.cluster, "ratio": ratio.json(),
         "reference": { "per_second": plain_rate.json(), "latency": plain.json(), "cpu_micros_each": plain_cpu },
-        "ingress": { "per_second": our_rate.json(), "latency": ours.json() },
-        "cpu_micros_each": { "ingress": cpu[0], "nats": cpu[1], "load": cpu[2] },
+        "ingress": { "per_second": our_rate.json(), "latency": ours.json(), "cpu_micros_each": our_cpu },
+        "ratio_by_cpu": by_cpu,
     }))
+}
+
+/// CPU seconds, or microseconds a webhook.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+struct Cpu {
+    service: f64,
+    nats: f64,
+    load: f64,
+}
+
+impl Cpu {
+    fn so_far(service: &Process, nats: &Nats) -> anyhow::Result<Self> {
+        let (service, load) = (usage::cpu_seconds(service)?, usage::own_cpu_seconds()?);
+        Ok(Self { service, nats: nats.cpu_seconds()?, load })
+    }
+
+    fn add(&mut self, now: Self, before: Self) {
+        self.service += now.service - before.service;
+        self.nats += now.nats - before.nats;
+        self.load += now.load - before.load;
+    }
+
+    fn micros_each(self, rounds: &[Round]) -> Self {
+        let factor = 1e6 / rounds.iter().map(|round| round.done).sum::<u64>().max(1) as f64;
+        Self { service: self.service * factor, nats: self.nats * factor, load: self.load * factor }
+    }
+
+    fn sum(self) -> f64 {
+        self.service + self.nats + self.load
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} + {:.0} + {:.0}", self.service, self.nats, self.load)
+    }
 }
 
 impl Field {
