@@ -173,7 +173,6 @@ impl Publisher {
     }
 
     /// A slot for a message that its owner sends; else what becomes of it.
-    #[expect(clippy::type_complexity, reason = "the result of a publish, later")]
     fn enter(&self, message: Outgoing) -> Result<(Slot, Outgoing), oneshot::Receiver<Result<Published, PublishError>>> {
         let waiting = {
             let mut queue = self.queue();
