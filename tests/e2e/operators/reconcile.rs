@@ -14,6 +14,8 @@ use harness::providers::{Behaviour, Call, Providers};
 use harness::sender::{Delivery, Source, github, taiga};
 use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
+use shared::config::StreamArgs;
+use shared::topology::Topology;
 
 use crate::operators::commands::{command, done, process};
 use crate::pipeline::enrich::{send, stack};
@@ -224,6 +226,51 @@ async fn a_team_in_order_costs_seven_requests_and_no_event_and_no_notification()
     assert_eq!(calls, 7 + 5 * 2 + 6 + 1);
     assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), events, "a team in order costs no event");
     assert_eq!(stack.eval.accepted("Team").len(), notified, "and no notification");
+}
+
+#[tokio::test]
+async fn a_link_whose_webhook_was_lost_is_shown_when_the_one_that_is_shown_ends() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-links", Options::default()).await;
+    told(&providers, &stack, &project()).await;
+    let link = |epic: Value| taiga::related(taiga::userstory(1, "Story 1"), epic);
+    let (login, hours) = (link(taiga::epic(7, "Login")), link(taiga::epic(8, "Hours")));
+    providers.world().boards.get_mut(SLUG).unwrap().tell(&created("relateduserstory", hours));
+    let args = ["reconcile", "--prj", "Team", "--source", "taiga", "--output", "json"];
+    let links = async || {
+        let found = lines(&done(&stack, &args).await);
+        let links = found.iter().find(|line| line["kind"] == "links").unwrap().clone();
+        settled(&stack).await;
+        (links["same"].as_u64().unwrap(), links["repaired"].as_u64().unwrap())
+    };
+    let epic = async || {
+        let stories = stack.documents("taiga_Team.userstories").await.unwrap();
+        let story = stories.iter().find(|story| story.get_i32("userstory_id").is_ok_and(|id| id == 1)).unwrap();
+        story.get("epic_id").cloned().unwrap()
+    };
+    assert_eq!((links().await, epic().await), ((4, 1), 7.into()), "a webhook told of it");
+    assert_eq!((links().await, epic().await), ((5, 0), 7.into()), "and that is all");
+    send(&stack, "Team", Delivery::taiga(&taiga::event("relateduserstory", "delete", "2026-11-24T09:00:00Z", login)))
+        .await;
+    settled(&stack).await;
+    assert_eq!(epic().await, 8.into());
+}
+
+#[tokio::test]
+async fn an_attribute_that_was_renamed_is_found_without_reading_every_object() {
+    let providers = Providers::start().unwrap();
+    let stack = start(&providers, "reconcile-attribute", Options::default()).await;
+    told(&providers, &stack, &project()).await;
+    let truth = {
+        let mut world = providers.world();
+        let board = world.boards.get_mut(SLUG).unwrap();
+        board.rename_attribute("userstory", "Hores. $reals", "Hours");
+        board.webhooks("2026-11-24T10:00:00.500Z")
+    };
+    tell_truth(&stack, &truth).await;
+    done(&stack, &["reconcile", "--prj", "Team", "--source", "taiga", "--since", "0s"]).await;
+    settled(&stack).await;
+    equals_truth(&stack, "taiga", &TAIGA).await.unwrap();
 }
 
 #[tokio::test]
@@ -609,25 +656,40 @@ fn ordinary_team() -> (Vec<Value>, Repo) {
     (board, repo)
 }
 
-#[tokio::test]
-async fn a_night_of_a_team_in_order_costs_the_requests_that_the_document_says() {
-    let providers = Providers::start().unwrap();
+/// That team in order, with its hooks.
+async fn in_order(providers: &Providers, name: &str, options: Options) -> Stack {
     let (board, repo) = ordinary_team();
     providers.world().repos.insert(github::REPO.to_owned(), repo.clone());
     providers.world().knows_everything = true;
-    let stack = start(&providers, "reconcile-cost", often()).await;
+    let stack = start(providers, name, options).await;
     push_out(&stack, "Team", &repo).await;
-    told(&providers, &stack, &board).await;
+    told(providers, &stack, &board).await;
     let ingress = stack.ingress.webhooks();
-    {
-        let mut world = providers.world();
-        let owner = format!("repos/{}", github::REPO);
-        world.hook(&owner, github_hook(&endpoint(&ingress, Source::Github, "Team"), "s"));
-        world.hook(&BOARD.to_string(), taiga_hook(BOARD, &endpoint(&ingress, Source::Taiga, "Team"), "s"));
-    }
+    let mut world = providers.world();
+    let owner = format!("repos/{}", github::REPO);
+    world.hook(&owner, github_hook(&endpoint(&ingress, Source::Github, "Team"), "s"));
+    world.hook(&BOARD.to_string(), taiga_hook(BOARD, &endpoint(&ingress, Source::Taiga, "Team"), "s"));
+    drop(world);
+    stack
+}
+
+/// Whether a reconciliation makes it, and no look-up.
+fn is_of_turn(path: &str) -> bool {
+    path != "/auth" && path != "/graphql" && !path.ends_with("/stats")
+}
+
+/// How many of GitHub's calls the rate limit counts, and how many are free.
+fn counted(calls: &[Call]) -> (usize, usize) {
+    let free = calls.iter().filter(|call| call.status == 304).count();
+    (calls.len() - free, free)
+}
+
+#[tokio::test]
+async fn a_night_of_a_team_in_order_costs_the_requests_that_the_document_says() {
+    let providers = Providers::start().unwrap();
+    let stack = in_order(&providers, "reconcile-cost", often()).await;
     // A turn asks once for the deliveries of its hook.
     let turns = |provider: &str, once: &str| {
-        let is_of_turn = |path: &str| path != "/auth" && path != "/graphql" && !path.ends_with("/stats");
         let calls: Vec<_> = providers.calls().into_iter().filter(|call| call.provider == provider).collect();
         let calls: Vec<_> = calls.into_iter().filter(|call| is_of_turn(&call.path)).collect();
         let marks: Vec<usize> = (0..calls.len()).filter(|at| calls[*at].path.contains(once)).collect();
@@ -640,15 +702,38 @@ async fn a_night_of_a_team_in_order_costs_the_requests_that_the_document_says() 
         Ok((github, taiga))
     };
     let (github, taiga) = stack.eventually("it was compared some times", LONG, some_turns).await.unwrap();
-    let counted = |turn: &Vec<Call>| {
-        let free = turn.iter().filter(|call| call.status == 304).count();
-        (turn.len() - free, free)
-    };
     // Of objects that are read in turns, a seventh is one more or less.
-    for (paid, free) in github.iter().map(counted) {
+    for (paid, free) in github.iter().map(|turn| counted(turn)) {
         assert!((9..=10).contains(&paid) && free == 17, "docs/truth.md says 10 and 17, it is {paid} and {free}");
     }
     for calls in taiga.iter().map(Vec::len) {
         assert!((43..=47).contains(&calls), "docs/truth.md says 46, it is {calls}");
     }
+}
+
+#[tokio::test]
+async fn after_a_gap_a_team_in_order_costs_the_requests_that_the_document_says() {
+    let providers = Providers::start().unwrap();
+    let stack = in_order(&providers, "reconcile-gap-cost", Options::default().env("RECONCILE", "nightly")).await;
+    // A night before, so that the pages of lists are kept.
+    done(&stack, &["reconcile", "--prj", "Team"]).await;
+    settled(&stack).await;
+    let before = providers.calls().len();
+    // As ingress does once NATS is back.
+    let now = shared::time::now_ms();
+    let missed = shared::beat::Missed { from: now - 60_000, to: now - 30_000, count: 3 };
+    let subject = Topology::new(Some(&stack.prefix), StreamArgs::default()).missed_subject();
+    let jetstream = stack.jetstream().await.unwrap();
+    let published = jetstream.publish(subject, serde_json::to_vec(&missed).unwrap().into()).await.unwrap();
+    published.await.unwrap();
+    let recovered = async || {
+        let events = stack.worker().process.log().events();
+        let says = "documents show again what GitHub and Taiga show";
+        ensure!(events.iter().any(|event| field(event, "message") == Some(says)), "it has not recovered");
+        Ok(())
+    };
+    stack.eventually("the gap is closed", LONG, recovered).await.unwrap();
+    let calls: Vec<_> = providers.calls()[before..].iter().filter(|call| is_of_turn(&call.path)).cloned().collect();
+    let (github, taiga): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.provider == "github");
+    assert_eq!((counted(&github), taiga.len()), ((45, 34), 267), "docs/truth.md says so: {github:#?}");
 }

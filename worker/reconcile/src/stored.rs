@@ -100,3 +100,9 @@ pub fn as_of(document: &Document) -> Option<i64> {
     let order = document.get_document("_ld").ok()?.get_document("order").ok()?;
     order.get("t").and_then(|t: &Bson| integer(t))
 }
+
+/// The epics that a story is linked to, also those that its document does not show.
+pub fn epics(document: &Document) -> impl Iterator<Item = i64> {
+    let links = document.get_document("_ld").ok().and_then(|ld| ld.get_array("links").ok());
+    links.into_iter().flatten().filter_map(|link| integer(link.as_document()?.get("epic")?))
+}

@@ -229,6 +229,12 @@ impl Project {
         self.attributes(item).next().is_some()
     }
 
+    /// Whether the project defines this attribute of this kind.
+    #[must_use]
+    pub fn has_attribute(&self, item: Item, name: &str) -> bool {
+        self.attributes(item).any(|attribute| attribute.get("name").and_then(Value::as_str) == Some(name))
+    }
+
     fn attributes(&self, item: Item) -> impl Iterator<Item = &Value> {
         let all = self.shown.get(format!("{}_custom_attributes", item.word())).and_then(Value::as_array);
         all.into_iter().flatten()

@@ -130,7 +130,7 @@ impl Pass<'_> {
             }
             self.feed.counts(item.list()).checked += 1;
             let number = u64::try_from(*id).unwrap_or_default();
-            let due = self.scope.depth.reads(number, changed);
+            let due = self.scope.depth.reads(number, changed) || self.shows_other_attributes(item, *id);
             if !due && !self.differs(item, *id, listed, item.not_listed())? {
                 self.feed.counts(item.list()).same += 1;
                 continue;
@@ -149,6 +149,12 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an object's document shows an attribute that was renamed or deleted since.
+    fn shows_other_attributes(&self, item: Item, id: i64) -> bool {
+        let shown = self.document(item, id).and_then(|document| document.get_document("custom_attributes").ok());
+        shown.into_iter().flat_map(bson::Document::keys).any(|name| !self.project.has_attribute(item, name))
     }
 
     /// Whether an object's document differs from it.
@@ -171,35 +177,32 @@ impl Pass<'_> {
         Ok(moved || !differences(document, &fields, but).is_empty())
     }
 
-    /// The epic of a story.
+    /// The epics of a story. All its links are compared, also those that its document does not show: one of them is shown
+    /// when the link that is shown ends.
     async fn links(&mut self) -> Result<(), Halt> {
         let project = self.project;
         for (story, epics) in &project.epics_of {
             let document = self.document(Item::Story, *story);
-            let shown = document.and_then(|document| integer(document.get("epic_id")?));
-            let name = document.and_then(|document| document.get("epic_name").cloned()).unwrap_or(Bson::Null);
-            let reference = document.and_then(|document| document.get("epic_reference").cloned()).unwrap_or(Bson::Null);
-            let mut told = Vec::new();
-            if let Some(epic) = shown.filter(|epic| !epics.contains_key(epic)) {
-                told.push((epic, false));
-            }
-            match shown.and_then(|epic| Some((epic, epics.get(&epic)?))) {
-                // Only webhooks say which of several is shown.
-                Some((epic, shown)) => {
-                    let current = project.lists.get(&Item::Epic).and_then(|all| all.get(&epic)).unwrap_or(shown);
-                    let subject = current.get("subject").and_then(Value::as_str);
-                    let number = current.get("ref").and_then(Value::as_i64);
-                    if name.as_str() != subject || integer(&reference) != number {
-                        told.push((epic, true));
-                    }
+            let field = |name| document.and_then(|document| document.get(name)).unwrap_or(&Bson::Null);
+            let shown = integer(field("epic_id"));
+            let linked: BTreeSet<i64> = document.into_iter().flat_map(stored::epics).chain(shown).collect();
+            let mut told: Vec<(i64, bool)> =
+                linked.iter().filter(|epic| !epics.contains_key(epic)).map(|epic| (*epic, false)).collect();
+            told.extend(epics.keys().filter(|epic| !linked.contains(epic)).map(|epic| (*epic, true)));
+            // Only webhooks say which of several is shown; of the others the document does not show the name.
+            if let Some((epic, shown)) = shown.and_then(|epic| Some((epic, epics.get(&epic)?))) {
+                let current = project.lists.get(&Item::Epic).and_then(|all| all.get(&epic)).unwrap_or(shown);
+                let subject = current.get("subject").and_then(Value::as_str);
+                let number = current.get("ref").and_then(Value::as_i64);
+                if field("epic_name").as_str() != subject || integer(field("epic_reference")) != number {
+                    told.push((epic, true));
                 }
-                None => told.extend(epics.keys().map(|epic| (*epic, true))),
             }
             let counts = self.feed.counts("links");
             counts.checked += 1;
             match told.as_slice() {
                 [] => counts.same += 1,
-                [(_, false)] => counts.removed += 1,
+                told if told.iter().all(|(_, linked)| !linked) => counts.removed += 1,
                 _ => counts.repaired += 1,
             }
             for (epic, linked) in told {
