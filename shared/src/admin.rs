@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Health;
 use crate::server::SmallServer;
@@ -61,7 +62,7 @@ pub async fn bind(
     readiness: watch::Receiver<Readiness>,
     metrics: Metrics,
     more: Router,
-) -> Result<SmallServer, std::io::Error> {
+) -> Result<AdminServer, std::io::Error> {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
