@@ -26,8 +26,8 @@ def ask(url, body, token):
 
 
 class Walk:
-    def __init__(self, told, link):
-        self.told, self.link, self.found = told, link, []
+    def __init__(self, stack, link):
+        self.stack, self.link, self.found = stack, link, []
 
     def text(self, name):
         """What the page shows to copy; `textContent`, because a secret is folded up."""
@@ -45,7 +45,7 @@ class Walk:
         self.becomes(f"{source} does not turn to yes", f"document.querySelector('section.yes h2#{source}-name')")
 
     def github(self):
-        api, token = self.told["GITHUB_API_URL"], self.told["GITHUB_TOKEN"]
+        api, token = self.stack["GITHUB_API_URL"], self.stack["GITHUB_TOKEN"]
         config = {"url": self.text("github-url"), "content_type": "json", "secret": self.text("github-secret")}
         events = ["push", "issues", "pull_request", "repository"]
         hooks = f"{api}/{OWNER}/hooks"
@@ -62,8 +62,8 @@ class Walk:
         return sent[0]["guid"]
 
     def taiga(self):
-        api = self.told["TAIGA_API_URL"]
-        account = {"type": "normal", "username": self.told["TAIGA_USERNAME"], "password": self.told["TAIGA_PASSWORD"]}
+        api = self.stack["TAIGA_API_URL"]
+        account = {"type": "normal", "username": self.stack["TAIGA_USERNAME"], "password": self.stack["TAIGA_PASSWORD"]}
         token = ask(f"{api}/auth", account, "")["auth_token"]
         hook = {"project": BOARD, "name": "LD Connect", "url": self.text("taiga-url"), "key": self.text("taiga-secret")}
         made = ask(f"{api}/webhooks", hook, token)["id"]
@@ -92,12 +92,12 @@ class Walk:
 
     def story(self, delivery, prj):
         """One command, and two clicks from the status page."""
-        programs = pathlib.Path(self.told["PROGRAMS"])
-        env = {name: self.told[name] for name in ("NATS_URL", "MONGO_URI", "MONGO_DB")}
+        programs = pathlib.Path(self.stack["PROGRAMS"])
+        env = {name: self.stack[name] for name in ("NATS_URL", "MONGO_URI", "MONGO_DB")}
         said = subprocess.run([programs / "worker", "events", "show", delivery], env=env, capture_output=True, text=True, check=False)
         if said.returncode or delivery not in said.stdout or "told" not in said.stdout and "enriched" not in said.stdout:
             self.found.append(f"worker events show {delivery} says: {said.stdout} {said.stderr}")
-        self.browser.load(f"{self.told['WORKER_0_ADMIN_URL']}/status?lang=en")
+        self.browser.load(f"{self.stack['WORKER_0_ADMIN_URL']}/status?lang=en")
         link = "[...document.querySelectorAll('main a')].find(one => one.textContent === %s)"
         self.click(link % json.dumps(prj))
         self.click(link % json.dumps(delivery))

@@ -212,8 +212,8 @@ impl<P: Publish> Gate<P> {
                 Ok(published)
             }
             Err(error) => {
-                let is_lasting = error != Failure::Publish(PublishError::TooLarge);
-                self.signals.failed(error.to_string(), is_lasting.then(&message));
+                let may_pass_later = error != Failure::Publish(PublishError::TooLarge);
+                self.signals.failed(error.to_string(), may_pass_later.then(&message));
                 if let Some(more) = self.outages.open() {
                     tracing::warn!(%error, more, "webhooks cannot be stored and are answered 503; see /readyz");
                 }

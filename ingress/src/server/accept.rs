@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use shared::server::limits::{ACCEPT_RETRY, HEAD_TIMEOUT, LOG_INTERVAL};
-use shared::server::{Answer, Client, Taken, serve};
+use shared::server::limits::{HEAD_TIMEOUT, LOG_INTERVAL};
+use shared::server::{Answer, Client, Taken, accept, serve};
 use shared::throttle::Throttle;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -86,22 +86,8 @@ impl<A: Answer> Server<A> {
             hard: hard.clone(),
             full: Throttle::new(LOG_INTERVAL),
         });
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = soft.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            let (stream, peer) = match accepted {
-                Ok((stream, peer)) => (stream, peer.ip()),
-                Err(error) => {
-                    if let Some(more) = failures.open() {
-                        tracing::warn!(%error, more, "cannot accept a connection; raise the limit of open files or lower MAX_CONNECTIONS");
-                    }
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            };
+        let todo = "raise the limit of open files or lower MAX_CONNECTIONS";
+        while let Some((stream, peer)) = accept(&self.listener, &soft, &failures, todo).await {
             let service = service.clone();
             match (service.clients.connect(peer), slots.clone().try_acquire_owned()) {
                 (Some(taken), Ok(slot)) => drop(tasks.spawn(service.begin(stream, peer, taken, slot))),

@@ -101,7 +101,7 @@ impl<P: Publish> Webhooks<P> {
 impl<P: Publish> Answer for Webhooks<P> {
     async fn answer(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().strip_prefix("/webhook/");
-        let Some(source) = path.and_then(|name| Source::ALL.into_iter().find(|source| source.as_str() == name)) else {
+        let Some(source) = path.and_then(|name| name.parse::<Source>().ok()) else {
             return self.refuse_other(request, Refusal::NotFound);
         };
         if request.method() != Method::POST {

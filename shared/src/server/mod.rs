@@ -13,5 +13,5 @@ mod small;
 pub use client::{Client, Peer};
 pub use connection::{Answer, serve};
 pub use fair::{Fair, Taken};
-pub use listen::listen;
+pub use listen::{accept, listen};
 pub use small::SmallServer;

@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::client::Client;
 use super::fair::Fair;
-use super::limits::{ACCEPT_RETRY, LOG_INTERVAL, SMALL_BODY_BYTES, SMALL_BODY_TIMEOUT, SMALL_CONNECTIONS};
-use super::{listen, serve};
+use super::limits::{LOG_INTERVAL, SMALL_BODY_BYTES, SMALL_BODY_TIMEOUT, SMALL_CONNECTIONS};
+use super::{accept, listen, serve};
 use crate::throttle::Throttle;
 
 /// A listener with its routes, bound and not yet running.
@@ -52,22 +52,8 @@ impl SmallServer {
         let (failures, full) = (Throttle::new(LOG_INTERVAL), Throttle::new(LOG_INTERVAL));
         // What is in flight ends by itself, or with the process.
         let never = CancellationToken::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            let (stream, peer) = match accepted {
-                Ok((stream, peer)) => (stream, peer.ip()),
-                Err(error) => {
-                    if let Some(more) = failures.open() {
-                        tracing::warn!(%error, more, "cannot accept a connection; raise the limit of open files");
-                    }
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            };
+        let todo = "raise the limit of open files";
+        while let Some((stream, peer)) = accept(&self.listener, &stop, &failures, todo).await {
             let (Some(taken), Ok(slot)) = (clients.take(Client::of(peer), 1), Arc::clone(&slots).try_acquire_owned())
             else {
                 say_full(&full, peer);

@@ -15,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::log_writer::LogWriter;
+pub use self::process::open_files_limit;
 use crate::config::{LogArgs, LogFormat};
 
 /// Buckets of every `*_seconds` histogram: from a memory access to a provider's timeout.

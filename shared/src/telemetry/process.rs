@@ -7,6 +7,15 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 /// The kernel's ticks a second in what it shows to programs (`USER_HZ`): 100 on every platform that Rust supports.
 const TICKS: u64 = 100;
 
+/// The limit of open files in `/proc/self/limits`.
+const OPEN_FILES: &str = "Max open files";
+
+/// How many files this process may open (the soft limit), where Linux says it and there is a limit.
+#[must_use]
+pub fn open_files_limit() -> Option<u64> {
+    number_after(&fs::read_to_string("/proc/self/limits").ok()?, OPEN_FILES)
+}
+
 pub(super) fn describe() {
     describe_counter!("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
     describe_gauge!("process_open_fds", "Number of open file descriptors.");
@@ -35,16 +44,10 @@ pub(super) fn collect() {
     set("process_threads", number_after(&status, "Threads:"));
     set("process_resident_memory_bytes", number_after(&status, "VmRSS:").map(|kib| kib * 1024));
     set("process_virtual_memory_bytes", number_after(&status, "VmSize:").map(|kib| kib * 1024));
-    // The soft limit; 0 where there is none.
-    set(
-        "process_max_fds",
-        limits.contains("Max open files").then(|| number_after(&limits, "Max open files").unwrap_or(0)),
-    );
-    let memory = "Max address space";
-    set(
-        "process_virtual_memory_max_bytes",
-        limits.contains(memory).then(|| number_after(&limits, memory).unwrap_or(0)),
-    );
+    // 0 where there is none.
+    let limit = |name: &str| limits.contains(name).then(|| number_after(&limits, name).unwrap_or(0));
+    set("process_max_fds", limit(OPEN_FILES));
+    set("process_virtual_memory_max_bytes", limit("Max address space"));
     set("process_open_fds", fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64));
 }
 
@@ -62,6 +65,14 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_soft_limit_is_the_first_of_the_two() {
+        let limits = "Limit   Soft Limit   Hard Limit   Units\nMax open files            1024                 524288               files\n";
+        assert_eq!(number_after(limits, OPEN_FILES), Some(1024));
+        assert_eq!(number_after("Max open files  unlimited  unlimited  files", OPEN_FILES), None);
+        assert!(open_files_limit().is_some_and(|limit| limit > 0));
+    }
 
     #[test]
     fn fields_are_found_behind_a_name_with_spaces_and_parentheses() {
