@@ -10,33 +10,32 @@
 //! messages are published singly, each with its own result. Servers before 2.12 and streams without `allow_atomic`
 //! get every message singly.
 
+mod outcome;
 mod pace;
+mod replies;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::client::{Request, RequestErrorKind};
+use async_nats::client::PublishErrorKind;
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::future::join_all;
-use futures::stream::FuturesUnordered;
-use serde::Deserialize;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 
 use self::pace::Pace;
+use self::replies::{Place, Replies, Waiter};
 use crate::envelope::header;
+
+pub use self::outcome::{PublishError, Published};
 
 /// The largest batch; the server's own limit is 1,000.
 const MAX_BATCH: usize = 500;
 
 /// A batch is closed when it holds this many bytes; the server keeps it in memory until its commit.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-
-/// How long to wait for an acknowledgement. A caller with a shorter deadline applies it around the call.
-const ACK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// With fewer in flight, a message is sent by its own task.
 const FEW: usize = 4;
@@ -55,40 +54,6 @@ pub struct Outgoing {
     pub payload: Bytes,
 }
 
-/// A successful publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// Stored now.
-    Stored,
-    /// The stream already had a message with this `Nats-Msg-Id`.
-    Duplicate,
-}
-
-/// Why a message is not known to be stored. It may be, when the acknowledgement was lost.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// No stream listens on the subject (or JetStream is off): it was deleted, or not yet created.
-    #[error("no stream listens on the subject: JetStream is off or the stream was deleted")]
-    NoStream,
-    /// JetStream refused the message.
-    #[error("JetStream refused the message: {description} ({code})")]
-    Refused {
-        /// JetStream's error code, such as 10077 (maximum bytes exceeded).
-        code: u64,
-        /// Its text.
-        description: String,
-    },
-    /// The payload exceeds the server's `max_payload`.
-    #[error("the message exceeds the NATS server's max_payload: raise it to 32MB as in nats/nats-server.conf")]
-    TooLarge,
-    /// Neither stored nor refused within the time.
-    #[error("no acknowledgement within {} s: NATS is down, frozen or overloaded", ACK_TIMEOUT.as_secs())]
-    Timeout,
-    /// The client is closed or the answer is not one of JetStream's.
-    #[error("the connection to NATS failed: {0}")]
-    Connection(String),
-}
-
 /// Publishes from any number of tasks over one connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Publisher(Arc<Inner>);
@@ -98,6 +63,7 @@ struct Inner {
     client: Client,
     queue: Mutex<Queue>,
     batches: AtomicU64,
+    replies: OnceCell<Replies<Slot>>,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +101,7 @@ impl Publisher {
     /// A publisher over a client. JetStream's timeout settings do not matter here.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self(Arc::new(Inner { client, queue: Mutex::default(), batches: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { client, queue: Mutex::default(), batches: AtomicU64::new(0), replies: OnceCell::new() }))
     }
 
     /// Publishes one message, singly or in a batch.
@@ -145,16 +111,14 @@ impl Publisher {
     /// # Errors
     /// When the message is not known to be stored; see [`PublishError`].
     pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
-        match self.enter(message) {
-            Ok((slot, message)) => {
-                let result = self.single(message).await;
-                slot.finish(result.is_ok());
-                result
-            }
-            Err(result) => {
-                result.await.unwrap_or_else(|_| Err(PublishError::Connection("the publishing task ended".into())))
-            }
+        let (owner, result) = oneshot::channel();
+        let job = Job { message, result: owner };
+        match self.enter(job) {
+            // Boxed: it would make every caller's future larger.
+            Some((job, slot)) => Box::pin(self.send_job(job, Some(slot))).await,
+            None => self.send_waiting(),
         }
+        outcome(result).await
     }
 
     /// Publishes several messages of one stream in as few batches as possible; all are stored on success.
@@ -172,22 +136,17 @@ impl Publisher {
         Ok(())
     }
 
-    /// A slot for a message that its owner sends; else what becomes of it.
-    fn enter(&self, message: Outgoing) -> Result<(Slot, Outgoing), oneshot::Receiver<Result<Published, PublishError>>> {
-        let waiting = {
-            let mut queue = self.queue();
-            if queue.waiting.is_empty()
-                && queue.singles_in_flight < FEW
-                && let Some(sample) = queue.single(Instant::now())
-            {
-                return Ok((Slot::new(self, Some(sample)), message));
-            }
-            let (result, waiting) = oneshot::channel();
-            queue.waiting.push_back(Job { message, result });
-            waiting
-        };
-        self.send_waiting();
-        Err(waiting)
+    /// A slot for a message that its owner sends; else it waits.
+    fn enter(&self, job: Job) -> Option<(Job, Slot)> {
+        let mut queue = self.queue();
+        if queue.waiting.is_empty()
+            && queue.singles_in_flight < FEW
+            && let Some(sample) = queue.single(Instant::now())
+        {
+            return Some((job, Slot::new(self, Some(sample))));
+        }
+        queue.waiting.push_back(job);
+        None
     }
 
     /// Sends all that may be in flight now.
@@ -210,17 +169,11 @@ impl Publisher {
     async fn send_outbox(self) {
         // Other tasks that are ready add theirs first.
         tokio::task::yield_now().await;
-        let (publisher, jobs) = (&self, std::mem::take(&mut self.queue().outbox));
-        let sent = jobs.into_iter().map(|(job, sample)| async move {
-            let slot = Slot::new(publisher, Some(sample));
-            // An owner that has given up has answered 503; publishing now would only add a duplicate.
-            if !job.result.is_closed() {
-                let result = publisher.single(job.message).await;
-                slot.finish(result.is_ok());
-                drop(job.result.send(result));
-            }
-        });
-        sent.collect::<FuturesUnordered<_>>().collect::<()>().await;
+        let jobs = std::mem::take(&mut self.queue().outbox);
+        let slots = jobs.into_iter().map(|(job, sample)| (job, Slot::new(&self, Some(sample))));
+        for (job, slot) in slots.collect::<Vec<_>>() {
+            self.send_job(job, Some(slot)).await;
+        }
     }
 
     async fn run_batch(self, jobs: Vec<Job>) {
@@ -265,14 +218,14 @@ impl Publisher {
             // Refused as a whole, and nothing is stored: each message gets its own result.
             Err(PublishError::Refused { code, description }) => {
                 tracing::debug!(code, description, size, "batch refused, publishing singly");
-                let singly = Instant::now();
+                let started = Instant::now();
                 let results = self.singly(messages).await;
                 if results.iter().all(Result::is_ok) {
                     let now = Instant::now();
                     let pace = &mut self.queue().pace;
                     // Among duplicates, batches are refused and single messages fast: no batch is tried for a while.
                     pace.batch_took(size, now.duration_since(begin), now);
-                    pace.singles_took(size, now.duration_since(singly), size, now);
+                    pace.singles_took(size, started, size, now);
                 }
                 results
             }
@@ -300,33 +253,42 @@ impl Publisher {
                 sent.map_err(|error| PublishError::Connection(error.to_string()))?;
             } else {
                 headers.insert("Nats-Batch-Commit", "1");
-                return self.request(subject, headers, payload).await.map(drop);
+                return self.single(Outgoing { subject, headers, payload }).await.map(drop);
             }
         }
         Ok(())
     }
 
+    /// Sends one message and waits for its acknowledgement.
     async fn single(&self, message: Outgoing) -> Result<Published, PublishError> {
-        let Outgoing { subject, headers, payload } = message;
-        let ack = self.request(subject, headers, payload).await?;
-        Ok(if ack.duplicate { Published::Duplicate } else { Published::Stored })
+        let (owner, result) = oneshot::channel();
+        self.send_job(Job { message, result: owner }, None).await;
+        outcome(result).await
     }
 
-    async fn request(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<Ack, PublishError> {
-        let request = Request::new().headers(headers).payload(payload).timeout(Some(ACK_TIMEOUT));
-        let reply = self.0.client.send_request(subject, request).await.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => PublishError::NoStream,
-            RequestErrorKind::TimedOut => PublishError::Timeout,
-            RequestErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
-            _ => PublishError::Connection(error.to_string()),
-        })?;
-        let ack: Ack = serde_json::from_slice(&reply.payload)
-            .map_err(|error| PublishError::Connection(format!("the acknowledgement cannot be read: {error}")))?;
-        match ack.error {
-            None => Ok(ack),
-            Some(error) => {
-                Err(PublishError::Refused { code: error.err_code, description: error.description.unwrap_or_default() })
-            }
+    /// Sends a message; its owner gets the result.
+    async fn send_job(&self, Job { message, result }: Job, slot: Option<Slot>) {
+        // An owner that has given up has answered 503; publishing now would only add a duplicate.
+        if result.is_closed() {
+            return;
+        }
+        let waiter = Waiter::new(result, slot);
+        let replies = match self.0.replies.get_or_try_init(|| Replies::open(&self.0.client)).await {
+            Ok(replies) => replies.waiting().clone(),
+            Err(error) => return waiter.finish(Err(error)),
+        };
+        let Some(number) = replies.expect(waiter) else { return };
+        let Outgoing { subject, headers, payload } = message;
+        let reply = replies.subject(number);
+        let sent = self.0.client.publish_with_reply_and_headers(subject, reply, headers, payload).await;
+        if let Err(error) = sent {
+            replies.failed(
+                number,
+                match error.kind() {
+                    PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
+                    _ => PublishError::Connection(error.to_string()),
+                },
+            );
         }
     }
 
@@ -335,19 +297,8 @@ impl Publisher {
     }
 }
 
-/// JetStream's answer to a publish.
-#[derive(Debug, Deserialize)]
-struct Ack {
-    #[serde(default)]
-    duplicate: bool,
-    error: Option<AckError>,
-}
-
-#[derive(Debug, Deserialize)]
-struct AckError {
-    #[serde(default)]
-    err_code: u64,
-    description: Option<String>,
+async fn outcome(result: oneshot::Receiver<Result<Published, PublishError>>) -> Result<Published, PublishError> {
+    result.await.unwrap_or_else(|_| Err(PublishError::Connection("the client was closed".into())))
 }
 
 impl Queue {
@@ -414,15 +365,14 @@ impl Sample {
     /// So many messages were acknowledged.
     fn finish(&self, queue: &mut Queue, messages: usize) {
         if !self.beside_a_batch && self.batches_started == queue.batches_started {
-            let now = Instant::now();
             let in_flight = self.singles_in_flight.max(messages);
-            queue.pace.singles_took(messages, now.duration_since(self.started), in_flight, now);
+            queue.pace.singles_took(messages, self.started, in_flight, Instant::now());
         }
     }
 }
 
-/// A place among those in flight, of a batch or (with a sample) of a single message. Dropping it, also in a panic or
-/// when its owner gives up, sends what waits for it.
+/// A place among those in flight, of a batch or (with a sample) of a single message. Dropping it, also in a panic, sends
+/// what waits for it.
 #[derive(Debug)]
 struct Slot {
     publisher: Publisher,
@@ -434,8 +384,9 @@ impl Slot {
     fn new(publisher: &Publisher, single: Option<Sample>) -> Self {
         Self { publisher: publisher.clone(), single, acknowledged: false }
     }
+}
 
-    /// The single message was acknowledged, or not.
+impl Place for Slot {
     fn finish(mut self, acknowledged: bool) {
         self.acknowledged = acknowledged;
     }
