@@ -97,7 +97,8 @@ pub enum StepKind {
 /// A step on the way. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Span {
-    span: Option<opentelemetry_sdk::trace::Span>,
+    /// Boxed: it is large, and nearly always absent.
+    span: Option<Box<opentelemetry_sdk::trace::Span>>,
     parent: Option<String>,
 }
 
@@ -131,7 +132,7 @@ fn begun(name: &'static str, kind: StepKind, parent: Option<&str>, since: Option
         if let Some(since) = since {
             builder = builder.with_start_time(since);
         }
-        builder.start_with_context(tracer, &context)
+        Box::new(builder.start_with_context(tracer, &context))
     });
     Span { span, parent: parent.map(str::to_owned) }
 }

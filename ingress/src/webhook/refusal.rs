@@ -162,5 +162,5 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response {
 
 /// A JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::to_string(text).unwrap_or_default()
 }

@@ -105,7 +105,7 @@ impl Topology {
     /// The subject of a webhook.
     #[must_use]
     pub fn event_subject(&self, source: Source, project: &Project, event: &str) -> String {
-        format!("{}.{source}.{project}.{event}", self.root(StreamName::Events))
+        [&self.root(StreamName::Events), source.as_str(), project.as_str(), event].join(".")
     }
 
     /// The subjects of all events that match; `None` matches any.

@@ -34,6 +34,6 @@ impl Envelope {
     /// The value of `Nats-Msg-Id`: `<source>:<prj>:<identity>`.
     #[must_use]
     pub fn msg_id(&self) -> String {
-        format!("{}:{}:{}", self.source, self.project, self.delivery)
+        [self.source.as_str(), self.project.as_str(), &self.delivery].join(":")
     }
 }

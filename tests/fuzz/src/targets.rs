@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bson::{Bson, Document, doc};
 use bytes::Bytes;
 use ingress::webhook::inspect::Inspected;
-use ingress::webhook::signature::{Claim, Digest};
+use ingress::webhook::signature::Claim;
 use ingress::webhook::source::{claim, inspect};
 use serde::de::IgnoredAny;
 use shared::envelope::{self, Envelope};
@@ -63,16 +63,16 @@ fn signature(input: &[u8]) -> Result<String, String> {
         let claimed = claim(source, &headers);
         outcome += if claimed.is_some() { "+" } else { "-" };
         match claimed {
-            Some(Claim::Signed(digests)) => match (source, &digests[..]) {
-                (Source::Github, [Digest::Sha1(sha1), Digest::Sha256(sha256)]) => {
+            Some(Claim::Signed { sha1, sha256 }) => match (source, sha1, sha256) {
+                (Source::Github, Some(sha1), Some(sha256)) => {
                     says("x-hub-signature", format!("sha1={}", hex(sha1)))?;
                     says("x-hub-signature-256", format!("sha256={}", hex(sha256)))?;
                 }
-                (Source::Taiga, [Digest::Sha1(sha1)]) => says("x-taiga-webhook-signature", hex(sha1))?,
-                (Source::Excel, [Digest::Sha256(sha256)]) => {
+                (Source::Taiga, Some(sha1), None) => says("x-taiga-webhook-signature", hex(sha1))?,
+                (Source::Excel, None, Some(sha256)) => {
                     says("x-sheets-signature", format!("sha256={}", hex(sha256)))?;
                 }
-                (_, others) => return Err(format!("{others:?} was claimed of {source}")),
+                (_, sha1, sha256) => return Err(format!("{sha1:?} and {sha256:?} were claimed of {source}")),
             },
             Some(Claim::Unsigned) => return Err("unsigned where a secret is set".to_owned()),
             None => {}

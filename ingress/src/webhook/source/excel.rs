@@ -6,7 +6,7 @@ use shared::hash::sha256_hex;
 
 use crate::webhook::inspect::{Inspected, check_object, text};
 use crate::webhook::refusal::Refusal;
-use crate::webhook::signature::{Claim, sha256_digest, single};
+use crate::webhook::signature::{Claim, digest, single};
 
 const SIGNATURE_SHA256: HeaderName = HeaderName::from_static("x-sheets-signature");
 
@@ -21,7 +21,7 @@ const MAX_VALUES: usize = 20_000;
 
 pub(super) fn claim(headers: &HeaderMap) -> Option<Claim> {
     let sha256 = single(headers, &SIGNATURE_SHA256)?.strip_prefix(b"sha256=")?;
-    Some(Claim::Signed(vec![sha256_digest(sha256)?]))
+    Some(Claim::Signed { sha1: None, sha256: Some(digest(sha256)?) })
 }
 
 /// Apps Script declares a form by default and sends JSON, so the declared content type does not count.

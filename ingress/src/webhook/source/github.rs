@@ -8,7 +8,7 @@ use shared::source::Source;
 use crate::webhook::form;
 use crate::webhook::inspect::{Inspected, check_object, ignored, stored, text, walk};
 use crate::webhook::refusal::Refusal;
-use crate::webhook::signature::{Claim, sha1_digest, sha256_digest, single};
+use crate::webhook::signature::{Claim, digest, single};
 
 const SIGNATURE_SHA1: HeaderName = HeaderName::from_static("x-hub-signature");
 const SIGNATURE_SHA256: HeaderName = HeaderName::from_static("x-hub-signature-256");
@@ -23,7 +23,7 @@ const REPOSITORY: &str = "repository";
 pub(super) fn claim(headers: &HeaderMap) -> Option<Claim> {
     let sha1 = single(headers, &SIGNATURE_SHA1)?.strip_prefix(b"sha1=")?;
     let sha256 = single(headers, &SIGNATURE_SHA256)?.strip_prefix(b"sha256=")?;
-    Some(Claim::Signed(vec![sha1_digest(sha1)?, sha256_digest(sha256)?]))
+    Some(Claim::Signed { sha1: Some(digest(sha1)?), sha256: Some(digest(sha256)?) })
 }
 
 /// Without a delivery id, the hash of the body is the identity.

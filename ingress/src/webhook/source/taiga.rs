@@ -11,13 +11,13 @@ use shared::source::Source;
 
 use crate::webhook::inspect::{Inspected, NOT_AN_OBJECT, check_object, ignored, stored, text, walk};
 use crate::webhook::refusal::Refusal;
-use crate::webhook::signature::{Claim, sha1_digest, single};
+use crate::webhook::signature::{Claim, digest, single};
 
 /// Taiga also sends `X-Hub-Signature`, which has no meaning here.
 const SIGNATURE_SHA1: HeaderName = HeaderName::from_static("x-taiga-webhook-signature");
 
 pub(super) fn claim(headers: &HeaderMap) -> Option<Claim> {
-    Some(Claim::Signed(vec![sha1_digest(single(headers, &SIGNATURE_SHA1)?)?]))
+    Some(Claim::Signed { sha1: Some(digest(single(headers, &SIGNATURE_SHA1)?)?), sha256: None })
 }
 
 pub(super) fn inspect(body: Bytes) -> Result<Inspected, Refusal> {
