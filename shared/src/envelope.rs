@@ -133,38 +133,39 @@ pub fn pack(envelope: &Envelope) -> Packed {
     }
 }
 
+/// A header's name as a constant: a text would be checked and copied for each message.
+macro_rules! name {
+    ($name:path) => {
+        const { HeaderName::from_static($name) }
+    };
+}
+
 /// The headers of a message with this payload, which [`pack`] made of the envelope's.
 #[must_use]
 pub fn headers(envelope: &Envelope, payload: &Packed) -> HeaderMap {
-    /// A name as a constant: a text would be checked and copied for each message.
-    macro_rules! insert {
-        ($headers:ident, $name:path, $value:expr) => {
-            $headers.insert(const { HeaderName::from_static($name) }, $value)
-        };
-    }
     let mut headers = HeaderMap::new();
-    insert!(headers, header::MSG_ID, envelope.msg_id());
-    insert!(headers, header::VERSION, VERSION);
-    insert!(headers, header::SOURCE, envelope.source.as_str());
-    insert!(headers, header::PROJECT, envelope.project.as_str());
-    insert!(headers, header::EVENT, envelope.event.as_str());
-    insert!(headers, header::DELIVERY, envelope.delivery.as_str());
-    insert!(headers, header::RECEIVED_AT, vocabulary::time::rfc3339(envelope.received_at));
+    headers.insert(name!(header::MSG_ID), envelope.msg_id());
+    headers.insert(name!(header::VERSION), VERSION);
+    headers.insert(name!(header::SOURCE), envelope.source.as_str());
+    headers.insert(name!(header::PROJECT), envelope.project.as_str());
+    headers.insert(name!(header::EVENT), envelope.event.as_str());
+    headers.insert(name!(header::DELIVERY), envelope.delivery.as_str());
+    headers.insert(name!(header::RECEIVED_AT), vocabulary::time::rfc3339(envelope.received_at));
     if let Some(model) = &envelope.quality_model {
-        insert!(headers, header::QUALITY_MODEL, model.as_str());
+        headers.insert(name!(header::QUALITY_MODEL), model.as_str());
     }
     if let Some(trace) = &envelope.traceparent {
-        insert!(headers, header::TRACEPARENT, trace.as_str());
+        headers.insert(name!(header::TRACEPARENT), trace.as_str());
     }
     if let Some(sequence) = envelope.origin_sequence {
-        insert!(headers, header::ORIGIN_SEQUENCE, sequence.to_string());
+        headers.insert(name!(header::ORIGIN_SEQUENCE), sequence.to_string());
     }
     if let Some(at) = envelope.read_at {
-        insert!(headers, header::BACKFILL, vocabulary::time::rfc3339(at));
+        headers.insert(name!(header::BACKFILL), vocabulary::time::rfc3339(at));
     }
-    insert!(headers, header::LENGTH, payload.length.to_string());
+    headers.insert(name!(header::LENGTH), payload.length.to_string());
     if payload.is_compressed {
-        insert!(headers, header::ENCODING, "zstd");
+        headers.insert(name!(header::ENCODING), "zstd");
     }
     headers
 }
@@ -174,40 +175,46 @@ pub fn headers(envelope: &Envelope, payload: &Packed) -> HeaderMap {
 /// # Errors
 /// When the message is not one that ingress wrote; see [`DecodeError`].
 pub fn decode(headers: &HeaderMap, payload: &Bytes) -> Result<Envelope, DecodeError> {
-    let optional = |name: &'static str| headers.get(name).map(|value| value.as_str());
-    let required = |name| optional(name).ok_or(DecodeError::Missing(name));
+    let optional = |name| headers.get(name).map(|value| value.as_str());
+    macro_rules! required {
+        ($name:path) => {
+            optional(name!($name)).ok_or(DecodeError::Missing($name))?
+        };
+    }
     let named = |name: &'static str| move |error| DecodeError::Name { name, error };
-    if required(header::VERSION)? != VERSION {
+    if required!(header::VERSION) != VERSION {
         return Err(DecodeError::Version);
     }
-    let received_at = vocabulary::time::parse_instant(required(header::RECEIVED_AT)?)
+    let received_at = vocabulary::time::parse_instant(required!(header::RECEIVED_AT))
         .ok_or(DecodeError::Unreadable(header::RECEIVED_AT))?;
-    let origin_sequence = optional(header::ORIGIN_SEQUENCE)
+    let origin_sequence = optional(name!(header::ORIGIN_SEQUENCE))
         .map(|text| text.parse().map_err(|_| DecodeError::Unreadable(header::ORIGIN_SEQUENCE)))
         .transpose()?;
     let payload = self::payload(headers, payload)?;
     Ok(Envelope {
-        source: required(header::SOURCE)?.parse().map_err(named(header::SOURCE))?,
-        project: required(header::PROJECT)?.parse().map_err(named(header::PROJECT))?,
-        event: required(header::EVENT)?.to_owned(),
-        delivery: required(header::DELIVERY)?.to_owned(),
-        quality_model: optional(header::QUALITY_MODEL)
-            .map(|name| name.parse().map_err(named(header::QUALITY_MODEL)))
+        source: required!(header::SOURCE).parse().map_err(named(header::SOURCE))?,
+        project: required!(header::PROJECT).parse().map_err(named(header::PROJECT))?,
+        event: required!(header::EVENT).to_owned(),
+        delivery: required!(header::DELIVERY).to_owned(),
+        quality_model: optional(name!(header::QUALITY_MODEL))
+            .map(|model| model.parse().map_err(named(header::QUALITY_MODEL)))
             .transpose()?,
         received_at,
-        traceparent: optional(header::TRACEPARENT).map(str::to_owned),
+        traceparent: optional(name!(header::TRACEPARENT)).map(str::to_owned),
         origin_sequence,
         // Earlier versions wrote `1`: they published a moment after the reading.
-        read_at: optional(header::BACKFILL).map(|text| vocabulary::time::parse_instant(text).unwrap_or(received_at)),
+        read_at: optional(name!(header::BACKFILL))
+            .map(|text| vocabulary::time::parse_instant(text).unwrap_or(received_at)),
         payload,
     })
 }
+
 /// The sender's bytes of a message that [`encode`] made.
 ///
 /// # Errors
 /// When the payload is compressed and cannot be decompressed.
 pub fn payload(headers: &HeaderMap, payload: &Bytes) -> Result<Bytes, DecodeError> {
-    match headers.get(header::ENCODING).map(|value| value.as_str()) {
+    match headers.get(name!(header::ENCODING)).map(|value| value.as_str()) {
         None => Ok(payload.clone()),
         Some("zstd") => decompress(payload).map_err(DecodeError::Compression),
         Some(_) => Err(DecodeError::Encoding),
@@ -222,10 +229,10 @@ pub fn payload(headers: &HeaderMap, payload: &Bytes) -> Result<Bytes, DecodeErro
 pub fn plain_size(headers: &HeaderMap, payload: &[u8]) -> usize {
     /// zstd rarely makes large JSON smaller than this.
     const RATIO: usize = 14;
-    if let Some(length) = headers.get(header::LENGTH).and_then(|value| value.as_str().parse::<usize>().ok()) {
+    if let Some(length) = headers.get(name!(header::LENGTH)).and_then(|value| value.as_str().parse::<usize>().ok()) {
         return length.clamp(payload.len(), MAX_PAYLOAD.max(payload.len()));
     }
-    if headers.get(header::ENCODING).is_none() {
+    if headers.get(name!(header::ENCODING)).is_none() {
         return payload.len();
     }
     let framed = zstd::zstd_safe::get_frame_content_size(payload).ok().flatten();

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
 use mongodb::error::ErrorKind;
@@ -85,13 +85,17 @@ impl Indexes {
 
 /// MongoDB writes to a capped collection and then removes its oldest documents, without an error.
 async fn refuse_capped(db: &Database, collection: &str) -> Result<(), StoreError> {
-    let command =
-        doc! { "listCollections": 1, "filter": { "name": collection, "options.capped": true }, "nameOnly": false };
+    // By the name alone: with any other condition MongoDB reads the options of all collections.
+    let command = doc! { "listCollections": 1, "filter": { "name": collection } };
     let listed = with_timeout(async { Ok(db.run_command(command).await) }).await?;
     // A user who may not list collections may still write.
     let Ok(listed) = listed else { return Ok(()) };
     let found = listed.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
-    if found.is_ok_and(|found| !found.is_empty()) {
+    let is_capped = |found: &Bson| {
+        let options = found.as_document().and_then(|found| found.get_document("options").ok());
+        options.is_some_and(|options| options.get_bool("capped").unwrap_or(false))
+    };
+    if found.is_ok_and(|found| found.iter().any(is_capped)) {
         return Err(StoreError::Blocked(Blocked {
             collection: collection.to_owned(),
             cause: "it is a capped collection, which removes its oldest documents".to_owned(),
