@@ -95,7 +95,7 @@ class Walk:
         programs = pathlib.Path(self.stack["PROGRAMS"])
         env = {name: self.stack[name] for name in ("NATS_URL", "MONGO_URI", "MONGO_DB")}
         said = subprocess.run([programs / "worker", "events", "show", delivery], env=env, capture_output=True, text=True, check=False)
-        if said.returncode or delivery not in said.stdout or "told" not in said.stdout and "enriched" not in said.stdout:
+        if said.returncode or delivery not in said.stdout or "notified" not in said.stdout and "enriched" not in said.stdout:
             self.found.append(f"worker events show {delivery} says: {said.stdout} {said.stderr}")
         self.browser.load(f"{self.stack['WORKER_0_ADMIN_URL']}/status?lang=en")
         link = "[...document.querySelectorAll('main a')].find(one => one.textContent === %s)"

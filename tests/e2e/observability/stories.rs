@@ -60,7 +60,7 @@ async fn from_an_id_to_its_story_it_is_one_form_and_no_personal_data_is_shown() 
     assert!(!story.contains("ADMIN_TOKEN"), "without ADMIN_TOKEN nothing can be sent from here");
 
     let (_, team) = page(&stack, "/events?prj=Team").await;
-    assert!(team.contains(&delivery.id) && team.contains("LD Eval told"), "{team}");
+    assert!(team.contains(&delivery.id) && team.contains("LD Eval notified"), "{team}");
     let (status, none) = page(&stack, "/events?id=no-such-<id>").await;
     assert!(status == 200 && none.contains("No delivery no-such-&lt;id&gt; is known"), "{none}");
     assert_eq!(page(&stack, "/events/1").await.0, 404);
@@ -134,7 +134,7 @@ async fn at_debug_each_station_of_a_delivery_is_one_line_with_its_id() {
     let logged = async || {
         for (service, lines) in [
             (&stack.ingress, &["stored a webhook"][..]),
-            (stack.worker(), &["wrote its documents", "settled an event", "told LD Eval"]),
+            (stack.worker(), &["wrote its documents", "settled an event", "notified LD Eval"]),
         ] {
             let events = service.process.log().events();
             for line in lines {

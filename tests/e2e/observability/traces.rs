@@ -115,8 +115,8 @@ async fn without_a_collector_the_trace_is_handed_on_and_the_logs_name_each_deliv
         worker.dedup();
         let all = [
             "looked up what a delivery left open",
+            "notified LD Eval",
             "settled an event",
-            "told LD Eval",
             "wrote its documents and queued its notifications",
         ];
         ensure!(worker == all, "{worker:?}");

@@ -45,13 +45,13 @@ async fn listing(name: &str) -> Stack {
 #[tokio::test]
 async fn the_list_says_what_became_of_each_delivery() {
     let stack = listing("deliveries-list").await;
-    let (told, dead) = (push("Team", 1), poison());
-    send(&stack, &told).await;
+    let (stored, dead) = (push("Team", 1), poison());
+    send(&stack, &stored).await;
     send(&stack, &dead).await;
     let mut refused = push("Team", 2).request(&stack.sender.secrets().clone()).with("x-hub-signature", "sha1=00");
     refused = refused.with("x-github-delivery", "refused-one");
     assert_eq!(stack.sender.request(&refused).await.unwrap().status, 403);
-    let one = becomes(&stack, &told.id, "told").await;
+    let one = becomes(&stack, &stored.id, "notified").await;
     assert_eq!((&one["source"], &one["event"], &one["prj"]), (&json!("github"), &json!("push"), &json!("Team")));
     assert!(one["sequence"].is_u64(), "{one}");
     let one = becomes(&stack, &dead.id, "dead").await;
@@ -61,7 +61,7 @@ async fn the_list_says_what_became_of_each_delivery() {
 
     for (filter, wanted) in [
         (&["--state", "dead"][..], &dead.id[..]),
-        (&["--state", "told"], &told.id),
+        (&["--state", "notified"], &stored.id),
         (&["--state", "refused"], "refused-one"),
         (&["--limit", "1"], "refused-one"),
     ] {
@@ -71,7 +71,7 @@ async fn the_list_says_what_became_of_each_delivery() {
     }
     assert!(lines(&stack, &["events", "list", "--prj", "Another"]).await.is_empty());
     let table = done(&stack, &["events", "list"]).await;
-    assert!(table.lines().count() == 4 && table.contains(&told.id) && table.contains("no_identity"), "{table}");
+    assert!(table.lines().count() == 4 && table.contains(&stored.id) && table.contains("no_identity"), "{table}");
 
     // Sent again it fails again, as the same dead letter.
     done(&stack, &["dead-letters", "redrive", "--id", &letter.to_string()]).await;
@@ -83,22 +83,22 @@ async fn the_list_says_what_became_of_each_delivery() {
     };
     stack.eventually("it is listed as sent again", SOON, again).await.unwrap();
 
-    let told_at = async || {
-        let listed = lines(&stack, &["events", "list", "--state", "told"]).await;
+    let notified_at = async || {
+        let listed = lines(&stack, &["events", "list", "--state", "notified"]).await;
         ensure!(
-            listed.iter().any(|line| line["delivery"] == told.id.as_str() && line["told_at"].is_string()),
+            listed.iter().any(|line| line["delivery"] == stored.id.as_str() && line["notified_at"].is_string()),
             "{listed:#?}"
         );
         Ok(())
     };
-    stack.eventually("it says when LD Eval was told", SOON, told_at).await.unwrap();
+    stack.eventually("it says when LD Eval was notified", SOON, notified_at).await.unwrap();
 
-    // While LD Eval accepts nothing, what is stored is not told.
+    // While LD Eval accepts nothing, what is stored is not notified.
     stack.eval.reply(Reply::Status(503));
     let later = push("Team", 3);
     send(&stack, &later).await;
     becomes(&stack, &later.id, "stored").await;
-    becomes(&stack, &told.id, "told").await;
+    becomes(&stack, &stored.id, "notified").await;
 }
 
 #[tokio::test]
@@ -117,13 +117,13 @@ async fn a_delivery_id_finds_its_story_in_one_command() {
     let delivery = Delivery::github("issues", &body);
     send(&stack, &delivery).await;
     settled(&stack).await;
-    let sequence = becomes(&stack, &delivery.id, "told").await["sequence"].to_string();
+    let sequence = becomes(&stack, &delivery.id, "notified").await["sequence"].to_string();
     for id in [&delivery.id, &sequence, &format!("github:Team:{}", delivery.id)] {
         let story = done(&stack, &["events", "show", id]).await;
         for part in [
             &delivery.id,
             &sequence,
-            "told",
+            "notified",
             "github_Team.issues  repo_name upc-pes/marmota, issue_id 7: shows this delivery",
             "issues: accepted",
             "LD-Received-At: ",
@@ -143,7 +143,7 @@ async fn a_delivery_id_finds_its_story_in_one_command() {
     // Once a newer delivery says something else, the document names that one.
     let newer = Delivery::github("issues", &github::issue(7, "closed", "2026-11-23T18:00:00Z"));
     send(&stack, &newer).await;
-    becomes(&stack, &newer.id, "told").await;
+    becomes(&stack, &newer.id, "notified").await;
     let story = lines(&stack, &["events", "show", &delivery.id]).await;
     assert_eq!(story[0]["documents"][0]["now"]["other"], newer.id.as_str(), "{story:#?}");
 
@@ -182,10 +182,10 @@ async fn each_delivery_is_one_line_of_those_who_follow() {
         |of: &dyn Fn(&Value) -> bool| tail.log().events().into_iter().filter(|line| of(line)).collect::<Vec<_>>();
     let all = async || {
         for (source, event, state) in [
-            ("github", "push", "told"),
+            ("github", "push", "notified"),
             ("github", "push", "dead"),
-            ("taiga", "issue", "told"),
-            ("excel", "sheets_activity", "told"),
+            ("taiga", "issue", "notified"),
+            ("excel", "sheets_activity", "notified"),
         ] {
             let found = line(&|line| line["source"] == source && line["event"] == event && line["state"] == state);
             ensure!(!found.is_empty(), "no {source} {event} {state}: {}", tail.log().tail());
@@ -219,10 +219,10 @@ async fn at_a_terminal_those_who_follow_see_the_state_in_colour() {
         send(&stack, &push("Team", number)).await;
         send(&stack, &poison()).await;
         let said = tail.log().lines().join("\n");
-        ensure!(said.contains("\u{1b}[32mtold") && said.contains("\u{1b}[31mdead"), "{said}");
+        ensure!(said.contains("\u{1b}[32mnotified") && said.contains("\u{1b}[31mdead"), "{said}");
         Ok(())
     };
-    harness::eventually::eventually("told is green and dead is red", LONG, &stack, coloured).await.unwrap();
+    harness::eventually::eventually("notified is green and dead is red", LONG, &stack, coloured).await.unwrap();
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn a_test_delivery_is_followed_to_ld_eval_and_leaves_nothing() {
         let args = ["send-test", "--prj", "Team", "--source", source, "--url", &url];
         let stations = lines(&stack, &args).await;
         let names: Vec<_> = stations.iter().map(|station| station["station"].as_str().unwrap()).collect();
-        assert_eq!(names, ["accepted", "in the stream", "stored", "LD Eval told", "removed"], "{source}");
+        assert_eq!(names, ["accepted", "in the stream", "stored", "LD Eval notified", "removed"], "{source}");
         assert!(stack.documents(collection).await.unwrap().is_empty(), "{collection} is empty again");
         assert_eq!(stack.messages("LD_EVENTS").await.unwrap(), 0, "no replay brings it back");
         let told = async || {
@@ -245,7 +245,7 @@ async fn a_test_delivery_is_followed_to_ld_eval_and_leaves_nothing() {
             ensure!(accepted.iter().filter(|told| told.text("event_type") == event_type).count() > 1, "{accepted:?}");
             Ok(())
         };
-        stack.eventually("LD Eval is told that it is gone", SOON, told).await.unwrap();
+        stack.eventually("LD Eval is notified that it is gone", SOON, told).await.unwrap();
     }
     assert!(stack.documents("ld_deletions").await.unwrap().is_empty(), "nothing is remembered of it");
 }

@@ -37,7 +37,7 @@ pub enum State {
     /// Its documents are written. LD Eval has not accepted the notification, or there is none.
     Stored,
     /// LD Eval accepted the notification, or a newer one that replaced it.
-    Told,
+    Notified,
     /// The same, and its documents have what the look-ups bring.
     Enriched,
     /// It, or its notification, is a dead letter.
@@ -45,7 +45,8 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 6] = [Self::Refused, Self::Received, Self::Stored, Self::Told, Self::Enriched, Self::Dead];
+    pub const ALL: [Self; 6] =
+        [Self::Refused, Self::Received, Self::Stored, Self::Notified, Self::Enriched, Self::Dead];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -53,7 +54,7 @@ impl State {
             Self::Refused => "refused",
             Self::Received => "received",
             Self::Stored => "stored",
-            Self::Told => "told",
+            Self::Notified => "notified",
             Self::Enriched => "enriched",
             Self::Dead => "dead",
         }
@@ -137,14 +138,14 @@ impl Story {
 
     /// When LD Eval accepted its last notification, as far as that is known.
     #[must_use]
-    pub fn told_at(&self) -> Option<i64> {
+    pub fn notified_at(&self) -> Option<i64> {
         self.notifications.iter().filter_map(|notified| notified.last_accepted).max()
     }
 }
 
 /// When LD Eval accepted a notification last, by project and type, in milliseconds since 1970.
 #[derive(Debug, Clone, Default)]
-pub struct Told(BTreeMap<(String, String), i64>);
+pub struct LastAccepted(BTreeMap<(String, String), i64>);
 
 /// What a delivery says, before what became of it.
 #[derive(Default)]
@@ -159,11 +160,11 @@ impl Reader {
     /// What became of a delivery. Looks at no more than `most` of its documents.
     ///
     /// # Errors
-    /// When NATS does not answer or refuses. Where MongoDB does not, the story is told without documents.
+    /// When NATS does not answer or refuses. Where MongoDB does not, the story has no documents.
     pub async fn story(
         &self,
         outcomes: &Outcomes,
-        told: &Told,
+        last_accepted: &LastAccepted,
         delivery: Delivery,
         most: usize,
     ) -> Result<Story, Unreadable> {
@@ -182,7 +183,7 @@ impl Reader {
         let mut notifications = Vec::new();
         for notification in &meaning.notifications {
             let waits = !is_processed || outcomes.may_wait(&delivery.prj);
-            let notified = self.notified(told, &delivery, notification, waits).await?;
+            let notified = self.notified(last_accepted, &delivery, notification, waits).await?;
             notifications.push(Notified { accepted: notified.accepted && is_queued, ..notified });
         }
         let dead_letter = match (outcome.state, outcome.notified) {
@@ -190,18 +191,18 @@ impl Reader {
             _ => None,
         };
         let settled = written || is_processed;
-        let told = notifications.iter().all(|notified| notified.accepted);
+        let is_notified = notifications.iter().all(|notified| notified.accepted);
         let looked_up = shown.as_ref().is_ok_and(|shown| {
             shown.iter().any(Option::is_some) && shown.iter().flatten().all(|shown| shown.is_enriched)
         });
-        let state = match (dead_letter.is_some(), settled, notifications.is_empty(), told) {
+        let state = match (dead_letter.is_some(), settled, notifications.is_empty(), is_notified) {
             (true, ..) => State::Dead,
             (_, false, ..) => State::Received,
             (_, _, true, _) | (_, _, _, false) => State::Stored,
             _ if looked_up => State::Enriched,
-            _ => State::Told,
+            _ => State::Notified,
         };
-        let complete = settled && told || state == State::Dead;
+        let complete = settled && is_notified || state == State::Dead;
         let mut documents: Vec<Touched> = meaning
             .documents
             .iter()
@@ -282,13 +283,13 @@ impl Reader {
 
     async fn notified(
         &self,
-        told: &Told,
+        last_accepted: &LastAccepted,
         delivery: &Delivery,
         notification: &Notification,
         may_wait: bool,
     ) -> Result<Notified, Unreadable> {
         let Notification { event_type, author_login, quality_model, .. } = notification.clone();
-        let last = told.0.get(&(delivery.prj.to_string(), event_type.clone())).copied();
+        let last = last_accepted.0.get(&(delivery.prj.to_string(), event_type.clone())).copied();
         let last_accepted = last.filter(|at| *at >= delivery.received_at);
         let mut accepted = true;
         if may_wait {
@@ -308,11 +309,11 @@ impl Reader {
     ///
     /// # Errors
     /// When NATS does not answer or refuses.
-    pub async fn told(&self, prj: Option<&Project>) -> Result<Told, Unreadable> {
+    pub async fn last_accepted(&self, prj: Option<&Project>) -> Result<LastAccepted, Unreadable> {
         let stream = self.stream(StreamName::Status).await?;
         let (messages, _) = Pass::newest(vec![self.topology.notified_filter(prj)], FACTS).read(&stream).await?;
         let facts = messages.iter().filter_map(|message| serde_json::from_slice(&message.payload).ok());
-        Ok(Told(facts.map(|NotificationAccepted { at, prj, event_type }| ((prj, event_type), at)).collect()))
+        Ok(LastAccepted(facts.map(|NotificationAccepted { at, prj, event_type }| ((prj, event_type), at)).collect()))
     }
 }
 

@@ -192,7 +192,7 @@ impl Sender {
             EvalReply::Accepted => {
                 turn.succeeded();
                 self.recovered();
-                tracing::debug!(delivery.id = origin.id(), attempt = messages.delivered(0), "told LD Eval");
+                tracing::debug!(delivery.id = origin.id(), attempt = messages.delivered(0), "notified LD Eval");
                 if let Ok(Notification { prj, event_type, .. }) = &parsed {
                     let team = Project::new(prj).ok().filter(|prj| self.courses.courses().course_of(prj).is_some());
                     self.reporter.notification_accepted(prj, event_type, team.as_ref());

@@ -264,7 +264,7 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::team::Told;
+    use super::super::team::IsNotified;
     use super::*;
     use crate::deliveries::Document;
 
@@ -291,7 +291,7 @@ mod tests {
             source: Source::Taiga,
             event: "<b>task".into(),
             delivery: "d".into(),
-            became: Became::Stored(Told::Yes),
+            became: Became::Stored(IsNotified::Yes),
             documents: Some(documents),
         };
         let sources =

@@ -2,7 +2,7 @@
 
 use shared::source::Source;
 
-use super::team::{Became, Told};
+use super::team::{Became, IsNotified};
 use crate::deliveries::Document;
 use crate::status::i18n::Texts;
 
@@ -56,10 +56,10 @@ pub fn became(t: &Texts, became: &Became) -> String {
         Became::Waiting => t.became_waiting(),
         Became::Processing => t.became_processing(),
         Became::Nothing => t.became_nothing(),
-        Became::Stored(Told::Yes) => t.became_told(),
-        Became::Stored(Told::Waiting) => t.became_to_tell(),
-        Became::Stored(Told::Refused) => t.became_not_told(),
-        Became::Stored(Told::No) => t.became_stored(),
+        Became::Stored(IsNotified::Yes) => t.became_notified(),
+        Became::Stored(IsNotified::Waiting) => t.became_to_notify(),
+        Became::Stored(IsNotified::Refused) => t.became_not_notified(),
+        Became::Stored(IsNotified::No) => t.became_stored(),
         Became::Dead(reason) => t.became_dead(match reason.as_str() {
             "unreadable" => t.dead_unreadable(),
             "no_identity" => t.dead_no_identity(),

@@ -84,7 +84,7 @@ pub enum Became {
     Waiting,
     Processing,
     /// It is stored.
-    Stored(Told),
+    Stored(IsNotified),
     /// It says nothing that is stored.
     Nothing,
     /// It is a dead letter, for this reason.
@@ -94,7 +94,7 @@ pub enum Became {
 /// Whether LD Eval was notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
+pub enum IsNotified {
     /// There is nothing to notify.
     No,
     Waiting,
@@ -110,10 +110,10 @@ impl Shown {
             (State::Processing, _) => Became::Processing,
             (State::Dead(letter), _) => Became::Dead(letter.reason),
             (State::Processed, _) if is_nothing => Became::Nothing,
-            (State::Processed, Notified::Waiting) => Became::Stored(Told::Waiting),
-            (State::Processed, Notified::Refused(_)) => Became::Stored(Told::Refused),
-            (State::Processed, Notified::Done) => Became::Stored(Told::Yes),
-            (State::Processed, Notified::NotYet | Notified::NotOfItself) => Became::Stored(Told::No),
+            (State::Processed, Notified::Waiting) => Became::Stored(IsNotified::Waiting),
+            (State::Processed, Notified::Refused(_)) => Became::Stored(IsNotified::Refused),
+            (State::Processed, Notified::Done) => Became::Stored(IsNotified::Yes),
+            (State::Processed, Notified::NotYet | Notified::NotOfItself) => Became::Stored(IsNotified::No),
         };
         Self {
             at: delivery.received_at,

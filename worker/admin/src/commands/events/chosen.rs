@@ -57,7 +57,7 @@ impl ValueEnum for StateArg {
                 Self::Is(State::Refused),
                 Self::Is(State::Received),
                 Self::Is(State::Stored),
-                Self::Is(State::Told),
+                Self::Is(State::Notified),
                 Self::Is(State::Enriched),
                 Self::Is(State::Dead),
                 Self::Replayed,
@@ -79,8 +79,8 @@ impl ValueEnum for StateArg {
 impl StateArg {
     pub(super) fn is(self, state: State, is_again: bool) -> bool {
         match self {
-            // An event whose documents are enriched was told before.
-            Self::Is(State::Told) => matches!(state, State::Told | State::Enriched),
+            // An event whose documents are enriched was notified before.
+            Self::Is(State::Notified) => matches!(state, State::Notified | State::Enriched),
             Self::Is(wanted) => state == wanted,
             Self::Replayed => is_again,
         }

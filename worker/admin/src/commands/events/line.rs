@@ -21,7 +21,7 @@ pub(super) struct Line {
     /// It was sent again: the sequence that it had first.
     pub again_of: Option<u64>,
     pub backfill: bool,
-    pub told_at: Option<i64>,
+    pub notified_at: Option<i64>,
     /// Of a refused or dead one, one word.
     pub reason: Option<String>,
     /// Of a dead one.
@@ -43,7 +43,7 @@ impl Line {
             state: story.state,
             again_of: delivery.again_of,
             backfill: delivery.read_at.is_some(),
-            told_at: story.told_at(),
+            notified_at: story.notified_at(),
             reason: letter.map(|letter| letter.reason.clone()),
             error: letter.map(|letter| letter.error.clone()),
             dead_letter: letter.map(|letter| letter.id),
@@ -61,7 +61,7 @@ impl Line {
             state: State::Refused,
             again_of: None,
             backfill: false,
-            told_at: None,
+            notified_at: None,
             reason: Some(refusal.reason.clone()),
             error: None,
             dead_letter: None,
@@ -89,7 +89,7 @@ impl Line {
             (None, _) => {}
         }
         said.extend(self.error.clone());
-        if let Some(at) = self.told_at {
+        if let Some(at) = self.notified_at {
             said.push(format!("LD Eval at {}", rfc3339(at)));
         }
         if let Some(origin) = self.again_of {
@@ -105,7 +105,7 @@ impl Line {
         json!({
             "sequence": self.sequence, "at": rfc3339(self.at), "source": self.source, "prj": self.prj,
             "event": self.event, "delivery": self.delivery, "state": self.state, "again_of": self.again_of,
-            "backfill": self.backfill, "told_at": self.told_at.map(rfc3339), "reason": self.reason,
+            "backfill": self.backfill, "notified_at": self.notified_at.map(rfc3339), "reason": self.reason,
             "error": self.error, "dead_letter": self.dead_letter,
         })
     }

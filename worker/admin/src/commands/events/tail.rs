@@ -97,11 +97,11 @@ impl Tail {
             return Ok(());
         }
         let prj = self.wanted.prj.as_ref();
-        let (outcomes, told) =
-            futures::try_join!(self.reader.outcomes(prj), self.reader.told(prj)).map_err(unreadable)?;
+        let (outcomes, last_accepted) =
+            futures::try_join!(self.reader.outcomes(prj), self.reader.last_accepted(prj)).map_err(unreadable)?;
         let mut surplus = self.waiting.len().saturating_sub(WAITING_MAX);
         for (delivery, since) in std::mem::take(&mut self.waiting) {
-            let story = self.reader.story(&outcomes, &told, delivery.clone(), 1).await.map_err(unreadable)?;
+            let story = self.reader.story(&outcomes, &last_accepted, delivery.clone(), 1).await.map_err(unreadable)?;
             if story.complete || surplus > 0 || since.elapsed() > UNDECIDED {
                 surplus = surplus.saturating_sub(1);
                 self.print(&Line::of(&story));
@@ -120,7 +120,7 @@ impl Tail {
         let colour = match line.state {
             State::Refused | State::Dead => Colour::Red,
             State::Received | State::Stored => Colour::Yellow,
-            State::Told | State::Enriched => Colour::Green,
+            State::Notified | State::Enriched => Colour::Green,
         };
         let at = shared::time::rfc3339(line.at);
         let before = format!("{at}  {:<6}  {:<20}  {:<16}  ", line.source.as_str(), line.prj(), line.event());

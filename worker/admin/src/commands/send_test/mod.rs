@@ -32,11 +32,11 @@ async fn test(options: Options) -> Result<(), CommandError> {
 
     let made = sender.send(&samples::made(options.source, number, now_ms()), number).await?;
     report.station("accepted", format_args!("{} answered 200, delivery {made}", sender.url()));
-    let told = follow::to_ld_eval(&reader, &options, &made, deadline, &mut report).await;
+    let notified = follow::to_ld_eval(&reader, &options, &made, deadline, &mut report).await;
 
     // What was accepted is taken away, however far it came.
     let removed = remove::all(&connection, &reader, &store, &sender, &options, &made, number).await;
-    match (told, removed) {
+    match (notified, removed) {
         (Ok(()), Ok(())) => {
             report.station("removed", "its document and its events are gone again");
             Ok(())

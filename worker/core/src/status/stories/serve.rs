@@ -177,9 +177,10 @@ async fn events(State(stories): State<Arc<Stories>>, Query(view): Query<View>, a
 }
 
 async fn read(reader: &Reader, deliveries: Vec<Delivery>, prj: Option<&Project>) -> Result<Vec<Story>, Unreadable> {
-    let (outcomes, told) = futures::try_join!(reader.outcomes(prj), reader.told(prj))?;
-    let stories =
-        futures::stream::iter(deliveries).map(|delivery| reader.story(&outcomes, &told, delivery, 1)).buffered(AT_ONCE);
+    let (outcomes, last_accepted) = futures::try_join!(reader.outcomes(prj), reader.last_accepted(prj))?;
+    let stories = futures::stream::iter(deliveries)
+        .map(|delivery| reader.story(&outcomes, &last_accepted, delivery, 1))
+        .buffered(AT_ONCE);
     stories.try_collect().await
 }
 
@@ -196,12 +197,13 @@ async fn event(
         return Err(absent(language, &sequence.to_string()));
     };
     let prj = event.prj.clone();
-    let (outcomes, told) = futures::try_join!(reader.outcomes(Some(&prj)), reader.told(Some(&prj))).map_err(failed())?;
-    let story = reader.story(&outcomes, &told, event, DOCUMENTS).await.map_err(failed())?;
+    let (outcomes, last_accepted) =
+        futures::try_join!(reader.outcomes(Some(&prj)), reader.last_accepted(Some(&prj))).map_err(failed())?;
+    let story = reader.story(&outcomes, &last_accepted, event, DOCUMENTS).await.map_err(failed())?;
     let (headers, _payload) = reader.contents(sequence).await.map_err(failed())?;
     let may_send = stories.token.is_some();
-    let told = story::Told { story: &story, headers: &headers, may_send, done: view.done() };
-    Ok(shown(language, story::page(&told, language)))
+    let page = story::Shown { story: &story, headers: &headers, may_send, done: view.done() };
+    Ok(shown(language, story::page(&page, language)))
 }
 
 fn absent(language: Language, id: &str) -> Failed {

@@ -8,7 +8,7 @@ use super::words::{Done, again, state, time};
 use crate::deliveries::story::{Now, Says, Story, Touched};
 
 /// What is shown of an event.
-pub struct Told<'t> {
+pub struct Shown<'t> {
     pub story: &'t Story,
     pub headers: &'t [(String, String)],
     /// Whether it can be sent again from here.
@@ -16,19 +16,19 @@ pub struct Told<'t> {
     pub done: Option<Done>,
 }
 
-pub fn page(told: &Told<'_>, language: Language) -> Markup {
+pub fn page(shown: &Shown<'_>, language: Language) -> Markup {
     let t = Texts::of(language);
-    let Story { delivery, state: reached, documents, notifications, dead_letter, error, .. } = told.story;
+    let Story { delivery, state: reached, documents, notifications, dead_letter, error, .. } = shown.story;
     let lang = language.code();
     let pair = |name: String, value: Markup| html! { div { dt { (name) } dd { (value) } } };
     let main = html! {
-        @if let Some(done) = told.done { (done.notice(t)) }
+        @if let Some(done) = shown.done { (done.notice(t)) }
         section aria-labelledby="delivery" {
             h2 #delivery { (t.delivery()) }
             dl {
                 (pair(t.state(), html! {
                     (state(t, *reached))
-                    @if let Some(at) = told.story.told_at() { " " span.quiet { (t.last_accepted()) " " (time(t, at)) } }
+                    @if let Some(at) = shown.story.notified_at() { " " span.quiet { (t.last_accepted()) " " (time(t, at)) } }
                 }))
                 (pair(t.received_at(), time(t, delivery.received_at)))
                 (pair(t.source(), html! { (delivery.source.description().title) " " (delivery.event) }))
@@ -60,7 +60,7 @@ pub fn page(told: &Told<'_>, language: Language) -> Markup {
                     }
                 }))
             }
-            @if told.story.more_documents > 0 { p { (t.more_documents(told.story.more_documents)) } }
+            @if shown.story.more_documents > 0 { p { (t.more_documents(shown.story.more_documents)) } }
         }
         section aria-labelledby="notifications" {
             h2 #notifications { (t.notifications()) }
@@ -71,11 +71,11 @@ pub fn page(told: &Told<'_>, language: Language) -> Markup {
                     }
                 }
             }
-            (again(t, &format!("/events/{}/resend?lang={lang}", delivery.sequence), &t.resend(), &t.resend_hint(), told.may_send))
+            (again(t, &format!("/events/{}/resend?lang={lang}", delivery.sequence), &t.resend(), &t.resend_hint(), shown.may_send))
         }
         section aria-labelledby="headers" {
             h2 #headers { (t.headers()) }
-            dl { @for (name, value) in told.headers { (pair(name.clone(), html! { (value) })) } }
+            dl { @for (name, value) in shown.headers { (pair(name.clone(), html! { (value) })) } }
             p.quiet { (t.payload_hint(delivery.sequence.to_string())) }
         }
     };

@@ -36,7 +36,7 @@ pub fn state(t: &Texts, state: State) -> Markup {
         State::Refused => t.state_refused(),
         State::Received => t.state_received(),
         State::Stored => t.state_stored(),
-        State::Told => t.state_told(),
+        State::Notified => t.state_notified(),
         State::Enriched => t.state_enriched(),
         State::Dead => t.state_dead(),
     };
