@@ -90,10 +90,8 @@ struct Job {
 /// What is sent next.
 #[derive(Debug)]
 enum Dispatch {
-    /// These go into the outbox, which was empty or not.
-    Single {
-        was_empty: bool,
-    },
+    /// The message that was put into the outbox.
+    Single,
     Batch(Vec<Job>),
 }
 
@@ -154,12 +152,16 @@ impl Publisher {
         // Evaluated only when it matters: the client reads the server's version with a regular expression.
         let batches = || self.0.client.is_server_compatible(2, 12, 0);
         loop {
-            let next = self.queue().next(batches);
+            let (next, in_outbox) = {
+                let mut queue = self.queue();
+                (queue.next(batches), queue.outbox.len())
+            };
             match next {
                 None => return,
+                // The task of the first one sends it too.
+                Some(Dispatch::Single) if in_outbox > 1 => {}
                 // Tasks of their own: one owner may give up, the others must get their results.
-                Some(Dispatch::Single { was_empty: true }) => drop(tokio::spawn(self.clone().send_outbox())),
-                Some(Dispatch::Single { was_empty: false }) => {}
+                Some(Dispatch::Single) => drop(tokio::spawn(self.clone().send_outbox())),
                 Some(Dispatch::Batch(jobs)) => drop(tokio::spawn(self.clone().run_batch(jobs))),
             }
         }
@@ -326,9 +328,8 @@ impl Queue {
             }
         }
         let sample = self.single(now)?;
-        let was_empty = self.outbox.is_empty();
         self.outbox.extend(self.waiting.pop_front().map(|job| (job, sample)));
-        Some(Dispatch::Single { was_empty })
+        Some(Dispatch::Single)
     }
 
     /// Takes a slot for a single message, if one is free.
