@@ -22,7 +22,6 @@ const CONNECTIONS_REFUSED: &str = "ldconnect_ingest_connections_turned_away_tota
 /// How many projects have time series of their own. Names come from unauthenticated clients.
 const MAX_PROJECTS: usize = 2_000;
 
-/// The handles.
 #[derive(Debug)]
 pub struct Meters {
     sources: PerSource<SourceMeters>,

@@ -1,6 +1,6 @@
 //! What ingress and worker share: how an event travels, and how a process is configured, observed and stopped.
 //!
-//! The arrow points one way: `ingress → shared ← worker`. Nothing here knows about webhooks' HTTP answers or about
+//! The arrow points one way: `ingress → shared ← worker`. Nothing here depends on webhooks' HTTP answers or on
 //! MongoDB. Names and the envelope are in the package `vocabulary`, which needs no runtime. Within the crate, a module
 //! imports only modules above it in this list.
 

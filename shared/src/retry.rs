@@ -1,4 +1,4 @@
-//! Backoff: how long to wait before a retry. The only module that knows the `backoff` crate (its advisory
+//! Backoff: how long to wait before a retry. The only module that uses the `backoff` crate (its advisory
 //! says unmaintained; the reason it stays is in `deny.toml`).
 
 use std::time::Duration;

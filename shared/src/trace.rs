@@ -2,7 +2,7 @@
 //!
 //! The W3C trace context of a request (`traceparent`) is in the headers of every message that it causes. Without a
 //! collector it is passed on unchanged and nothing else happens. With one, each step is a span, and the context that is
-//! passed on names that span. No other module knows OpenTelemetry.
+//! passed on names that span. No other module uses OpenTelemetry.
 //!
 //! This is not `tracing-opentelemetry`. A span of `tracing` cannot begin in the past, as the time in the queue does
 //! ([`record`]), and our spans must not depend on `LOG_LEVEL`.

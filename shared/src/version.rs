@@ -10,7 +10,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     }
 });
 
-/// The version, with the commit where the build was told it by the variable `LD_COMMIT`, as images and packages are.
+/// The version, with the commit where the variable `LD_COMMIT` was set at the build, as it is for images and packages.
 #[must_use]
 pub fn version() -> &'static str {
     &VERSION

@@ -119,7 +119,6 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// A webhook.
     pub(crate) const fn webhook(sequence: i64, at: u16, what: What) -> Self {
         Self { sequence, at, what, backfill: false, updated: at }
     }

@@ -13,7 +13,6 @@ pub struct Options {
     shell: Shell,
 }
 
-/// Prints the script.
 #[must_use]
 pub fn run(options: &Options, mut command: Command) -> ExitCode {
     let mut script = Vec::new();

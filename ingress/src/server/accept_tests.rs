@@ -25,7 +25,6 @@ impl Answer for Length {
     }
 }
 
-/// A running server.
 struct Running {
     addr: SocketAddr,
     soft: CancellationToken,

@@ -13,7 +13,6 @@ use shared::source::Source;
 
 use super::refusal::Refusal;
 
-/// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspected {
     /// To be stored.

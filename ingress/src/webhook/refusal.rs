@@ -72,7 +72,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {

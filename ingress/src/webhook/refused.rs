@@ -19,7 +19,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How many refusals before the newest are remembered of a project and reason.
 const REMEMBERED: usize = 19;
 
-/// Logs refusals.
 #[derive(Debug)]
 pub struct RefusalLog {
     unknown: Throttle,
@@ -28,7 +27,6 @@ pub struct RefusalLog {
     recent: Mutex<HashMap<tally::Refused, VecDeque<EarlierRefusal>>>,
 }
 
-/// A refused webhook.
 #[derive(Debug)]
 pub struct Refused<'a> {
     pub source: Source,

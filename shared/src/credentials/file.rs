@@ -1,4 +1,4 @@
-//! Reads the credentials file strictly: what it does not know it refuses, with the place.
+//! Reads the credentials file strictly: an unknown field is refused, with its place.
 //!
 //! Every value is kept as raw JSON first, so that its line is known, and then read with its own type. serde's error
 //! about a wrong type is never shown, because it quotes the value, and the value may be a secret.

@@ -64,7 +64,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // `ConnectionTimer` tells a slow head from an idle connection; hyper's timer does not.
+        // `ConnectionTimer` distinguishes a slow head from an idle connection; hyper's timer does not.
         .header_read_timeout(None)
         // A client may close its side of the connection before it reads the answer.
         .half_close(true)

@@ -1,4 +1,4 @@
-//! Streams, subjects and consumers: the only file that knows their names and limits.
+//! Streams, subjects and consumers: the only file with their names and limits.
 //!
 //! | stream | subjects | holds |
 //! |---|---|---|

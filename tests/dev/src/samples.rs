@@ -8,7 +8,6 @@ use serde_json::json;
 pub(crate) struct Sample {
     /// What to call it.
     pub(crate) title: &'static str,
-    /// What is sent.
     pub(crate) delivery: Delivery,
     /// The collection in which one document appears.
     pub(crate) collection: String,

@@ -21,9 +21,7 @@ use harness::servers::ports;
 pub(crate) struct Span {
     /// The process, `service.name`.
     pub(crate) service: String,
-    /// The step.
     pub(crate) name: String,
-    /// Of which trace.
     pub(crate) trace: String,
     /// Itself.
     pub(crate) id: String,

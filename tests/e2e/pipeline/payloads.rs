@@ -130,7 +130,6 @@ fn shapes() -> Vec<(&'static str, Delivery, Outcome)> {
     ]
 }
 
-/// Numbers.
 fn numbers() -> Vec<(&'static str, Delivery, Outcome)> {
     let one = |json: &str| attributes(format!(r#"{{"n":{json}}}"#));
     let is = |n: Bson| has_attributes(doc! { "n": n });

@@ -29,11 +29,9 @@ const LARGEST: usize = 16 * 1024;
 /// An input for which something did not hold.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// Which target.
     pub target: &'static str,
     /// What did not hold, or the panic's text.
     pub error: String,
-    /// The input.
     pub input: Vec<u8>,
 }
 

@@ -27,7 +27,6 @@ pub struct Target {
     pub(super) check: fn(&[u8]) -> Result<String, String>,
 }
 
-/// All of them.
 pub const ALL: [Target; 7] = [
     Target { name: "signature", source: None, check: signature },
     Target { name: "envelope", source: None, check: envelope },

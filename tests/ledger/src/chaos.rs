@@ -36,7 +36,6 @@ pub enum Deed {
 }
 
 impl Deed {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Kill, Self::Freeze, Self::Restart];
 }
 

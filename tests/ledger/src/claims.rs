@@ -32,7 +32,6 @@ pub struct Claim {
 /// All claims on one part.
 #[derive(Debug, Clone)]
 pub struct Register {
-    /// Which part.
     pub part: Part,
     /// Claims in the order of the plan.
     pub claims: Vec<Claim>,

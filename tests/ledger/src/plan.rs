@@ -34,7 +34,6 @@ pub enum Forgery {
 /// One delivery.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What it says.
     pub saying: Saying,
     /// `prj`.
     pub project: String,

@@ -26,7 +26,6 @@ const MEMBERS: usize = 3;
 /// How many servers a cluster of NATS has.
 const NODES: usize = 3;
 
-/// The database.
 const DATABASE: &str = "ledger";
 
 /// How long ingress may take to make its streams.
@@ -54,7 +53,6 @@ pub enum Victim {
 }
 
 impl Victim {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Ingress, Self::Worker, Self::Nats, Self::Mongo, Self::Eval];
 
     /// What the table calls it.
@@ -79,7 +77,6 @@ pub struct Rig {
     pub workers: Vec<Service>,
     /// The stream between the two: one server, or a cluster.
     pub nats: Vec<NatsServer>,
-    /// The database.
     pub mongo: ReplicaSet,
     /// LD Eval's stand-in.
     pub eval: Eval,

@@ -29,19 +29,14 @@ pub enum Thing {
     Story(i64, Option<Milestone>),
     /// A task, its story, and the milestone it is in.
     Task(i64, i64, Option<Milestone>),
-    /// An issue.
     Issue(i64),
-    /// An epic.
     Epic(i64),
-    /// A milestone.
     Milestone(Milestone),
     /// A story's link to an epic with that name.
     Link {
         /// The link's own id.
         id: i64,
-        /// The story.
         story: i64,
-        /// The epic.
         epic: i64,
         /// What the epic is called.
         name: String,

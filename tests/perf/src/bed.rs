@@ -94,7 +94,6 @@ pub(crate) struct Mongo {
 }
 
 impl Mongo {
-    /// Starts it.
     pub(crate) async fn start(cluster: bool, dir: &Path) -> anyhow::Result<Self> {
         let dir = dir.join("mongo");
         if cluster {

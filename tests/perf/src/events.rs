@@ -52,7 +52,6 @@ pub(crate) struct Event {
     pub(crate) envelope: Envelope,
     /// The document's collection.
     pub(crate) collection: String,
-    /// Its natural key.
     pub(crate) key: Document,
 }
 

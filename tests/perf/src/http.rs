@@ -74,7 +74,6 @@ impl Tally {
         self.micros.saturating_record(micros);
     }
 
-    /// One failed.
     pub(crate) fn failed(&mut self) {
         self.errors += 1;
     }

@@ -147,7 +147,6 @@ impl Spread {
         format!("{:.2} ({:.2}–{:.2})", self.median, self.least, self.most)
     }
 
-    /// For the JSON.
     pub(crate) fn json(&self) -> Value {
         json!({ "median": self.median, "least": self.least, "most": self.most })
     }

@@ -32,7 +32,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Commit,
         Self::GithubIssue,
@@ -106,7 +105,6 @@ pub type Key = Vec<Bson>;
 /// An entity's own state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    /// Which collection.
     pub kind: Kind,
     /// Natural key; its fields are in `fields` too.
     pub key: Key,
@@ -146,18 +144,14 @@ pub enum Effect {
     State(State),
     /// The entity was deleted. Of a story: its tasks too; of an epic: the links to it.
     Gone {
-        /// Which collection.
         kind: Kind,
-        /// Natural key.
         key: Key,
         /// As of when.
         order: Order,
     },
     /// States up to this one are not shown (of a pull request that was reopened; the last state of a deleted issue).
     Superseded {
-        /// Which collection.
         kind: Kind,
-        /// Natural key.
         key: Key,
         /// Compared with [`State::order`] alone.
         order: Order,
@@ -250,7 +244,6 @@ pub type MilestoneFields = Document;
 pub struct Notification {
     /// `push`, `issues`, `pull_request`, `userstory`, `task`, `issue`, `epic` or `sheets_activity`.
     pub event_type: String,
-    /// The project.
     pub prj: String,
     /// Who did it, or the empty string.
     pub author_login: String,

@@ -24,7 +24,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Unreadable,
         Self::NoIdentity,
@@ -37,7 +36,6 @@ impl Reason {
         Self::EnrichUnreadable,
     ];
 
-    /// The word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -34,7 +34,6 @@ pub struct Attempts<'a> {
     pub most: u32,
     /// A longer wait for a rate limit is not waited for; `None` waits for each.
     pub longest_wait: Option<Duration>,
-    /// Ends every wait.
     pub stop: &'a CancellationToken,
     /// Where waits and failures are written.
     pub notice: fn(&str),
@@ -43,7 +42,6 @@ pub struct Attempts<'a> {
 /// Why a request has no answer.
 #[derive(Debug)]
 pub enum NotAnswered {
-    /// It was stopped.
     Stopped,
     /// The rate limit lasts longer than the longest wait.
     Limited(Duration),

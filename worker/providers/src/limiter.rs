@@ -57,7 +57,6 @@ struct Cooldown {
 #[derive(Debug)]
 pub struct QueueSlot(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
 
-/// Permits one request.
 #[derive(Debug)]
 pub struct RequestPermit<'b> {
     state: Arc<TokenState>,

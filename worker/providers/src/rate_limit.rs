@@ -95,7 +95,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Only the text tells GitHub's secondary limits from a missing permission.
+/// Only the text distinguishes GitHub's secondary limits from a missing permission.
 fn speaks_of_a_limit(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body.get(..2_000).unwrap_or(body)).to_lowercase();
     ["rate limit", "abuse detection", "throttled"].iter().any(|words| text.contains(words))

@@ -59,8 +59,10 @@ pub struct Account {
 #[derive(Clone)]
 pub enum Login {
     /// With a token that Taiga gives for these.
-    Password { username: String, password: Secret },
-    /// With this token.
+    Password {
+        username: String,
+        password: Secret,
+    },
     Token(Secret),
     /// Without a token: a tunnel to a Taiga, or public projects.
     Anonymous,

@@ -44,7 +44,6 @@ pub struct ReconcileArgs {
     pub recovery_token: Option<Secret>,
 }
 
-/// When.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// Each team once a night, spread over the hours.

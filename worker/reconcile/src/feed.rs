@@ -22,7 +22,6 @@ const TOGETHER: usize = 200;
 /// The events of one place, and its findings.
 #[derive(Debug)]
 pub struct Feed<'a> {
-    /// What is reconciled.
     pub scope: &'a Scope,
     /// Forgotten people: what is compared passes this filter, as what is stored does.
     pub forgotten: Arc<Rules>,

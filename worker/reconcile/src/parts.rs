@@ -45,7 +45,6 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Over open clients.
     #[must_use]
     pub fn new(store: Store, client: async_nats::Client, jetstream: Context, topology: Topology) -> Self {
         let (publisher, others) = (Publisher::new(client.clone()), Publisher::new(client));

@@ -27,13 +27,9 @@ use crate::team;
 pub struct Reconciler {
     /// Streams and documents.
     pub parts: Parts,
-    /// The credentials file.
     pub courses: Handle,
-    /// The tokens.
     pub tokens: Tokens,
-    /// GitHub.
     pub github: Arc<GithubClient>,
-    /// Taiga.
     pub taiga: Arc<TaigaClient>,
     /// Where the providers find ingress.
     pub public_url: Option<Url>,

@@ -22,15 +22,12 @@ pub struct Counts {
 /// What was found of one kind at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// The project.
     pub prj: Project,
-    /// At which provider.
     pub source: Source,
     /// The repository, or the project's slug.
     pub place: String,
     /// `commits`, `issues`, `userstories`, …
     pub kind: &'static str,
-    /// How many.
     #[serde(flatten)]
     pub counts: Counts,
     /// Nothing was published.
@@ -40,9 +37,7 @@ pub struct Line {
 /// A finding for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The project.
     pub prj: Project,
-    /// At which provider.
     pub source: Source,
     /// What happened, to what, and what to do.
     pub finding: String,
@@ -53,7 +48,6 @@ pub struct Finding {
 pub struct Report {
     /// By place and kind.
     pub lines: Vec<Line>,
-    /// Findings for an operator.
     pub findings: Vec<Finding>,
     /// How many requests it took.
     pub calls: u64,

@@ -15,7 +15,6 @@ const DAYS: u64 = 7;
 pub enum GithubKind {
     /// Commits of all branches.
     Commits,
-    /// Issues.
     Issues,
     /// Closed pull requests.
     PullRequests,
@@ -28,7 +27,6 @@ pub enum Depth {
     Day(u64),
     /// Those that were changed since then, in milliseconds since 1970.
     Since(i64),
-    /// All.
     All,
 }
 
@@ -47,11 +45,8 @@ impl Depth {
 /// The scope of a reconciliation.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// The project.
     pub prj: Project,
-    /// The kinds of GitHub.
     pub github: BTreeSet<GithubKind>,
-    /// The kinds of Taiga.
     pub taiga: BTreeSet<Item>,
     /// Only what was last changed from then, and before then, in milliseconds since 1970. Then nothing is removed.
     pub range: (Option<i64>, Option<i64>),
@@ -66,7 +61,6 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Everything of a project.
     #[must_use]
     pub fn everything(prj: Project, depth: Depth) -> Self {
         Self {

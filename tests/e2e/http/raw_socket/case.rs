@@ -59,7 +59,6 @@ pub(super) enum Step {
     HangUp,
 }
 
-/// One connection.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) name: String,
@@ -69,7 +68,6 @@ pub(super) struct Case {
     wanted: Vec<Wanted>,
 }
 
-/// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Cases {
     pub(super) all: Vec<Case>,

@@ -17,9 +17,7 @@ use crate::eventually::Alive;
 pub struct Recipe {
     /// What messages call it: `nats-server`, `worker`, …
     pub name: String,
-    /// The executable.
     pub program: PathBuf,
-    /// Its arguments.
     pub args: Vec<OsString>,
     /// Its whole environment; nothing is inherited but `PATH`, so that a developer's own settings and
     /// tokens reach no test.

@@ -8,10 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-/// A project.
 #[derive(Debug, Clone)]
 pub struct Board {
-    /// Its number.
     pub id: i64,
     /// What its account may see.
     pub permissions: BTreeSet<&'static str>,
@@ -277,7 +275,6 @@ impl Board {
             .map_or(Value::Null, |entry| entry["id"].clone())
     }
 
-    /// The project.
     pub(super) fn project(&self) -> Value {
         let mut project = self.project.clone();
         let lists = ["roles", "points", "userstory_custom_attributes", "task_custom_attributes", "us_statuses"];
@@ -335,7 +332,6 @@ impl Board {
         self.may_see(path).then(|| self.shown(kind_of(path), id, data))
     }
 
-    /// Its attributes.
     pub(super) fn attributes(&self, path: &str, id: &str) -> Option<Value> {
         let data = self.objects.get(&(kind_of(path).to_owned(), id.parse().ok()?))?;
         let list = format!("{}_custom_attributes", kind_of(path));

@@ -10,7 +10,6 @@ use crate::time::{now_ms, rfc3339};
 /// A hook, as its provider keeps it.
 #[derive(Debug, Clone)]
 pub struct Hook {
-    /// Its number.
     pub id: i64,
     /// `repos/<owner>/<name>` or `orgs/<name>`; of Taiga the project's id.
     pub owner: String,
@@ -25,7 +24,6 @@ pub struct Hook {
 pub struct Sent {
     /// The attempt's number.
     pub id: i64,
-    /// The payload.
     pub delivery: Delivery,
     /// The status of the answer; 0 without one.
     pub status: u16,

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::time::utc_seconds;
 
-/// A repository.
 #[derive(Debug, Default, Clone)]
 pub struct Repo {
     /// Commits as a push has them, newest first, by branch.
@@ -70,7 +69,6 @@ fn text<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A repository.
 pub(super) fn repository(full_name: &str) -> Value {
     let (owner, name) = full_name.split_once('/').unwrap_or(("", full_name));
     json!({

@@ -14,7 +14,6 @@ pub(super) fn who(world: &World, request: &Request) -> String {
     world.session(&bearer(&request.headers)).cloned().unwrap_or_default()
 }
 
-/// Answers a request.
 pub(super) fn answer(world: &mut World, who: &str, request: &Request) -> Answer {
     match world.behaviour_of(who) {
         Behaviour::Status(status) => return Answer::new(status, json!({ "_error_message": "As the test wishes" })),

@@ -94,7 +94,6 @@ pub struct World {
     pub renamed: BTreeMap<String, String>,
     /// Projects by slug.
     pub boards: BTreeMap<String, super::board::Board>,
-    /// Hooks of both.
     pub hooks: Vec<super::hooks::Hook>,
     /// The scopes of classic tokens, where they matter; other tokens may do everything.
     pub scopes: HashMap<String, &'static str>,

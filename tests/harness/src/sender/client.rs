@@ -13,7 +13,6 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// What ingress answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
     /// The body as JSON; text that is none as a JSON string.
     pub body: Value,

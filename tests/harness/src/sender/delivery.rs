@@ -21,7 +21,6 @@ pub struct Delivery {
     pub event: String,
     /// GitHub's delivery id.
     pub id: String,
-    /// The JSON.
     pub json: Bytes,
     form: bool,
 }
@@ -51,14 +50,12 @@ impl Delivery {
         Self { source, project: "Team".to_owned(), quality_model: None, event: event.to_owned(), id, json, form: false }
     }
 
-    /// For this project.
     #[must_use]
     pub fn project(mut self, project: &str) -> Self {
         self.project = project.to_owned();
         self
     }
 
-    /// With this quality model.
     #[must_use]
     pub fn quality_model(mut self, model: &str) -> Self {
         self.quality_model = Some(model.to_owned());
@@ -127,7 +124,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// With this method.
     #[must_use]
     pub fn method(mut self, method: &str) -> Self {
         self.method = method.to_owned();

@@ -14,7 +14,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Github, Self::Taiga, Self::Excel];
 
     /// Its name in the path of its endpoint, `/webhook/<name>`.

@@ -45,7 +45,6 @@ pub fn task(id: i64, subject: &str, story: Value) -> Value {
     })
 }
 
-/// An issue.
 #[must_use]
 pub fn issue(id: i64, subject: &str) -> Value {
     let named = |id: i64, name: &str| json!({ "id": id, "name": name, "color": "#E44057" });
@@ -59,7 +58,6 @@ pub fn issue(id: i64, subject: &str) -> Value {
     })
 }
 
-/// An epic.
 #[must_use]
 pub fn epic(id: i64, subject: &str) -> Value {
     json!({
@@ -71,7 +69,6 @@ pub fn epic(id: i64, subject: &str) -> Value {
     })
 }
 
-/// A milestone.
 #[must_use]
 pub fn milestone(id: i64, name: &str) -> Value {
     json!({

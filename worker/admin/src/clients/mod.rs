@@ -41,7 +41,6 @@ pub struct ClientArgs {
 #[derive(Debug)]
 pub struct Clients {
     args: EnrichArgs,
-    /// The credentials file.
     pub courses: Handle,
     tokens: Tokens,
     /// Cancelled at Ctrl-C and SIGTERM.
@@ -91,7 +90,6 @@ impl Clients {
         Ok(all)
     }
 
-    /// All tokens.
     #[must_use]
     pub const fn tokens(&self) -> &Tokens {
         &self.tokens

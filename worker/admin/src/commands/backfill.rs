@@ -156,7 +156,6 @@ impl Common {
     }
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
         let ended = match &options.from {

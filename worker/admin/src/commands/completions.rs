@@ -16,7 +16,6 @@ pub struct Options {
     shell: Shell,
 }
 
-/// Prints the script.
 #[must_use]
 pub fn run<C: CommandFactory>(name: &str, options: &Options) -> ExitCode {
     let mut script = Vec::new();

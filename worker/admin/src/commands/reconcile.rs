@@ -96,9 +96,7 @@ impl From<Provider> for Source {
 /// What a reconciliation from the command line uses.
 #[derive(Debug)]
 pub(super) struct Reconciling {
-    /// The reconciler.
     pub(super) reconciler: Reconciler,
-    /// How requests are sent.
     pub(super) asking: Asking,
 }
 
@@ -151,7 +149,6 @@ impl From<Halt> for CommandError {
     }
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
         reconcile(&options).await.map_err(|error| error.going_on(GOING_ON))?;

@@ -136,7 +136,6 @@ impl Selection {
     }
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     init_logs(&options.logs);
     finish(replay(options)).await

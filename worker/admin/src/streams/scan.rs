@@ -24,13 +24,10 @@ const EMPTY_BATCHES: u32 = 5;
 /// A message of a stream, as it is stored.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Its sequence.
     pub sequence: u64,
     /// When it was stored, in nanoseconds since 1970.
     pub stored_at: i128,
-    /// Its subject.
     pub subject: String,
-    /// Its headers.
     pub headers: HeaderMap,
     /// Its payload; empty when only headers were asked for.
     pub payload: Bytes,

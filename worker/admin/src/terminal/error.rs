@@ -21,7 +21,6 @@ pub enum CommandError {
         what: String,
         /// What the client or the server says.
         cause: String,
-        /// What to do.
         advice: Cow<'static, str>,
     },
     /// MongoDB cannot be reached, or refused a command.
@@ -31,17 +30,13 @@ pub enum CommandError {
         what: String,
         /// What the driver or the server says, in a sentence.
         cause: String,
-        /// What to do.
         advice: Cow<'static, str>,
     },
     /// A provider refused a request.
     #[error("{provider} answered {status} to {request}{}. Check that the token or account may do this", words(.said))]
     Refused {
-        /// The provider.
         provider: &'static str,
-        /// Its status.
         status: StatusCode,
-        /// The request.
         request: String,
         /// The provider's own text, if there was one.
         said: String,
@@ -49,21 +44,16 @@ pub enum CommandError {
     /// A provider failed at the same request several times in a row.
     #[error("{provider} failed {} at {request}, at last: {cause}. Run the same command again later", times(*.failures))]
     Failing {
-        /// The provider.
         provider: &'static str,
         /// How often in a row.
         failures: u32,
-        /// The request.
         request: String,
-        /// The last failure.
         cause: String,
     },
     /// A provider's answer is not of the shape that its API documents.
     #[error("{provider}'s answer to {request} cannot be read: {cause}. Check {setting}")]
     Unreadable {
-        /// The provider.
         provider: &'static str,
-        /// The request.
         request: String,
         /// What is wrong with it.
         cause: String,
@@ -75,31 +65,14 @@ pub enum CommandError {
     NotFound {
         /// What is not there.
         what: String,
-        /// What to check.
         advice: Cow<'static, str>,
     },
     /// It failed as a whole.
     #[error("{what}. {advice}")]
-    Failed {
-        /// What happened, to what.
-        what: String,
-        /// What to do.
-        advice: Cow<'static, str>,
-    },
+    Failed { what: String, advice: Cow<'static, str> },
     /// A part failed; the rest was done.
     #[error("{failed} of {} failed; the others were done. {advice}", counted(*.all, .one, .many))]
-    Partial {
-        /// How many failed.
-        failed: u64,
-        /// Of how many.
-        all: u64,
-        /// The singular.
-        one: &'static str,
-        /// The plural.
-        many: &'static str,
-        /// What to do.
-        advice: Cow<'static, str>,
-    },
+    Partial { failed: u64, all: u64, one: &'static str, many: &'static str, advice: Cow<'static, str> },
     /// Ctrl-C, or SIGTERM.
     #[error("interrupted: {0}")]
     Interrupted(Cow<'static, str>),
@@ -174,7 +147,6 @@ impl CommandError {
         self
     }
 
-    /// Its exit code.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
@@ -249,7 +221,6 @@ impl Tally {
         self.done += done;
     }
 
-    /// How many failed.
     #[must_use]
     pub const fn failed(&self) -> u64 {
         self.failed

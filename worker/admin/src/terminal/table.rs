@@ -43,7 +43,6 @@ impl Table {
         self.0.add_row(cells.iter().map(|cell| escape::line(&cell.to_string()).into_owned()));
     }
 
-    /// Writes it.
     pub fn print(&self) {
         write_answer(&self.0.trim_fmt());
     }

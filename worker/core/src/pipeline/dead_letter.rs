@@ -184,7 +184,7 @@ pub fn original(letter: Identity<'_>, headers: &HeaderMap, payload: Bytes) -> Ou
             kept.insert(header::ORIGIN_SEQUENCE, text(SEQUENCE));
         }
         // Not the original id: within ten minutes the server would drop the message as a duplicate. This one makes a
-        // repetition harmless. The time tells it from a dead letter of the same number in a stream created again.
+        // repetition harmless. The time distinguishes it from a dead letter of the same number in a stream created again.
         kept.insert(header::MSG_ID, format!("redrive:{}:{}", letter.sequence, letter.stored_at).as_str());
     }
     Outgoing { subject: text(SUBJECT).to_owned(), headers: kept, payload }

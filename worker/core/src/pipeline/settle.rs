@@ -150,7 +150,7 @@ impl InFlight {
         join_all(settlements.into_iter().map(|(index, settlement)| self.settle(index, settlement))).await;
     }
 
-    /// Tells JetStream every few seconds that the messages are being worked on. Never returns.
+    /// Sends in-progress acknowledgements every few seconds. Never returns.
     pub(super) async fn keep_alive(&self) {
         loop {
             tokio::time::sleep(ACK_WAIT / 3).await;

@@ -51,7 +51,6 @@ impl MarkError {
     }
 }
 
-/// Which event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventKey {
     pub sequence: u64,

@@ -73,7 +73,7 @@ pub fn find(observed: &Observations, courses: &Courses, rows: &mut [Row], now: i
     if let Some(error) = &observed.credentials_file {
         findings.push(Finding::CredentialsFile { error: error.clone() });
     }
-    // Without the event stream, silence cannot be told from ignorance.
+    // Without the event stream, a silent team looks the same as one that was not read.
     if observed.nats.is_none() {
         findings.extend(never_heard(courses, rows, now));
         findings.extend(stopped(observed, courses, rows, now));

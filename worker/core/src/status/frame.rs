@@ -63,7 +63,7 @@ impl Frame<'_> {
     }
 }
 
-/// The headers of a page. A browser that were told to send no referrer would call a form's origin null.
+/// The headers of a page. With a policy of no referrer, browsers send `Origin: null` with a form.
 pub fn headers(language: Language) -> [(HeaderName, &'static str); 7] {
     [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -37,7 +37,6 @@ pub struct SourceSeen {
     pub last_accepted: Option<i64>,
     /// The last test, such as GitHub's `ping`: authentic, and nothing to store.
     pub last_test: Option<i64>,
-    /// What was stored last.
     pub last_stored: Option<Stored>,
     /// The newest first.
     pub refused: Vec<Refused>,
@@ -83,7 +82,6 @@ pub struct Shown {
 pub enum Became {
     Waiting,
     Processing,
-    /// It is stored.
     Stored(IsNotified),
     /// It says nothing that is stored.
     Nothing,

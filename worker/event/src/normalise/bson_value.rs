@@ -23,7 +23,7 @@ const MOST_VALUES: usize = 600_000;
 /// What an object counts as, in values: what it takes beside its fields.
 const OBJECT: usize = 6;
 
-/// What the errors of such values say; [`excess`] knows them by their beginning, which no error of serde's or
+/// What the errors of such values say; [`excess`] recognises them by their beginning, which no error of serde's or
 /// serde_json's has.
 const TOO_DEEP: &str = "nested deeper than 90 levels";
 const TOO_MANY: &str = "one of too many: 600,000 can be stored, and an object counts as six";

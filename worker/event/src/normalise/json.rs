@@ -208,13 +208,13 @@ impl<'de> Deserialize<'de> for Words {
     }
 }
 
-/// Reads and forgets the rest of a list.
+/// Skips the rest of a list.
 pub(super) fn skip_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
     while list.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
-/// Reads and forgets the rest of an object.
+/// Skips the rest of an object.
 pub(super) fn skip_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(), A::Error> {
     while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
     Ok(())

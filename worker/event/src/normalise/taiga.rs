@@ -76,7 +76,6 @@ trait Item: DeserializeOwned + Default {
     fn take_common(&mut self) -> Common;
 }
 
-/// The common fields.
 struct Common {
     id: JsonValue,
     reference: JsonValue,
@@ -194,7 +193,6 @@ impl<'a> Delivery<'a> {
         Normalised { effects: self.effects, notifications: notifications(self.envelope, self.by.name()) }
     }
 
-    /// The common fields.
     fn common<I: Item>(&self, common: Common, id: &Bson) -> Document {
         let mut fields = doc! {
             "event_type": I::WORD,

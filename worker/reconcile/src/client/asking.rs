@@ -26,21 +26,11 @@ pub enum Halt {
     /// A stop: a signal, or the loss of the lease.
     Stopped,
     /// A provider, MongoDB or NATS does not answer, or the token is refused: nothing else can go on either.
-    Down {
-        /// What happened, to what.
-        what: String,
-        /// What to do.
-        advice: &'static str,
-    },
+    Down { what: String, advice: &'static str },
     /// Our share of a rate limit is used for this long.
     Later(Duration),
     /// It cannot go on; others can.
-    Failed {
-        /// What happened, to what.
-        what: String,
-        /// What to do.
-        advice: &'static str,
-    },
+    Failed { what: String, advice: &'static str },
 }
 
 impl Halt {
@@ -82,12 +72,10 @@ impl Halt {
         Self::failed(what, "Check GITHUB_API_URL and TAIGA_API_URL")
     }
 
-    /// MongoDB does not answer.
     pub fn mongo(cause: impl fmt::Display) -> Self {
         Self::down(format_args!("MongoDB cannot be read: {cause}"), "Check MONGO_URI, and that mongod is up")
     }
 
-    /// NATS does not answer.
     pub fn nats(cause: impl fmt::Display) -> Self {
         Self::down(format_args!("NATS cannot be asked: {cause}"), "Check NATS_URL, and that nats-server is up")
     }
@@ -115,7 +103,6 @@ pub enum Share {
 /// How requests are made, for whom.
 #[derive(Debug, Clone)]
 pub struct Asking {
-    /// Ends every wait.
     pub stop: CancellationToken,
     /// How much of the rate limit may be used.
     pub share: Share,
@@ -172,9 +159,7 @@ impl Asking {
 /// An answer, and when it was asked for.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its status.
     pub status: StatusCode,
-    /// Its headers.
     pub headers: HeaderMap,
     body: Vec<u8>,
     /// When it was asked for and given.

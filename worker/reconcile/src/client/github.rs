@@ -24,7 +24,6 @@ pub struct GithubApi {
     pub github: Arc<GithubClient>,
     /// Whose rate limit is used.
     pub token: Token,
-    /// How requests are sent.
     pub asking: Asking,
     /// Pages of earlier readings; without them every page is read again.
     pub kept: Option<KeptPages>,

@@ -21,16 +21,13 @@ const TRIES: usize = 3;
 pub struct TaigaApi {
     /// The client that it shares with look-ups.
     pub taiga: Arc<TaigaClient>,
-    /// The account.
     pub account: Account,
-    /// How requests are sent.
     pub asking: Asking,
 }
 
 /// A list, and whether it is all there is.
 #[derive(Debug)]
 pub struct Listed {
-    /// The items.
     pub items: Vec<Value>,
     /// No item is missing, as far as the pages say.
     pub whole: bool,

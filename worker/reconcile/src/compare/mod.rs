@@ -36,7 +36,6 @@ pub fn same(one: &Bson, other: &Bson) -> bool {
     }
 }
 
-/// An integer's value.
 #[must_use]
 pub const fn integer(value: &Bson) -> Option<i64> {
     match value {

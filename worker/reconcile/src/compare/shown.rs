@@ -10,9 +10,7 @@ use worker_event::privacy::Rules;
 /// What a document would show.
 #[derive(Debug)]
 pub struct Shown {
-    /// Its collection.
     pub kind: Kind,
-    /// Its natural key.
     pub key: Vec<Bson>,
     /// Its fields, without what it shows of its milestone and epic.
     pub fields: Document,

@@ -31,7 +31,6 @@ pub struct Gap {
 pub struct Gaps {
     sequence: u64,
     last_beat: i64,
-    /// The gap.
     pub open: Option<Gap>,
 }
 

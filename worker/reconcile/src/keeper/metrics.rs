@@ -11,7 +11,6 @@ pub(super) fn failed(source: Source) {
     counter!("ldconnect_reconcile_failures_total", "source" => source.as_str()).increment(1);
 }
 
-/// Registers them.
 pub fn describe() {
     describe_counter!(
         "ldconnect_reconcile_documents_total",

@@ -21,18 +21,13 @@ use crate::client::{Halt, Listed, TaigaApi};
 /// What has a document of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Item {
-    /// A user story.
     Story,
-    /// A task.
     Task,
-    /// An issue.
     Issue,
-    /// An epic.
     Epic,
 }
 
 impl Item {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Epic, Self::Story, Self::Task, Self::Issue];
 
     /// The type in Taiga's webhooks and in LD Eval's notifications.
@@ -57,7 +52,6 @@ impl Item {
         }
     }
 
-    /// Its documents.
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self {
@@ -105,18 +99,15 @@ impl Item {
 pub struct Project {
     /// The time at which all of it is true, in milliseconds since 1970.
     pub as_of: i64,
-    /// Its number.
     pub id: i64,
     shown: Value,
     /// The list of each kind; a kind that was not requested, or that the account may not see, is absent.
     pub lists: BTreeMap<Item, BTreeMap<i64, Value>>,
-    /// Its milestones.
     pub milestones: BTreeMap<i64, Value>,
     /// The kinds (`None`: milestones) whose list is complete.
     pub whole: BTreeSet<Option<Item>>,
     /// The epics of a story: their `id`, `ref` and `subject`.
     pub epics_of: BTreeMap<i64, BTreeMap<i64, Value>>,
-    /// Findings for an operator.
     pub findings: Vec<String>,
 }
 
@@ -206,7 +197,6 @@ impl Project {
         Ok(self.whole.iter().all(|what| may_see(&now, permission(what)) == Some(true)))
     }
 
-    /// Its name.
     #[must_use]
     pub fn name(&self) -> &Value {
         self.shown.get("name").unwrap_or(&Value::Null)

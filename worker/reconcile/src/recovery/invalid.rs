@@ -20,7 +20,6 @@ pub enum Invalid {
     /// An address leads to a host that must not get a token.
     #[error("{field}: its host must be one of {hosts}, because tokens go there; {setting} says which")]
     Host {
-        /// The field.
         field: &'static str,
         /// The hosts that it may have.
         hosts: String,

@@ -66,7 +66,6 @@ enum Action {
     },
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
         let Options { output, connect, action } = options;

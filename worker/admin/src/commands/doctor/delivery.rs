@@ -13,7 +13,6 @@ use crate::terminal::CommandError;
 
 const NAME: &str = "test delivery";
 
-/// What is sent.
 const PING: &str = r#"{"zen":"Speak like a human.","hook_id":0,"hook":{"type":"Repository","active":true}}"#;
 
 /// The project of a ping for the default secret.

@@ -15,7 +15,7 @@ const NAME: &str = "findings";
 
 /// Looks as the status page does, at the whole event stream.
 pub async fn check(checks: &mut Checks, streams: &Connection, courses: Handle, prj: Option<&Project>) {
-    // This process has no problems of its own to tell: NATS, MongoDB and the queues have checks of their own here.
+    // This process has no problems of its own: NATS, MongoDB and the queues have checks of their own here.
     let (_sender, problems) = tokio::sync::watch::channel(Vec::new());
     let collector = StatusCollector::new(streams.jetstream.clone(), streams.topology.clone(), courses, problems);
     let status = collector.complete_status().await;

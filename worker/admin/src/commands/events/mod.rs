@@ -25,7 +25,7 @@ enum Action {
     /// List the newest deliveries, accepted and refused, and what became of each.
     #[command(after_help = list::EXAMPLES)]
     List(Box<list::Options>),
-    /// Tell one delivery's story: its headers, the documents that it concerns, its notifications, its dead letter.
+    /// Show one delivery: its headers, the documents that it concerns, its notifications, its dead letter.
     #[command(after_help = show::EXAMPLES)]
     Show(Box<show::Options>),
     /// Follow deliveries as they come: one line each, once it is known what became of it.
@@ -37,7 +37,6 @@ enum Action {
     Remove(Box<remove::Options>),
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     match options.action {
         Action::List(options) => finish(async move { list::run(*options).await.map(|()| Exit::Done) }).await,

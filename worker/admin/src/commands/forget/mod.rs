@@ -14,7 +14,6 @@ use self::command::ForgetCommand;
 pub use self::command::Options;
 use crate::terminal::{CommandError, Exit, Interrupt, finish, init_logs};
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     init_logs(&options.logs);
     finish(async move {

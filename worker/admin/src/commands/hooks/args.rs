@@ -1,4 +1,4 @@
-//! What the commands on hooks are told: where hooks are, which ones, and how they are to be.
+//! Arguments of the commands on hooks: where hooks are, which ones, and how they are to be.
 
 use clap::{ArgGroup, Args};
 use reqwest::Url;

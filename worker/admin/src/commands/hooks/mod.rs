@@ -128,7 +128,6 @@ enum Delete {
     },
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
         let ended = match &options.action {

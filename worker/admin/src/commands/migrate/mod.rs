@@ -65,7 +65,6 @@ pub struct Options {
     credentials: CredentialsArgs,
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(migrate(options)).await
 }

@@ -31,7 +31,6 @@ enum From {
     Taiga(Box<taiga::Options>),
 }
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move {
         let ended = match &options.from {

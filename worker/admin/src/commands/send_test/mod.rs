@@ -16,7 +16,6 @@ pub use self::options::Options;
 use crate::terminal::{CommandError, Exit, finish, notice};
 use follow::Report;
 
-/// Runs the command.
 pub async fn run(options: Options) -> ExitCode {
     finish(async move { test(options).await.map(|()| Exit::Done) }).await
 }
@@ -51,7 +50,7 @@ async fn test(options: Options) -> Result<(), CommandError> {
     }
 }
 
-/// Tells tests apart. Taiga's and GitHub's own numbers are far from it.
+/// A number of this test alone. Taiga's and GitHub's own numbers are far from it.
 fn number() -> u32 {
     let seconds = u32::try_from(now_ms() / 1_000 % 100_000_000).unwrap_or(0);
     2_000_000_000 + seconds

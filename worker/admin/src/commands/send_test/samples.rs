@@ -20,7 +20,7 @@ pub(super) struct Sample {
     pub body: Value,
 }
 
-/// The webhook that makes the object. `number` tells tests apart; `now` is in milliseconds since 1970.
+/// The webhook that makes the object. `number` is different for each test; `now` is in milliseconds since 1970.
 pub(super) fn made(source: Source, number: u32, now: i64) -> Sample {
     match source {
         Source::Github => issue("opened", number, now),
@@ -35,7 +35,7 @@ pub(super) fn made(source: Source, number: u32, now: i64) -> Sample {
     }
 }
 
-/// The webhook that takes it away; none of a sheet, which knows no such thing.
+/// The webhook that takes it away; a sheet has none.
 pub(super) fn gone(source: Source, number: u32, now: i64) -> Option<Sample> {
     match source {
         Source::Github => Some(issue("deleted", number, now)),

@@ -8,7 +8,6 @@ use super::words::{Done, state, time};
 use crate::deliveries::refused::Refusal;
 use crate::deliveries::story::{State, Story};
 
-/// What is listed.
 pub struct List<'l> {
     pub title: String,
     /// The query of this page without language.

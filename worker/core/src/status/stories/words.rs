@@ -6,7 +6,7 @@ use shared::time::rfc3339;
 use super::super::i18n::Texts;
 use crate::deliveries::story::State;
 
-/// What a page tells of the action before it.
+/// The result of an action, shown on the page that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
     Redriven,
