@@ -1,5 +1,6 @@
 //! The harness keeps its own promises; a test that cannot fail proves nothing.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream;
@@ -9,7 +10,7 @@ use harness::eventually::{Alive as _, eventually};
 use harness::paths::scratch;
 use harness::process::usage;
 use harness::sender::{Delivery, Sender};
-use harness::servers::{MongoServer, NatsCluster, NatsServer, ReplicaSet, mongo, nats};
+use harness::servers::{MongoServer, NatsCluster, NatsServer, ReplicaSet, mongo, nats, ports};
 use harness::stack::{Options, Stack};
 
 use crate::SOON;
@@ -26,6 +27,13 @@ async fn a_dead_process_fails_a_wait_at_once_and_shows_its_log() {
     let error = format!("{:#}", wait.await.unwrap_err());
     assert!(begin.elapsed() < Duration::from_secs(20), "it waited on");
     assert!(error.contains("nats-server died") && error.contains("Server is ready"), "{error}");
+}
+
+#[test]
+fn a_port_is_not_given_twice_though_nothing_listens_on_it_yet() {
+    const PORTS: usize = 1_000;
+    let given: HashSet<u16> = (0..PORTS).map(|_| ports::free_port().unwrap()).collect();
+    assert_eq!(given.len(), PORTS);
 }
 
 #[tokio::test]
