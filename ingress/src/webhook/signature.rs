@@ -32,7 +32,7 @@ pub fn verify(claim: &Claim, body: &[u8], keys: &[Key]) -> Option<SignedWith> {
         // Where a secret is set, it must have signed.
         Claim::Unsigned => keys.is_empty().then_some(None),
         Claim::Signed { sha1, sha256 } => {
-            let is_right = |key: &&Key| {
+            let has_signed = |key: &&Key| {
                 let key = key.secret.expose().as_bytes();
                 match (sha1, sha256) {
                     (Some(sha1), Some(sha256)) => are_right(sha1, sha256, body, key),
@@ -41,7 +41,7 @@ pub fn verify(claim: &Claim, body: &[u8], keys: &[Key]) -> Option<SignedWith> {
                     (None, None) => false,
                 }
             };
-            keys.iter().find(is_right).map(|key| Some(key.kind))
+            keys.iter().find(has_signed).map(|key| Some(key.kind))
         }
     }
 }

@@ -133,7 +133,7 @@ impl Pace {
     /// tried.
     pub(super) fn batch_is_faster(&self, messages: usize, now: Instant) -> bool {
         let Some(singly) = self.singly(messages, now) else { return false };
-        match self.batches.get(class(messages)).and_then(Option::as_ref) {
+        match self.known(messages) {
             Some(known) => known.are_faster(singly) || (singly > SHORTEST_BATCH && known.are_to_be_tried(now)),
             None => singly > SHORTEST_BATCH && messages >= MIN_TRIAL,
         }
@@ -141,8 +141,13 @@ impl Pace {
 
     /// Whether it is known that they are.
     fn batch_is_known_to_be_faster(&self, messages: usize, now: Instant) -> bool {
-        let known = self.batches.get(class(messages)).and_then(Option::as_ref);
-        self.singly(messages, now).zip(known).is_some_and(|(singly, known)| known.are_faster(singly))
+        let both = self.singly(messages, now).zip(self.known(messages));
+        both.is_some_and(|(singly, known)| known.are_faster(singly))
+    }
+
+    /// What is known of batches of about this many messages.
+    fn known(&self, messages: usize) -> Option<&Batches> {
+        self.batches.get(class(messages))?.as_ref()
     }
 
     /// How many single messages may be in flight when `demand` are, or wait.
