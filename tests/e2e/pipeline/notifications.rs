@@ -8,7 +8,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use harness::eval::{Notification, Reply};
 use harness::eventually::throughout;
 use harness::sender::github;
-use harness::stack::Stack;
+use harness::stack::{Options, Stack};
 use serde_json::{Value, json};
 
 use crate::observe::{complaints, is_healthy, push, send, stored};
@@ -278,11 +278,21 @@ async fn a_project_that_fails_delays_no_other() {
 
 #[tokio::test]
 async fn invented_quality_models_fill_no_queue_and_the_newest_of_each_type_is_notified() {
-    let stack = Stack::start().await.unwrap();
+    // One batch at a time: those of two may be queued in either order.
+    let stack = Stack::start_with(Options::default().env("WORKER_CONCURRENCY", "1")).await.unwrap();
     stack.eval.down();
-    for n in 0..150 {
-        send(&stack, &push("Team", n).quality_model(&format!("model{n}"))).await;
+    let invented = |n: u64| push("Team", n).quality_model(&format!("model{n}"));
+    for n in 0..70 {
+        send(&stack, &invented(n)).await;
     }
+    stored(&stack, "Team", 70, LONG).await;
+    // The next are one batch, in which `model149` is the newest and `model99` the last by its name, of a worker that knows
+    // nothing of those before.
+    assert!(stack.worker().process.stop(LONG).await.unwrap().success());
+    for n in 70..150 {
+        send(&stack, &invented(n)).await;
+    }
+    stack.worker().start_again().await.unwrap();
     stored(&stack, "Team", 150, LONG).await;
     let settled = async || {
         let pending = stack.consumer().await?.cached_info().num_ack_pending;

@@ -90,7 +90,7 @@ async fn queue(
     types: BTreeSet<&'static str>,
     quality_model: Option<String>,
 ) -> Result<(), Halt> {
-    let due: BTreeSet<Notification> = types
+    let notifications: Vec<_> = types
         .into_iter()
         .map(|event_type| Notification {
             event_type: event_type.to_owned(),
@@ -101,7 +101,8 @@ async fn queue(
         .collect();
     let origin = Origin::default();
     let queue = NotificationQueue::new(parts.others.clone(), parts.topology.clone(), parts.jetstream.clone());
-    queue.put(due.iter().map(|notification| (notification, &origin)).collect()).await.map_err(|error| {
+    let due: Vec<_> = notifications.iter().map(|notification| (notification, &origin)).collect();
+    queue.put(&due).await.map_err(|error| {
         let what = format_args!("The documents are written, but LD_NOTIFY does not take notifications: {error}");
         Halt::failed(what, "Run the same command again")
     })

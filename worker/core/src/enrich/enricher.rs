@@ -3,7 +3,6 @@
 //! A look-up is acknowledged when its results are written and LD Eval's notifications are queued. If the process dies
 //! before that, it is made again.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -133,8 +132,8 @@ impl Enricher {
         };
         if outcome != "no_token" {
             let notifications = lookup.notifications();
-            let due: BTreeMap<_, _> = notifications.iter().map(|notification| (notification, origin)).collect();
-            let queued = self.pipeline.notifications.put(due).await;
+            let due: Vec<_> = notifications.iter().map(|notification| (notification, origin)).collect();
+            let queued = self.pipeline.notifications.put(&due).await;
             queued.map_err(|error| ProviderError::Unavailable(format!("notifications cannot be queued: {error}")))?;
         }
         repeat_after.map_or(Ok(outcome), |wait| Err(ProviderError::Limited(wait)))

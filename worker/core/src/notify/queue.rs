@@ -1,6 +1,6 @@
 //! Queues notifications durably.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_nats::HeaderMap;
@@ -19,7 +19,7 @@ use crate::origin::Origin;
 /// quality models. Beyond it there is one for each event type, in which the newest replaces the one before.
 const WAITING_MAX: usize = 64;
 
-/// New keys of one project that are queued without asking the server how many wait.
+/// Keys of one project that are queued without asking the server how many wait.
 const UNCHECKED_MAX: usize = 16;
 
 /// With more projects than this, what is known of them is dropped and learned again.
@@ -40,11 +40,19 @@ fn crowded(notification: &Notification) -> String {
     format!("any-{}", notification.event_type)
 }
 
+/// A struct of strings always is JSON.
+fn payload(notification: &Notification) -> Vec<u8> {
+    serde_json::to_vec(notification).unwrap_or_default()
+}
+
+fn own_key(notification: &Notification) -> String {
+    short_sha256(payload(notification))
+}
+
 /// The subjects under which a notification may wait.
 #[must_use]
 pub fn subjects_of(topology: &Topology, project: &Project, notification: &Notification) -> [String; 2] {
-    let own = short_sha256(serde_json::to_vec(notification).unwrap_or_default());
-    [own, crowded(notification)].map(|key| topology.notify_subject(project, &key))
+    [own_key(notification), crowded(notification)].map(|key| topology.notify_subject(project, &key))
 }
 
 impl NotificationQueue {
@@ -53,37 +61,46 @@ impl NotificationQueue {
         Self { publisher, topology, jetstream, waiting: Mutex::default() }
     }
 
-    /// Queues notifications. A newer one replaces an unsent older one with the same key.
+    /// Queues notifications, which come in the order of their events: a newer one replaces an unsent older one with the
+    /// same key.
     ///
     /// # Errors
     /// When they are not known to be stored.
-    pub async fn put(&self, due: BTreeMap<&Notification, &Origin>) -> Result<(), PublishError> {
-        let mut outgoing = Vec::with_capacity(due.len());
-        let mut projects: HashMap<Project, HashSet<String>> = HashMap::new();
-        for (notification, origin) in due {
-            // A struct of strings always is JSON, and ingress accepts no other project.
-            let (Ok(payload), Ok(project)) = (serde_json::to_vec(notification), Project::new(&notification.prj)) else {
-                continue;
-            };
-            if !projects.contains_key(&project) {
-                projects.insert(project.clone(), self.keys(&project).await);
+    pub async fn put(&self, due: &[(&Notification, &Origin)]) -> Result<(), PublishError> {
+        let mut seen = HashSet::new();
+        let mut projects: HashMap<&str, Vec<(String, &Notification, &Origin)>> = HashMap::new();
+        for (notification, origin) in due.iter().rev() {
+            if seen.insert(*notification) {
+                projects.entry(&notification.prj).or_default().push((own_key(notification), notification, origin));
             }
-            let mut key = short_sha256(&payload);
-            if let Some(keys) = projects.get_mut(&project) {
-                if keys.len() >= WAITING_MAX && !keys.contains(&key) {
-                    key = crowded(notification);
+        }
+        let mut outgoing = Vec::with_capacity(seen.len());
+        let mut queued = Vec::with_capacity(projects.len());
+        for (prj, newest_first) in projects {
+            // Ingress accepts no other project.
+            let Ok(project) = Project::new(prj) else { continue };
+            let mut keys = self.keys(&project, newest_first.iter().map(|(key, ..)| key)).await;
+            let mut newest = HashSet::new();
+            for (own, notification, origin) in newest_first {
+                let key = match keys.len() < WAITING_MAX || keys.contains(&own) {
+                    true => own,
+                    false => crowded(notification),
+                };
+                if !newest.insert(key.clone()) {
+                    continue;
                 }
                 keys.insert(key.clone());
+                let mut headers = HeaderMap::new();
+                // The subject of a dead letter is made of it.
+                headers.insert(header::PROJECT, project.as_str());
+                origin.mark(&mut headers);
+                let subject = self.topology.notify_subject(&project, &key);
+                outgoing.push(Outgoing { subject, headers, payload: payload(notification).into() });
             }
-            let mut headers = HeaderMap::new();
-            // The subject of a dead letter is made of it.
-            headers.insert(header::PROJECT, project.as_str());
-            origin.mark(&mut headers);
-            let subject = self.topology.notify_subject(&project, &key);
-            outgoing.push(Outgoing { subject, headers, payload: payload.into() });
+            queued.push((project, keys));
         }
         self.publisher.publish_all(outgoing).await?;
-        for (project, keys) in projects {
+        for (project, keys) in queued {
             self.known(&project, |known| known.extend(keys));
         }
         Ok(())
@@ -97,10 +114,11 @@ impl NotificationQueue {
         read(projects.entry(project.clone()).or_default())
     }
 
-    /// The keys of a project that wait. Asks the server when they are many.
-    async fn keys(&self, project: &Project) -> HashSet<String> {
+    /// The keys of a project that wait. Asks the server when they become many with these.
+    async fn keys(&self, project: &Project, wanted: impl Iterator<Item = &String>) -> HashSet<String> {
         let known = self.known(project, |keys| keys.clone());
-        if known.len() < UNCHECKED_MAX {
+        let new = wanted.filter(|key| !known.contains(*key)).count();
+        if new == 0 || known.len() + new < UNCHECKED_MAX {
             return known;
         }
         let asked = async {

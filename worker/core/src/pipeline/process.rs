@@ -2,7 +2,7 @@
 //!
 //! Every step can be repeated, so an attempt that fails half-way is simply made again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ async fn attempt_unguarded(
     let bytes = size::of(messages.messages(), part);
     let memory = pipeline.memory.take(bytes).await;
     let mut refused: HashSet<usize> = HashSet::new();
-    let mut settlements: BTreeMap<usize, Settlement> = BTreeMap::new();
+    let mut settlements: HashMap<usize, Settlement> = HashMap::new();
     if let Some(bound) = &pipeline.new_projects {
         let too_many = bound.refused(pipeline, messages, part).await.map_err(|error| Outage(error.to_string()))?;
         for (index, error) in too_many {
@@ -110,14 +110,14 @@ async fn attempt_unguarded(
             }
         };
         let decoded = put_off(pipeline, decoded, &waiting, &mut settlements);
-        let mut due: BTreeMap<&Notification, &Origin> = BTreeMap::new();
+        let mut due: Vec<(&Notification, &Origin)> = Vec::new();
         for one in &decoded {
             for notification in one.notifications.iter().filter(|_| pipeline.mode.notifies(one.backfill)) {
-                due.entry(notification).or_insert(&one.origin);
+                due.push((notification, &one.origin));
             }
         }
         let queued = futures::try_join!(
-            pipeline.notifications.put(due),
+            pipeline.notifications.put(&due),
             enrich::queue::queue(&pipeline.publisher, &pipeline.topology, lookups),
         );
         match queued {
@@ -162,9 +162,9 @@ fn put_off(
     pipeline: &Pipeline,
     decoded: Vec<Decoded>,
     waiting: &[Waiting],
-    settlements: &mut BTreeMap<usize, Settlement>,
+    settlements: &mut HashMap<usize, Settlement>,
 ) -> Vec<Decoded> {
-    let mut delays: BTreeMap<&str, Duration> = BTreeMap::new();
+    let mut delays: HashMap<&str, Duration> = HashMap::new();
     let mut waits: HashSet<usize> = HashSet::new();
     for Waiting { event, blocked } in waiting {
         let delay = *delays.entry(&blocked.collection).or_insert_with(|| pipeline.blocked.failed(blocked));

@@ -100,6 +100,6 @@ async fn notify_again(connection: &Connection, prj: &Project, stories: &[Story])
             quality_model: notified.quality_model.clone(),
         })
         .collect();
-    let due = notifications.iter().map(|notification| (notification, &origin)).collect();
-    queue.put(due).await.map_err(|error| CommandError::nats("LD Eval cannot be notified of the removal", error))
+    let due: Vec<_> = notifications.iter().map(|notification| (notification, &origin)).collect();
+    queue.put(&due).await.map_err(|error| CommandError::nats("LD Eval cannot be notified of the removal", error))
 }
