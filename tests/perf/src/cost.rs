@@ -211,7 +211,7 @@ async fn projects(plan: &Plan, servers: &Servers, report: &mut Report) -> anyhow
             at(&lag.visible, 0.99),
             at(&lag.notified, 0.5),
             at(&lag.notified, 0.99),
-            lag.missing.to_string(),
+            lag.missing.len().to_string(),
         ]);
         figures.push(json!({
             "collections": drained * 8, "per_second": run.rate, "worker_peak_mb": run.worker_mb, "lag_collections": watched * 4,

@@ -1,6 +1,6 @@
 //! How long after its answer a webhook is a document that others see, and LD Eval is notified.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bson::Document;
 use futures::StreamExt as _;
-use harness::eval::{Eval, Notification};
+use harness::eval::Eval;
 use harness::sender::{Delivery, Sender, github, sheets, taiga};
 use harness::servers::{ReplicaSet, mongo};
 use harness::stack::{Binary, Service};
@@ -73,9 +73,12 @@ pub(crate) struct Lag {
     pub(crate) visible: Histogram<u64>,
     /// From the 200 to LD Eval's stand-in.
     pub(crate) notified: Histogram<u64>,
-    /// Not answered 200, or late by more than [`TAIL`].
-    pub(crate) missing: usize,
+    /// What did not come, or was late by more than [`TAIL`].
+    pub(crate) missing: Vec<&'static str>,
 }
+
+/// A request that was answered 200: the delivery, its quality model, when, and how long it took.
+type Accepted = (String, String, Instant, Duration);
 
 /// Sends `rate` requests a second, whatever becomes of them, and watches where they arrive.
 pub(crate) async fn watch(field: &Field, rate: u64, seconds: u64, projects: u64) -> anyhow::Result<Lag> {
@@ -111,33 +114,36 @@ pub(crate) async fn watch(field: &Field, rate: u64, seconds: u64, projects: u64)
             anyhow::Ok((id.to_owned(), delivery.quality_model.unwrap_or_default(), at, took))
         }));
     }
-    let mut accepted = Vec::new();
+    let mut accepted: Vec<Accepted> = Vec::new();
     for one in sent {
         accepted.extend(one.await?);
     }
+    let mut lag = Lag { answered: histogram()?, visible: histogram()?, notified: histogram()?, missing: Vec::new() };
+    lag.missing.resize(usize::try_from(requests)? - accepted.len(), "answer");
     let deadline = Instant::now() + TAIL;
-    let had = |notified: &[Notification]| {
-        notified.iter().filter(|notified| notified.text("quality_model").starts_with(&format!("{run}-"))).count()
-    };
-    while had(&field.eval.received()) < accepted.len() && Instant::now() < deadline {
+    let (seen, notified) = loop {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let notified: HashMap<String, Instant> =
+            field.eval.received().iter().map(|one| (one.text("quality_model").to_owned(), one.at)).collect();
+        let arrived = |(id, model, ..): &Accepted| seen.contains_key(id) && notified.contains_key(model);
+        if accepted.iter().all(arrived) || Instant::now() > deadline {
+            break (seen, notified);
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    };
     watcher.abort();
-    let notified: BTreeMap<String, Instant> =
-        field.eval.received().iter().map(|notified| (notified.text("quality_model").to_owned(), notified.at)).collect();
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut lag = Lag { answered: histogram()?, visible: histogram()?, notified: histogram()?, missing: 0 };
-    lag.missing = usize::try_from(requests)? - accepted.len();
     for (id, model, at, took) in &accepted {
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         lag.answered.saturating_record(micros(*took));
-        match (seen.get(id), notified.get(model)) {
-            // The document may be there before the answer has crossed the loopback.
-            (Some(visible), Some(notified)) => {
-                lag.visible.saturating_record(micros(visible.saturating_duration_since(*at)));
-                lag.notified.saturating_record(micros(notified.saturating_duration_since(*at)));
+        // The document may be there before the answer has crossed the loopback.
+        for (arrived, histogram, what) in [
+            (seen.get(id), &mut lag.visible, "document"),
+            (notified.get(model), &mut lag.notified, "notification"),
+        ] {
+            match arrived {
+                Some(arrived) => histogram.saturating_record(micros(arrived.saturating_duration_since(*at))),
+                None => lag.missing.push(what),
             }
-            _ => lag.missing += 1,
         }
     }
     Ok(lag)
@@ -193,7 +199,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     }
     figures.insert("missing".into(), json!(lag.missing));
     table.note(format!(
-        "{} missing. Sent at fixed times, whatever the answers; commits, issues, user stories and rows in turns, each a \
+        "Missing: {:?}. Sent at fixed times, whatever the answers; commits, issues, user stories and rows in turns, each a \
          new document and a notification of its own. NATS sync_interval: always; MongoDB w: majority, j: true, a replica \
          set of one because a change stream tells when a document is visible to others.",
         lag.missing

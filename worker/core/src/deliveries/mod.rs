@@ -24,4 +24,3 @@ pub use delivery::Delivery;
 pub use list::Wanted;
 pub use outcome::{Letter, Notified, Outcome, Outcomes, State};
 pub use reader::Reader;
-pub use story::LastAccepted;

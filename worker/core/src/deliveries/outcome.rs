@@ -25,7 +25,7 @@ const LETTERS: usize = 2_000;
 const WAITING: usize = 500;
 
 /// How many facts about accepted notifications are read.
-const FACTS: u64 = 10_000;
+const FACTS: u64 = 20_000;
 
 /// How many requests for them are under way at a time.
 const REQUESTS: usize = 16;
@@ -90,7 +90,7 @@ pub struct Outcomes {
     /// Notifications that LD Eval refused, by project and delivery.
     refused: BTreeMap<(String, String), Letter>,
     waiting: BTreeSet<Notice>,
-    /// When LD Eval last accepted such notifications, where any wait.
+    /// When LD Eval last accepted such notifications.
     accepted: BTreeMap<Notice, i64>,
 }
 
@@ -110,6 +110,12 @@ struct Notice {
     event_type: String,
 }
 
+impl Notice {
+    fn new(prj: &str, event_type: &str) -> Self {
+        Self { prj: prj.to_owned(), event_type: event_type.to_owned() }
+    }
+}
+
 impl Outcomes {
     /// Reads what there is of a project, or of all.
     ///
@@ -120,7 +126,8 @@ impl Outcomes {
         let progress = progress(jetstream, topology).await?;
         let (letters, waiting) =
             futures::try_join!(letters(jetstream, topology, prj), waiting(jetstream, topology, prj))?;
-        let accepted = if waiting.is_empty() { BTreeMap::new() } else { accepted(jetstream, topology, prj).await? };
+        // After those that wait: what is accepted in between is found.
+        let accepted = accepted(jetstream, topology, prj).await?;
         let mut outcomes = Self { progress, waiting, accepted, ..Self::default() };
         for letter in &letters {
             outcomes.record(topology, letter);
@@ -160,6 +167,12 @@ impl Outcomes {
         self.waiting.len() >= WAITING || self.waiting.iter().any(|notice| notice.prj == prj.as_str())
     }
 
+    /// When LD Eval last accepted a notification of a project and type, in milliseconds since 1970.
+    #[must_use]
+    pub fn last_accepted(&self, prj: &str, event_type: &str) -> Option<i64> {
+        self.accepted.get(&Notice::new(prj, event_type)).copied()
+    }
+
     /// What became of a delivery.
     #[must_use]
     pub fn of(&self, delivery: &Delivery) -> Outcome {
@@ -178,9 +191,9 @@ impl Outcomes {
         let prj = delivery.prj.as_str();
         // One that was accepted later than this delivery came covered it.
         let waits = |event_type: &&str| {
-            let notice = Notice { prj: prj.to_owned(), event_type: (*event_type).to_owned() };
-            let accepted = self.accepted.get(&notice);
-            self.waiting.contains(&notice) && accepted.is_none_or(|at| *at < delivery.received_at)
+            let accepted = self.last_accepted(prj, event_type);
+            self.waiting.contains(&Notice::new(prj, event_type))
+                && accepted.is_none_or(|at| at < delivery.received_at)
         };
         if delivery.read_at.is_some() {
             Notified::NotOfItself
@@ -300,7 +313,7 @@ mod tests {
 
     #[test]
     fn ld_eval_is_notified_once_nothing_of_the_events_types_waits() {
-        let notice = |event_type: &str| Notice { prj: "A".to_owned(), event_type: event_type.to_owned() };
+        let notice = |event_type| Notice::new("A", event_type);
         let outcomes = Outcomes {
             progress: Progress { settled: 10, taken: 10 },
             refused: BTreeMap::from([(("A".to_owned(), "d3".to_owned()), letter("eval_refused"))]),

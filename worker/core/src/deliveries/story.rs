@@ -1,12 +1,8 @@
 //! What became of an accepted delivery, station by station: in the stream, stored, LD Eval notified, looked up, or a dead letter.
 
-use std::collections::BTreeMap;
-
 use bson::Bson;
 use serde::Serialize;
 use shared::envelope::header;
-use shared::facts::NotificationAccepted;
-use shared::ids::Project;
 use shared::time::now_ms;
 use shared::topology::StreamName;
 use worker_event::effect::{Effect, Key, Kind, Notification, State as Object};
@@ -17,11 +13,8 @@ use super::delivery::Delivery;
 use super::outcome::{self, Letter, Outcomes};
 use super::reader::Reader;
 use crate::notify::queue::subjects_of;
-use crate::read::{Pass, Unreadable};
+use crate::read::Unreadable;
 use crate::store::StoredDocument;
-
-/// How many facts are read at most.
-const FACTS: u64 = 20_000;
 
 /// How long after its receipt a written event's notification may not be queued yet, in milliseconds.
 const QUEUED_WITHIN: i64 = 5_000;
@@ -143,10 +136,6 @@ impl Story {
     }
 }
 
-/// When LD Eval accepted a notification last, by project and type, in milliseconds since 1970.
-#[derive(Debug, Clone, Default)]
-pub struct LastAccepted(BTreeMap<(String, String), i64>);
-
 /// What a delivery says, before what became of it.
 #[derive(Default)]
 struct Meaning {
@@ -164,7 +153,6 @@ impl Reader {
     pub async fn story(
         &self,
         outcomes: &Outcomes,
-        last_accepted: &LastAccepted,
         delivery: Delivery,
         most: usize,
     ) -> Result<Story, Unreadable> {
@@ -183,7 +171,7 @@ impl Reader {
         let mut notifications = Vec::new();
         for notification in &meaning.notifications {
             let waits = !is_processed || outcomes.may_wait(&delivery.prj);
-            let notified = self.notified(last_accepted, &delivery, notification, waits).await?;
+            let notified = self.notified(outcomes, &delivery, notification, waits).await?;
             notifications.push(Notified { accepted: notified.accepted && is_queued, ..notified });
         }
         let dead_letter = match (outcome.state, outcome.notified) {
@@ -283,13 +271,13 @@ impl Reader {
 
     async fn notified(
         &self,
-        last_accepted: &LastAccepted,
+        outcomes: &Outcomes,
         delivery: &Delivery,
         notification: &Notification,
         may_wait: bool,
     ) -> Result<Notified, Unreadable> {
         let Notification { event_type, author_login, quality_model, .. } = notification.clone();
-        let last = last_accepted.0.get(&(delivery.prj.to_string(), event_type.clone())).copied();
+        let last = outcomes.last_accepted(delivery.prj.as_str(), &event_type);
         let last_accepted = last.filter(|at| *at >= delivery.received_at);
         let mut accepted = true;
         if may_wait {
@@ -303,17 +291,6 @@ impl Reader {
             }
         }
         Ok(Notified { event_type, author_login, quality_model, accepted, last_accepted })
-    }
-
-    /// When LD Eval accepted notifications last, of one project or of all.
-    ///
-    /// # Errors
-    /// When NATS does not answer or refuses.
-    pub async fn last_accepted(&self, prj: Option<&Project>) -> Result<LastAccepted, Unreadable> {
-        let stream = self.stream(StreamName::Status).await?;
-        let (messages, _) = Pass::newest(vec![self.topology.notified_filter(prj)], FACTS).read(&stream).await?;
-        let facts = messages.iter().filter_map(|message| serde_json::from_slice(&message.payload).ok());
-        Ok(LastAccepted(facts.map(|NotificationAccepted { at, prj, event_type }| ((prj, event_type), at)).collect()))
     }
 }
 

@@ -66,11 +66,9 @@ pub(super) async fn run(options: Options) -> Result<(), CommandError> {
     if state != Some(StateArg::Is(State::Refused)) {
         let deliveries = reader.list(&wanted).await.map_err(unreadable)?;
         is_more = deliveries.len() == looked_at;
-        let (outcomes, last_accepted) =
-            futures::try_join!(reader.outcomes(wanted.prj.as_ref()), reader.last_accepted(wanted.prj.as_ref()))
-                .map_err(unreadable)?;
+        let outcomes = reader.outcomes(wanted.prj.as_ref()).await.map_err(unreadable)?;
         let stories = futures::stream::iter(deliveries)
-            .map(|delivery| reader.story(&outcomes, &last_accepted, delivery, 1))
+            .map(|delivery| reader.story(&outcomes, delivery, 1))
             .buffered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await

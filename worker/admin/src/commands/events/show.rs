@@ -78,8 +78,7 @@ pub(super) async fn run(options: Options) -> Result<(), CommandError> {
     for event in found.events {
         gap();
         let outcomes = reader.outcomes(Some(&event.prj)).await.map_err(unreadable)?;
-        let last_accepted = reader.last_accepted(Some(&event.prj)).await.map_err(unreadable)?;
-        let story = reader.story(&outcomes, &last_accepted, event, DOCUMENTS).await.map_err(unreadable)?;
+        let story = reader.story(&outcomes, event, DOCUMENTS).await.map_err(unreadable)?;
         tell(&reader, &story, &options).await?;
     }
     Ok(())

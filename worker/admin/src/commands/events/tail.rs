@@ -96,12 +96,10 @@ impl Tail {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let prj = self.wanted.prj.as_ref();
-        let (outcomes, last_accepted) =
-            futures::try_join!(self.reader.outcomes(prj), self.reader.last_accepted(prj)).map_err(unreadable)?;
+        let outcomes = self.reader.outcomes(self.wanted.prj.as_ref()).await.map_err(unreadable)?;
         let mut surplus = self.waiting.len().saturating_sub(WAITING_MAX);
         for (delivery, since) in std::mem::take(&mut self.waiting) {
-            let story = self.reader.story(&outcomes, &last_accepted, delivery.clone(), 1).await.map_err(unreadable)?;
+            let story = self.reader.story(&outcomes, delivery.clone(), 1).await.map_err(unreadable)?;
             if story.complete || surplus > 0 || since.elapsed() > UNDECIDED {
                 surplus = surplus.saturating_sub(1);
                 self.print(&Line::of(&story));

@@ -88,8 +88,7 @@ pub(super) async fn story(reader: &Reader, options: &Options, delivery: &str) ->
     let found = reader.find(&id, SEARCH).await.map_err(unreadable)?;
     let Some(event) = found.events.into_iter().next_back() else { return Ok(None) };
     let outcomes = reader.outcomes(Some(&options.prj)).await.map_err(unreadable)?;
-    let last_accepted = reader.last_accepted(Some(&options.prj)).await.map_err(unreadable)?;
-    reader.story(&outcomes, &last_accepted, event, 1).await.map(Some).map_err(unreadable)
+    reader.story(&outcomes, event, 1).await.map(Some).map_err(unreadable)
 }
 
 fn is_stored(story: &Story) -> bool {

@@ -177,9 +177,9 @@ async fn events(State(stories): State<Arc<Stories>>, Query(view): Query<View>, a
 }
 
 async fn read(reader: &Reader, deliveries: Vec<Delivery>, prj: Option<&Project>) -> Result<Vec<Story>, Unreadable> {
-    let (outcomes, last_accepted) = futures::try_join!(reader.outcomes(prj), reader.last_accepted(prj))?;
+    let outcomes = reader.outcomes(prj).await?;
     let stories = futures::stream::iter(deliveries)
-        .map(|delivery| reader.story(&outcomes, &last_accepted, delivery, 1))
+        .map(|delivery| reader.story(&outcomes, delivery, 1))
         .buffered(AT_ONCE);
     stories.try_collect().await
 }
@@ -197,9 +197,8 @@ async fn event(
         return Err(absent(language, &sequence.to_string()));
     };
     let prj = event.prj.clone();
-    let (outcomes, last_accepted) =
-        futures::try_join!(reader.outcomes(Some(&prj)), reader.last_accepted(Some(&prj))).map_err(failed())?;
-    let story = reader.story(&outcomes, &last_accepted, event, DOCUMENTS).await.map_err(failed())?;
+    let outcomes = reader.outcomes(Some(&prj)).await.map_err(failed())?;
+    let story = reader.story(&outcomes, event, DOCUMENTS).await.map_err(failed())?;
     let (headers, _payload) = reader.contents(sequence).await.map_err(failed())?;
     let may_send = stories.token.is_some();
     let page = story::Shown { story: &story, headers: &headers, may_send, done: view.done() };
