@@ -189,6 +189,7 @@ impl Site {
             ("GITHUB_SECRET", secrets.github),
             ("TAIGA_SECRET", secrets.taiga),
             ("EXCEL_SECRET", secrets.excel.unwrap_or_default()),
+            ("NEW_PROJECTS_PER_HOUR", "100000".to_owned()),
         ];
         let mut env: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).into();
         env.extend(TRIED.get().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));

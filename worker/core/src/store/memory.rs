@@ -136,7 +136,7 @@ async fn insert_new<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<To
     failed(&versions, failures)
 }
 
-/// Writes the order of versions whose content is stored already. Returns those whose content is not, and stale ones.
+/// Writes the order of versions whose content is stored already. Returns those whose content is not.
 async fn advance_known<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<Told<'a>>, StoreError> {
     if versions.is_empty() {
         return Ok(versions);
@@ -219,12 +219,12 @@ impl<'a> Told<'a> {
         })
     }
 
-    /// Only the order, if the content is the same. Otherwise, or if it is stale, it fails with E11000.
+    /// Only the order, if the content is that of the newest version. Otherwise it fails with E11000.
     fn advance(&self) -> Result<RawDocumentBuf, StoreError> {
         let (at, fields) = (raw_order(self.at), raw(self.fields)?);
-        let filter = rawdoc! { "_id": self.id, "state": { "$lt": at.clone() }, "fields": fields };
+        let filter = rawdoc! { "_id": self.id, "fields": fields };
         let on_insert = rawdoc! { "prj": self.prj, "since": at.clone(), "spread": at.clone() };
-        Ok(raw_upsert(filter, rawdoc! { "$set": { "state": at }, "$setOnInsert": on_insert }))
+        Ok(raw_upsert(filter, rawdoc! { "$max": { "state": at }, "$setOnInsert": on_insert }))
     }
 
     /// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.
