@@ -128,7 +128,8 @@ pub fn pack(envelope: &Envelope) -> Packed {
     let (plain, length) = (&envelope.payload, envelope.payload.len());
     // Level 1: compression is for the server's limit and the disk, and the sender is waiting.
     match (length > COMPRESS_OVER).then(|| zstd::bulk::compress(plain, 1)) {
-        Some(Ok(small)) => Packed { bytes: small.into(), is_compressed: true, length },
+        // Without the rest of its buffer, which is as large as the payload: many messages may wait for NATS.
+        Some(Ok(small)) => Packed { bytes: small.into_boxed_slice().into(), is_compressed: true, length },
         _ => Packed { bytes: plain.clone(), is_compressed: false, length },
     }
 }

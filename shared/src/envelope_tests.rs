@@ -108,6 +108,14 @@ fn the_example_of_the_wire_format_is_what_is_written() {
 }
 
 #[test]
+fn a_compressed_payload_keeps_no_larger_buffer() {
+    let payload = Bytes::from(vec![b' '; 4 * COMPRESS_OVER]);
+    let packed = pack(&Envelope { payload, ..example() });
+    let length = packed.bytes.len();
+    assert_eq!(packed.bytes.try_into_mut().unwrap().capacity(), length);
+}
+
+#[test]
 fn a_header_that_every_envelope_has_must_be_there() {
     let needed =
         [header::VERSION, header::SOURCE, header::PROJECT, header::EVENT, header::DELIVERY, header::RECEIVED_AT];
