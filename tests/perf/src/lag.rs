@@ -136,10 +136,9 @@ pub(crate) async fn watch(field: &Field, rate: u64, seconds: u64, projects: u64)
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         lag.answered.saturating_record(micros(*took));
         // The document may be there before the answer has crossed the loopback.
-        for (arrived, histogram, what) in [
-            (seen.get(id), &mut lag.visible, "document"),
-            (notified.get(model), &mut lag.notified, "notification"),
-        ] {
+        for (arrived, histogram, what) in
+            [(seen.get(id), &mut lag.visible, "document"), (notified.get(model), &mut lag.notified, "notification")]
+        {
             match arrived {
                 Some(arrived) => histogram.saturating_record(micros(arrived.saturating_duration_since(*at))),
                 None => lag.missing.push(what),

@@ -192,8 +192,7 @@ impl Outcomes {
         // One that was accepted later than this delivery came covered it.
         let waits = |event_type: &&str| {
             let accepted = self.last_accepted(prj, event_type);
-            self.waiting.contains(&Notice::new(prj, event_type))
-                && accepted.is_none_or(|at| at < delivery.received_at)
+            self.waiting.contains(&Notice::new(prj, event_type)) && accepted.is_none_or(|at| at < delivery.received_at)
         };
         if delivery.read_at.is_some() {
             Notified::NotOfItself

@@ -150,12 +150,7 @@ impl Reader {
     ///
     /// # Errors
     /// When NATS does not answer or refuses. Where MongoDB does not, the story has no documents.
-    pub async fn story(
-        &self,
-        outcomes: &Outcomes,
-        delivery: Delivery,
-        most: usize,
-    ) -> Result<Story, Unreadable> {
+    pub async fn story(&self, outcomes: &Outcomes, delivery: Delivery, most: usize) -> Result<Story, Unreadable> {
         let meaning = self.meaning(&delivery).await;
         let shown = self.shown(&delivery, &meaning, most).await;
         let outcome = outcomes.of(&delivery);

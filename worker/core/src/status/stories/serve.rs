@@ -178,9 +178,8 @@ async fn events(State(stories): State<Arc<Stories>>, Query(view): Query<View>, a
 
 async fn read(reader: &Reader, deliveries: Vec<Delivery>, prj: Option<&Project>) -> Result<Vec<Story>, Unreadable> {
     let outcomes = reader.outcomes(prj).await?;
-    let stories = futures::stream::iter(deliveries)
-        .map(|delivery| reader.story(&outcomes, delivery, 1))
-        .buffered(AT_ONCE);
+    let stories =
+        futures::stream::iter(deliveries).map(|delivery| reader.story(&outcomes, delivery, 1)).buffered(AT_ONCE);
     stories.try_collect().await
 }
 
