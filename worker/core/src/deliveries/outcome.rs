@@ -191,8 +191,9 @@ impl Outcomes {
         let prj = delivery.prj.as_str();
         // One that was accepted later than this delivery came covered it.
         let waits = |event_type: &&str| {
-            let accepted = self.last_accepted(prj, event_type);
-            self.waiting.contains(&Notice::new(prj, event_type)) && accepted.is_none_or(|at| at < delivery.received_at)
+            let notice = Notice::new(prj, event_type);
+            let accepted = self.accepted.get(&notice);
+            self.waiting.contains(&notice) && accepted.is_none_or(|at| *at < delivery.received_at)
         };
         if delivery.read_at.is_some() {
             Notified::NotOfItself

@@ -45,14 +45,18 @@ fn payload(notification: &Notification) -> Vec<u8> {
     serde_json::to_vec(notification).unwrap_or_default()
 }
 
-fn own_key(notification: &Notification) -> String {
-    short_sha256(payload(notification))
+/// A notification that is to be queued.
+struct Due<'a> {
+    notification: &'a Notification,
+    origin: &'a Origin,
+    own_key: String,
+    payload: Vec<u8>,
 }
 
 /// The subjects under which a notification may wait.
 #[must_use]
 pub fn subjects_of(topology: &Topology, project: &Project, notification: &Notification) -> [String; 2] {
-    [own_key(notification), crowded(notification)].map(|key| topology.notify_subject(project, &key))
+    [short_sha256(payload(notification)), crowded(notification)].map(|key| topology.notify_subject(project, &key))
 }
 
 impl NotificationQueue {
@@ -68,10 +72,12 @@ impl NotificationQueue {
     /// When they are not known to be stored.
     pub async fn put(&self, due: &[(&Notification, &Origin)]) -> Result<(), PublishError> {
         let mut seen = HashSet::new();
-        let mut projects: HashMap<&str, Vec<(String, &Notification, &Origin)>> = HashMap::new();
+        let mut projects: HashMap<&str, Vec<Due<'_>>> = HashMap::new();
         for (notification, origin) in due.iter().rev() {
             if seen.insert(*notification) {
-                projects.entry(&notification.prj).or_default().push((own_key(notification), notification, origin));
+                let payload = payload(notification);
+                let due = Due { notification, origin, own_key: short_sha256(&payload), payload };
+                projects.entry(&notification.prj).or_default().push(due);
             }
         }
         let mut outgoing = Vec::with_capacity(seen.len());
@@ -79,11 +85,11 @@ impl NotificationQueue {
         for (prj, newest_first) in projects {
             // Ingress accepts no other project.
             let Ok(project) = Project::new(prj) else { continue };
-            let mut keys = self.keys(&project, newest_first.iter().map(|(key, ..)| key)).await;
+            let mut keys = self.keys(&project, newest_first.iter().map(|due| &due.own_key)).await;
             let mut newest = HashSet::new();
-            for (own, notification, origin) in newest_first {
-                let key = match keys.len() < WAITING_MAX || keys.contains(&own) {
-                    true => own,
+            for Due { notification, origin, own_key, payload } in newest_first {
+                let key = match keys.len() < WAITING_MAX || keys.contains(&own_key) {
+                    true => own_key,
                     false => crowded(notification),
                 };
                 if !newest.insert(key.clone()) {
@@ -91,11 +97,11 @@ impl NotificationQueue {
                 }
                 keys.insert(key.clone());
                 let mut headers = HeaderMap::new();
-                // The subject of a dead letter is made of it.
+                // A dead letter's subject names the project, and takes it from this header.
                 headers.insert(header::PROJECT, project.as_str());
                 origin.mark(&mut headers);
                 let subject = self.topology.notify_subject(&project, &key);
-                outgoing.push(Outgoing { subject, headers, payload: payload(notification).into() });
+                outgoing.push(Outgoing { subject, headers, payload: payload.into() });
             }
             queued.push((project, keys));
         }

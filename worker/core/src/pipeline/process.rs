@@ -110,12 +110,10 @@ async fn attempt_unguarded(
             }
         };
         let decoded = put_off(pipeline, decoded, &waiting, &mut settlements);
-        let mut due: Vec<(&Notification, &Origin)> = Vec::new();
-        for one in &decoded {
-            for notification in one.notifications.iter().filter(|_| pipeline.mode.notifies(one.backfill)) {
-                due.push((notification, &one.origin));
-            }
-        }
+        let notifying = decoded.iter().filter(|one| pipeline.mode.notifies(one.backfill));
+        let due: Vec<(&Notification, &Origin)> = notifying
+            .flat_map(|one| one.notifications.iter().map(|notification| (notification, &one.origin)))
+            .collect();
         let queued = futures::try_join!(
             pipeline.notifications.put(&due),
             enrich::queue::queue(&pipeline.publisher, &pipeline.topology, lookups),
