@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
 use harness::eventually::eventually;
-use harness::servers::{self, mongo};
+use harness::servers::{self, Mongo8, mongo};
 use mongodb::Database;
 use worker_core::store::{self, Applied, Store};
 use worker_event::effect::Kind;
@@ -26,11 +26,15 @@ use crate::{check, payload};
 const DYING: Duration = Duration::from_secs(20);
 
 /// Whose batches are as large as those of a backlog, which the store writes in other steps.
-const LARGE: usize = 1;
+const LARGE: [usize; 2] = [1, ON_MONGO8];
 
-/// Three workers, and a client that only reads.
+/// Whose MongoDB has `bulkWrite`.
+const ON_MONGO8: usize = 3;
+
+/// Four workers, and a client that only reads.
 pub(crate) struct Bench {
     stores: Vec<Store>,
+    mongo8: Mongo8,
     db: Database,
     /// The first one's project; see [`prj`](Self::prj).
     name: String,
@@ -54,13 +58,15 @@ impl Bench {
         let uri = &servers::shared().await?.mongo_uri;
         let database = format!("convergence_{name}_{}", std::process::id());
         let mut stores = Vec::new();
+        let mongo8 = Mongo8::before(uri).await?;
         for worker in 0..WORKERS {
+            let uri = if worker == ON_MONGO8 { &mongo8.uri() } else { uri };
             stores.push(Store::connect(&with_app_name(uri, &app_name(name, worker)), &database).await?);
         }
         // MONGO_URI may name another database.
         let database = stores.first().context("there are workers")?.database().name().to_owned();
         let db = mongo::connect(uri).await?.database(&database);
-        Ok(Self { stores, db, name: name.to_owned() })
+        Ok(Self { stores, mongo8, db, name: name.to_owned() })
     }
 
     /// A project's id, unique even among runs in the same database.
@@ -122,7 +128,7 @@ impl Bench {
         let store = self.stores.get(worker).context("no worker has this number")?;
         let events: Vec<store::Event> = events.iter().map(|event| payload::normalised(event, prj)).collect();
         // Repeated events change nothing.
-        let size = if worker == LARGE { store::LARGE.max(events.len()) } else { events.len() };
+        let size = if LARGE.contains(&worker) { store::LARGE.max(events.len()) } else { events.len() };
         let batch = store::Batch::of(events.iter().cycle().take(size).cloned())?;
         let applied = store.apply(batch).await?;
         ensure!(applied == Applied::Stored { waiting: Vec::new() }, "not all is stored: {applied:?}");
@@ -139,6 +145,7 @@ impl Bench {
         eventually("the dead worker's commands have ended", DYING, &(), async || {
             let under_way: Vec<Document> = admin.aggregate(look.clone()).await?.try_collect().await?;
             ensure!(under_way.is_empty(), "{under_way:?} is under way");
+            ensure!(self.mongo8.under_way() == 0, "a bulkWrite is under way");
             Ok(())
         })
         .await
@@ -156,15 +163,15 @@ impl Bench {
         Ok(())
     }
 
-    /// Removes the data of this test.
-    pub(crate) async fn finish(self) -> anyhow::Result<()> {
+    /// Removes the data of this test. Returns how many `bulkWrite`s were executed.
+    pub(crate) async fn finish(self) -> anyhow::Result<usize> {
         for prj in [self.prj("arrives"), self.prj("replayed")] {
             self.clear(&prj).await?;
             for kind in Kind::ALL {
                 self.db.collection::<Document>(&kind.collection(&prj)).drop().await?;
             }
         }
-        Ok(())
+        Ok(self.mongo8.executed())
     }
 }
 

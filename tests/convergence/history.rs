@@ -11,7 +11,7 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 
 /// How many workers write at once.
-pub(crate) const WORKERS: usize = 3;
+pub(crate) const WORKERS: usize = 4;
 
 /// The object of an event. The ids of different kinds are independent of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

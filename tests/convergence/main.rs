@@ -67,9 +67,9 @@ fn prove(name: &str, cases: u32, strategy: impl Strategy<Value = Case>) {
         }
         Ok(())
     });
-    runtime.block_on(bench.finish()).unwrap();
+    let bulk_writes = runtime.block_on(bench.finish()).unwrap();
     match outcome {
-        Ok(()) => {}
+        Ok(()) => assert!(bulk_writes > 0, "no worker used bulkWrite"),
         Err(TestError::Fail(reason, case)) => panic!("{reason}\n\n{case}"),
         Err(TestError::Abort(reason)) => panic!("{reason}"),
     }

@@ -1,4 +1,4 @@
-//! A MongoDB that is not as it should be: a member that lags, a server without a journal.
+//! MongoDB as it can be: a member that lags, a server without a journal, one with `bulkWrite`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bson::{Document, doc};
 use harness::eventually::throughout;
 use harness::paths::scratch;
 use harness::sender::{Delivery, github};
-use harness::servers::{ReplicaSet, mongo};
+use harness::servers::{Mongo8, ReplicaSet, mongo};
 use harness::stack::{Options, Stack};
 
 use crate::observe::{becomes_ready, becomes_unready, push, send, stored};
@@ -67,5 +67,33 @@ async fn a_server_without_a_journal_is_an_outage_that_says_why_and_ends_with_the
     mongo.start_again().await.unwrap();
     stored(&stack, "Team", 5, LONG).await;
     becomes_ready(&stack, stack.worker()).await;
+    assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_backlog_is_written_with_bulk_write_where_mongodb_has_it() {
+    const PROJECTS: u64 = 20;
+    const ISSUE: &str = "github_Many0.issues";
+    let mut stack = only_ingress().await;
+    let db = stack.db().await.unwrap();
+    // A write that is refused in a bulkWrite: its event waits, and no other one.
+    db.run_command(doc! { "create": ISSUE, "validator": { "never": { "$exists": true } } }).await.unwrap();
+    for n in 0..PROJECTS * 15 {
+        send(&stack, &push(&format!("Many{}", n % PROJECTS), n)).await;
+    }
+    let issue = Delivery::github("issues", &github::issue(1, "opened", "2026-11-23T09:00:00Z"));
+    send(&stack, &issue.project("Many0")).await;
+    let mongo8 = Mongo8::before(&stack.mongo_uri).await.unwrap();
+    stack.env.insert("MONGO_URI".to_owned(), mongo8.uri());
+    stack.env.insert("WORKER_CONCURRENCY".to_owned(), "1".to_owned());
+    stack.add_worker().await.unwrap();
+    for project in 0..PROJECTS {
+        stored(&stack, &format!("Many{project}"), 15, LONG).await;
+    }
+    assert!(mongo8.executed() > 0, "no bulkWrite was sent");
+    becomes_unready(&stack, stack.worker(), ISSUE).await;
+    db.run_command(doc! { "collMod": ISSUE, "validator": {} }).await.unwrap();
+    stack.eventually("nothing is left to do", LONG, async || stack.nothing_pending().await).await.unwrap();
+    assert_eq!(stack.documents(ISSUE).await.unwrap().len(), 1);
     assert_eq!(stack.messages("LD_DEAD").await.unwrap(), 0);
 }

@@ -5,9 +5,11 @@ pub mod install;
 pub mod mongo;
 pub mod nats;
 
+mod mongo8;
 mod shared;
 
 pub use eval_stand_in::ports;
 pub use mongo::{MongoServer, ReplicaSet};
+pub use mongo8::Mongo8;
 pub use nats::{NatsCluster, NatsServer};
 pub use shared::{Servers, shared};

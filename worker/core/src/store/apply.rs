@@ -105,7 +105,7 @@ impl Store {
         Ok(refusals)
     }
 
-    /// Inserts and conditional upserts, one command a collection.
+    /// Inserts and conditional upserts, one command a collection, or several collections in one command.
     async fn write_documents(
         &self,
         batch: &Batch,
@@ -122,11 +122,16 @@ impl Store {
             groups.entry(Kind::UserStory.collection(&link.prj)).or_default().push(Write::Link(link, name));
         }
         groups.retain(|collection, _| !obstacles.is_in_the_way(collection));
+        // Only in large batches: a single event writes to few collections, and separate commands run side by side.
+        let left = if batch.is_large() { self.write_in_bulk(&mut groups).await? } else { Vec::new() };
         // Boxed, because the compiler cannot see that a closure over borrowed writes is `Send`.
-        let commands: Vec<_> = groups
+        let mut commands: Vec<_> = groups
             .into_iter()
             .map(|(collection, writes)| async { obstacles.note(self.write(collection, writes).await) }.boxed())
             .collect();
+        commands.extend(left.into_iter().map(|(collection, writes)| {
+            async { obstacles.note(self.upsert(collection, writes, Vec::new()).await) }.boxed()
+        }));
         let refusals: Vec<Option<Vec<Refusal>>> =
             futures::stream::iter(commands).buffer_unordered(COMMANDS).try_collect().await?;
         Ok(refusals.into_iter().flatten().flatten().collect())
@@ -134,20 +139,29 @@ impl Store {
 
     /// Writes until each write is applied, known to be stale, or refused.
     async fn write(&self, collection: String, mut writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
-        let collection = collection.as_str();
         let mut refusals = Vec::new();
-        let mut pending = if self.indexes.refuses_duplicates(collection) {
+        if self.indexes.refuses_duplicates(&collection) {
             let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::inserts_first);
             if !fresh.is_empty() {
-                let failures = command::insert_each(&self.db, collection, documents(&fresh)).await?;
-                pending.extend(self.conflicted(collection, &fresh, failures, &mut refusals).await?);
+                let failures = command::insert_each(&self.db, &collection, documents(&fresh)).await?;
+                pending.extend(self.conflicted(&collection, &fresh, failures, &mut refusals).await?);
             }
-            pending
+            self.upsert(collection, pending, refusals).await
         } else {
             // Without the unique index no E11000 would occur, and a stale state would be inserted as a second document.
-            self.drop_stale(collection, &mut writes).await?;
-            writes
-        };
+            self.drop_stale(&collection, &mut writes).await?;
+            self.upsert(collection, writes, refusals).await
+        }
+    }
+
+    /// The same without inserts, which were tried.
+    async fn upsert(
+        &self,
+        collection: String,
+        mut pending: Vec<Write<'_>>,
+        mut refusals: Vec<Refusal>,
+    ) -> Result<Vec<Refusal>, StoreError> {
+        let collection = collection.as_str();
         for _ in 0..RETRIES {
             if pending.is_empty() {
                 return Ok(refusals);
@@ -192,7 +206,7 @@ impl Store {
 
     /// Keeps what the stored documents leave to be written. Only a majority read may make a write stale: a document
     /// that only the primary has could be rolled back.
-    async fn drop_stale(&self, collection: &str, writes: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
+    pub(super) async fn drop_stale(&self, collection: &str, writes: &mut Vec<Write<'_>>) -> Result<(), StoreError> {
         let Some(any) = writes.first().copied() else { return Ok(()) };
         let (filter, projection) = (documents_of(writes), registers());
         let found = command::find_durable(&self.db, collection, filter, projection).await?;

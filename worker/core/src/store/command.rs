@@ -7,7 +7,7 @@ use bson::raw::cstr;
 use bson::{Document, RawArrayBuf, RawDocument, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 use mongodb::Database;
-use mongodb::options::ReadConcern;
+use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 
 use super::encode::raw;
 use super::error::{Blame, Blocked, DUPLICATE_KEY, StoreError, code, of_command, of_statement, remedy};
@@ -262,6 +262,12 @@ pub(super) async fn refused(db: &Database, collection: &str, error: &mongodb::er
 
 fn write_concern() -> Document {
     doc! { "w": "majority", "j": true, "wtimeout": MAJORITY_MS }
+}
+
+/// The same as the driver's type.
+pub(super) fn majority() -> WriteConcern {
+    let timeout = Duration::from_millis(MAJORITY_MS.unsigned_abs().into());
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build()
 }
 
 /// A reply with `ok: 1` can still report failed statements, or a write concern error.

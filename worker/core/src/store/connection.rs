@@ -7,6 +7,7 @@ use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, Selectio
 use mongodb::{Client, Database};
 use worker_event::effect::Kind;
 
+use super::bulk::BulkSupport;
 use super::command;
 use super::error::StoreError;
 use super::index::Indexes;
@@ -38,6 +39,7 @@ pub struct Store {
     pub(super) indexes: Indexes,
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     pub(super) seen: Seen,
+    pub(super) bulk: BulkSupport,
 }
 
 impl Store {
@@ -57,7 +59,13 @@ impl Store {
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
         let name = options.default_database.clone().unwrap_or_else(|| fallback_db.to_owned());
         let db = Client::with_options(options).map_err(|_| UnusableUri)?.database(&name);
-        Ok(Self { db, indexes: Indexes::default(), turn: Arc::default(), seen: Seen::default() })
+        Ok(Self {
+            db,
+            indexes: Indexes::default(),
+            turn: Arc::default(),
+            seen: Seen::default(),
+            bulk: BulkSupport::default(),
+        })
     }
 
     /// The database, for commands that read.

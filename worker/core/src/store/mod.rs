@@ -24,6 +24,7 @@ mod index;
 mod connection;
 mod statement;
 mod write;
+mod bulk;
 mod memory;
 mod seen;
 mod rename;
