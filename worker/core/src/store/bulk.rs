@@ -18,7 +18,7 @@ use super::command::{COMMANDS, majority, with_timeout};
 use super::connection::Store;
 use super::encode::unencodable;
 use super::error::{Blame, DUPLICATE_KEY, StoreError, code, of_command};
-use super::sentence::sentence;
+use super::sentence::{sentence, without_values};
 use super::write::Write;
 
 /// Collections with fewer writes than this share a command. More fill a command of their own, and MongoDB executes
@@ -28,10 +28,11 @@ const SMALL: usize = 64;
 /// Writes of one command.
 const WRITES: usize = 512;
 
-/// CommandNotFound: the server was replaced by an older one.
-const COMMAND_NOT_FOUND: i32 = 59;
+/// Unauthorized, CommandNotFound, CommandNotSupported: an older server or feature compatibility version, or a role that
+/// does not allow it.
+const NOT_THERE: [i32; 3] = [13, 59, 115];
 
-/// Whether the server has `bulkWrite`, as far as is known. A newer server is noticed at the next start.
+/// Whether the server takes `bulkWrite`, as far as is known. That it newly does is noticed at the next start.
 #[derive(Debug, Clone)]
 pub(super) struct BulkSupport(Arc<AtomicBool>);
 
@@ -103,12 +104,12 @@ impl Store {
         let whole = error.source().and_then(|source| source.downcast_ref::<Error>()).unwrap_or(&error);
         match &*whole.kind {
             ErrorKind::BulkWrite(failure) => match failure.write_concern_errors.first() {
-                Some(concern) => Err(StoreError::Outage(concern.message.clone())),
+                Some(concern) => Err(StoreError::Outage(without_values(&concern.message).to_owned())),
                 None => Ok(Left::Failed(failure.write_errors.iter().map(|(at, error)| (*at, error.code)).collect())),
             },
             ErrorKind::IncompatibleServer { .. } => Ok(self.without_bulk()),
             ErrorKind::InvalidArgument { .. } => Ok(Left::Everything),
-            _ if code(whole) == COMMAND_NOT_FOUND => Ok(self.without_bulk()),
+            _ if NOT_THERE.contains(&code(whole)) => Ok(self.without_bulk()),
             _ => match of_command(whole) {
                 Blame::Server => Err(StoreError::Outage(sentence(whole))),
                 Blame::Content | Blame::Collection => {
@@ -136,7 +137,9 @@ fn packs(groups: Vec<Group<'_>>) -> Vec<Vec<Group<'_>>> {
             writes = 0;
         }
     }
-    packs.push(pack);
+    if !pack.is_empty() {
+        packs.push(pack);
+    }
     packs
 }
 
