@@ -189,10 +189,17 @@ impl Case {
             sequence,
             at: telling.when(),
             what: telling.what,
-            backfill: telling.backfill,
+            backfill: self.is_read(telling),
             updated: self.updated(telling),
         };
         (1..).zip(&self.tellings).map(event).collect()
+    }
+
+    /// Whether the API is read. It does not return an issue that is gone.
+    fn is_read(&self, telling: &Telling) -> bool {
+        let What::Issue { number: this, .. } = telling.what else { return telling.backfill };
+        let removes = |other: &Telling| matches!(other.what, What::IssueGone { number, .. } if number == this);
+        telling.backfill && !self.tellings.iter().any(|other| removes(other) && other.at <= telling.at)
     }
 
     /// The API returns an object's last change before the reading. No lagging replica returns a deleted object.
@@ -202,11 +209,11 @@ impl Case {
             What::PullClosed { number } | What::PullReopened { number } => Some((true, number)),
             _ => None,
         };
-        let Some(this) = number(&telling.what).filter(|_| telling.backfill) else { return telling.at };
+        let Some(this) = number(&telling.what).filter(|_| self.is_read(telling)) else { return telling.at };
         let others = self
             .tellings
             .iter()
-            .filter(|other| !other.backfill && other.at <= telling.at && number(&other.what) == Some(this));
+            .filter(|other| !self.is_read(other) && other.at <= telling.at && number(&other.what) == Some(this));
         let last = others.map(|other| other.at).max().unwrap_or(telling.at);
         let is_gone = |other: &Telling| matches!(other.what, What::IssueGone { .. } | What::Renamed { .. });
         if self.tellings.iter().any(is_gone) { last } else { last.saturating_sub(telling.lag) }

@@ -22,15 +22,16 @@ pub(crate) type World = BTreeMap<String, Collection>;
 pub(crate) fn world(events: &[Event], prj: &str) -> World {
     let mut events = events.to_vec();
     let order = |event: &Event| {
+        // Of a commit, which keeps its earliest view, the API's comes after every push's.
+        let is_late = event.backfill && matches!(event.what, What::Push { .. });
         let instant = match event.what {
+            _ if is_late => 0,
             // A row is never changed, so only the order in which it was told could decide (its `at` means nothing).
             What::Row { .. } => 0,
             // A pull request has the order of its own last change.
             What::PullClosed { .. } | What::PullReopened { .. } => event.updated,
             _ => event.at,
         };
-        // Of a commit, which keeps its earliest view, the API's comes after every push's.
-        let is_late = event.backfill && matches!(event.what, What::Push { .. });
         (is_late, instant, event.sequence)
     };
     events.sort_by_key(order);
