@@ -136,14 +136,6 @@ struct Telling {
     slots: Vec<u16>,
 }
 
-impl Telling {
-    /// No event of the old name comes after a rename: nothing would distinguish another repository of that name from
-    /// the first while the rename is not known.
-    fn when(&self) -> u16 {
-        if matches!(self.what, What::Renamed { .. }) { self.at.saturating_add(1_000) } else { self.at }
-    }
-}
-
 /// How deliveries are taken from the queue.
 #[derive(Debug, Clone, Copy)]
 struct Take {
@@ -187,12 +179,21 @@ impl Case {
     pub(crate) fn events(&self) -> Vec<Event> {
         let event = |(sequence, telling): (i64, &Telling)| Event {
             sequence,
-            at: telling.when(),
+            at: self.when(telling),
             what: telling.what,
             backfill: self.is_read(telling),
             updated: self.updated(telling),
         };
         (1..).zip(&self.tellings).map(event).collect()
+    }
+
+    /// No event of the old name comes after a rename: nothing would distinguish another repository of that name from
+    /// the first while the rename is not known. A rename that is sent again has the same instant, which no other has.
+    fn when(&self, telling: &Telling) -> u16 {
+        let What::Renamed { from, .. } = telling.what else { return telling.at };
+        let first =
+            self.tellings.iter().find(|other| matches!(other.what, What::Renamed { from: of, .. } if of == from));
+        1_000 + first.map_or(0, |first| first.at) * 10 + u16::from(from)
     }
 
     /// Whether the API is read. It does not return an issue that is gone.

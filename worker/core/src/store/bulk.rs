@@ -5,8 +5,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bson::{Bson, Document, RawDocumentBuf};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -32,16 +31,6 @@ const WRITES: usize = 512;
 /// does not allow it.
 const NOT_THERE: [i32; 3] = [13, 59, 115];
 
-/// Whether the server takes `bulkWrite`, as far as is known. That it newly does is noticed at the next start.
-#[derive(Debug, Clone)]
-pub(super) struct BulkSupport(Arc<AtomicBool>);
-
-impl Default for BulkSupport {
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-}
-
 /// A collection and what is to be written to it.
 type Group<'a> = (String, Vec<Write<'a>>);
 
@@ -58,7 +47,7 @@ impl Store {
         &self,
         groups: &mut HashMap<String, Vec<Write<'a>>>,
     ) -> Result<Vec<Group<'a>>, StoreError> {
-        if !self.bulk.0.load(Ordering::Relaxed) {
+        if !self.takes_bulk_writes.load(Ordering::Relaxed) {
             return Ok(Vec::new());
         }
         // Without the unique index a stale state would be inserted as a second document.
@@ -121,7 +110,7 @@ impl Store {
     }
 
     fn without_bulk(&self) -> Left {
-        self.bulk.0.store(false, Ordering::Relaxed);
+        self.takes_bulk_writes.store(false, Ordering::Relaxed);
         Left::Everything
     }
 }

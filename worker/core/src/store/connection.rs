@@ -1,13 +1,13 @@
 //! The connection to the database, with the concerns that every command needs.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria};
 use mongodb::{Client, Database};
 use worker_event::effect::Kind;
 
-use super::bulk::BulkSupport;
 use super::command;
 use super::error::StoreError;
 use super::index::Indexes;
@@ -39,7 +39,8 @@ pub struct Store {
     pub(super) indexes: Indexes,
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     pub(super) seen: Seen,
-    pub(super) bulk: BulkSupport,
+    /// As far as is known. That it newly does is noticed at the next start.
+    pub(super) takes_bulk_writes: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -64,7 +65,7 @@ impl Store {
             indexes: Indexes::default(),
             turn: Arc::default(),
             seen: Seen::default(),
-            bulk: BulkSupport::default(),
+            takes_bulk_writes: Arc::new(AtomicBool::new(true)),
         })
     }
 
