@@ -1,6 +1,6 @@
 //! One batch, step by step.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bson::Document;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
@@ -67,20 +67,25 @@ impl Store {
             memory::remember_renames(&self.db, &batch).await?;
             self.move_renamed(&memory::renames(&self.db, &prjs).await?, &obstacles).await?;
         }
-        let renames = memory::renames(&self.db, &prjs).await?;
+        let mut renames = memory::renames(&self.db, &prjs).await?;
         batch.rename(|prj, name, at| rename::newer_name(&renames, prj, name, at));
         let refusals = self.write_and_settle(&batch, &obstacles).await?;
         if !refusals.is_empty() {
             return Ok(Applied::Refused(refusals));
         }
         // Names in this batch, or written by another worker since the last read. The later of the two workers moves
-        // what was written under the old name.
-        let mut now = memory::renames(&self.db, &prjs).await?;
-        if !batch.renames.is_empty() || now.len() > renames.len() {
-            let changed: BTreeSet<Rename> = now.difference(&renames).cloned().chain(batch.renames.clone()).collect();
-            let concerned = |rename: &Rename| changed.iter().any(|one| one.prj == rename.prj);
-            now.retain(concerned);
-            self.move_renamed(&now, &obstacles).await?;
+        // what was written under the old name, and what was moved to it.
+        let mut changed = batch.renames.clone();
+        loop {
+            let now = memory::renames(&self.db, &prjs).await?;
+            changed.extend(now.difference(&renames).cloned());
+            if changed.is_empty() {
+                break;
+            }
+            let is_concerned = |rename: &&Rename| changed.iter().any(|one| one.prj == rename.prj);
+            self.move_renamed(&now.iter().filter(is_concerned).cloned().collect(), &obstacles).await?;
+            changed.clear();
+            renames = now;
         }
         Ok(Applied::Stored { waiting: obstacles.waiting(&batch) })
     }
