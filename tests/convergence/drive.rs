@@ -143,9 +143,11 @@ impl Bench {
         let of_it = doc! { "appName": app_name(&self.name, worker), "active": true, "ns": { "$regex": ns } };
         let look = [doc! { "$currentOp": {} }, doc! { "$match": of_it }];
         eventually("the dead worker's commands have ended", DYING, &(), async || {
+            // First: what it has passed on is then seen below.
+            ensure!(self.mongo8.is_idle(), "a command is on its way to MongoDB");
             let under_way: Vec<Document> = admin.aggregate(look.clone()).await?.try_collect().await?;
             ensure!(under_way.is_empty(), "{under_way:?} is under way");
-            ensure!(self.mongo8.under_way() == 0, "a bulkWrite is under way");
+
             Ok(())
         })
         .await

@@ -3,9 +3,10 @@
 //! No server of that version can be installed from the registries that the tests use. So the order and the atomicity
 //! of the writes are the real ones, and the answers to `bulkWrite` are made here, by MongoDB's reference.
 
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::io;
+use std::net::{Ipv4Addr, Shutdown};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail, ensure};
 use bson::{Bson, Document, doc};
@@ -13,7 +14,6 @@ use mongodb::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Mutex;
 
 use super::mongo;
 
@@ -34,8 +34,28 @@ pub struct Mongo8 {
 struct State {
     server: (String, u16),
     client: Client,
+    /// The connections of clients, to see what is not read yet.
+    clients: Mutex<Vec<std::net::TcpStream>>,
+    /// Messages that are being read or executed.
     under_way: AtomicUsize,
+    /// `bulkWrite` commands.
     executed: AtomicUsize,
+}
+
+/// A message from before it is read until it is executed or passed on.
+struct UnderWay<'a>(&'a State);
+
+impl<'a> UnderWay<'a> {
+    fn begin(state: &'a State) -> Self {
+        state.under_way.fetch_add(1, Ordering::SeqCst);
+        Self(state)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Mongo8 {
@@ -53,14 +73,13 @@ impl Mongo8 {
         let server = (host.clone(), port.unwrap_or(27017));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let counts = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let state = Arc::new(State { server, client, under_way: counts.0, executed: counts.1 });
+        let (clients, counts) = (Mutex::default(), (AtomicUsize::new(0), AtomicUsize::new(0)));
+        let state = Arc::new(State { server, client, clients, under_way: counts.0, executed: counts.1 });
         tokio::spawn({
             let state = state.clone();
             async move {
                 while let Ok((client, _)) = listener.accept().await {
-                    // A connection ends with an error when either side closes it.
-                    tokio::spawn(serve(client, state.clone()));
+                    tokio::spawn(accepted(client, state.clone()));
                 }
             }
         });
@@ -79,18 +98,37 @@ impl Mongo8 {
         self.state.executed.load(Ordering::SeqCst)
     }
 
-    /// How many it is executing.
+    /// Whether it has executed, or passed on, all that clients have sent.
     #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.state.under_way.load(Ordering::SeqCst)
+    pub fn is_idle(&self) -> bool {
+        let mut clients = self.state.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        // A message is counted before it is read: what is read by now is counted below.
+        let mut is_unread = false;
+        clients.retain(|client| match client.peek(&mut [0]) {
+            Ok(0) => false,
+            Ok(_) => {
+                is_unread = true;
+                true
+            }
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        });
+        !is_unread && self.state.under_way.load(Ordering::SeqCst) == 0
     }
 }
 
-async fn serve(client: TcpStream, state: Arc<State>) -> anyhow::Result<()> {
+async fn accepted(client: TcpStream, state: Arc<State>) -> io::Result<()> {
+    let client = client.into_std()?;
+    state.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client.try_clone()?);
+    // It ends with an error when either side closes its connection.
+    let _ended = serve(TcpStream::from_std(client.try_clone()?)?, &state).await;
+    client.shutdown(Shutdown::Both)
+}
+
+async fn serve(client: TcpStream, state: &State) -> anyhow::Result<()> {
     let (host, port) = &state.server;
     let (mut from_server, mut to_server) = TcpStream::connect((host.as_str(), *port)).await?.into_split();
     let (mut from_client, to_client) = client.into_split();
-    let to_client = Arc::new(Mutex::new(to_client));
+    let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
     let answers = tokio::spawn({
         let to_client = to_client.clone();
         async move {
@@ -102,14 +140,14 @@ async fn serve(client: TcpStream, state: Arc<State>) -> anyhow::Result<()> {
             to_client.lock().await.shutdown().await
         }
     });
-    while let Ok(message) = read(&mut from_client).await {
+    while from_client.peek(&mut [0]).await.is_ok_and(|length| length > 0) {
+        let _under_way = UnderWay::begin(state);
+        let Ok(message) = read(&mut from_client).await else { break };
         match bulk_write(&message)? {
             Some(command) => {
-                state.under_way.fetch_add(1, Ordering::SeqCst);
-                let reply = execute(&state.client, &command).await;
+                let reply = execute(&state.client, &command).await?;
                 state.executed.fetch_add(1, Ordering::SeqCst);
-                state.under_way.fetch_sub(1, Ordering::SeqCst);
-                answer(&mut *to_client.lock().await, &message, &reply?).await?;
+                answer(&mut *to_client.lock().await, &message, &reply).await?;
             }
             None => to_server.write_all(&message).await?,
         }
