@@ -147,7 +147,6 @@ impl Bench {
             ensure!(self.mongo8.is_idle(), "a command is on its way to MongoDB");
             let under_way: Vec<Document> = admin.aggregate(look.clone()).await?.try_collect().await?;
             ensure!(under_way.is_empty(), "{under_way:?} is under way");
-
             Ok(())
         })
         .await
