@@ -52,7 +52,7 @@ pub fn cargo_build(binaries: &[&str]) -> io::Result<Command> {
     // built again.
     command.args(["build", "--workspace", "--profile", profile]);
     command.args(binaries.iter().flat_map(|name| ["--bin", name]));
-    command.args(dir.parent().into_iter().flat_map(|target| ["--target-dir".as_ref(), target.as_os_str()]));
+    command.arg("--target-dir").arg(target()?);
     // What the Cargo that runs us says about *our* package would look like a change to build scripts that
     // watch it (ring's does), and half of the dependencies would be built again.
     for (name, _) in std::env::vars_os() {

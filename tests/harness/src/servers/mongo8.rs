@@ -73,8 +73,14 @@ impl Mongo8 {
         let server = (host.clone(), port.unwrap_or(27017));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let (clients, counts) = (Mutex::default(), (AtomicUsize::new(0), AtomicUsize::new(0)));
-        let state = Arc::new(State { server, client, clients, under_way: counts.0, executed: counts.1 });
+        let state = State {
+            server,
+            client,
+            clients: Mutex::default(),
+            under_way: AtomicUsize::default(),
+            executed: AtomicUsize::default(),
+        };
+        let state = Arc::new(state);
         tokio::spawn({
             let state = state.clone();
             async move {
@@ -210,7 +216,7 @@ async fn execute(client: &Client, command: &Document) -> anyhow::Result<Document
     ensure!(command.get_str("$db")? == "admin", "MongoDB takes bulkWrite on admin only");
     ensure!(command.get_bool("errorsOnly")? && !command.get_bool("ordered")?, "only this is imitated");
     let namespaces = command.get_array("nsInfo")?;
-    let (mut errors, mut counts) = (Vec::new(), [0_i64; 5]);
+    let (mut errors, mut counts) = (Vec::new(), [0_i64; 4]);
     for (index, op) in command.get_array("ops")?.iter().enumerate() {
         let mut op = op.as_document().context("an operation is no document")?.clone();
         let (verb, namespace) = op.iter().next().context("an operation is empty")?;
@@ -235,8 +241,7 @@ async fn execute(client: &Client, command: &Document) -> anyhow::Result<Document
         };
         ensure!(op.is_empty(), "MongoDB does not know {op} in an operation");
         ordinary.insert("writeConcern", command.get_document("writeConcern")?.clone());
-        let reply = client.database(db).run_command(ordinary).await;
-        let reply = match reply {
+        let reply = match client.database(db).run_command(ordinary).await {
             Ok(reply) => reply,
             Err(error) => match &*error.kind {
                 mongodb::error::ErrorKind::Command(failure) => {
@@ -261,11 +266,11 @@ async fn execute(client: &Client, command: &Document) -> anyhow::Result<Document
         counts[2] += i64::from(reply.get_i32("nModified").unwrap_or(0));
         counts[3] += upserted;
     }
-    let [inserted, matched, modified, upserted, deleted] = counts;
+    let [inserted, matched, modified, upserted] = counts;
     Ok(doc! {
         "cursor": { "id": 0_i64, "firstBatch": &errors, "ns": "admin.$cmd.bulkWrite" },
         "nErrors": i32::try_from(errors.len())?, "nInserted": inserted, "nMatched": matched, "nModified": modified,
-        "nUpserted": upserted, "nDeleted": deleted, "ok": 1.0,
+        "nUpserted": upserted, "nDeleted": 0_i64, "ok": 1.0,
     })
 }
 

@@ -22,7 +22,7 @@ pub async fn queue(publisher: &Publisher, topology: &Topology, lookups: Lookups)
         let key = short_sha256(&payload);
         let (source, prj) = (lookup.source(), &lookup.requester().prj);
         let mut headers = HeaderMap::new();
-        // A dead letter's subject names source and project, and takes them from these headers.
+        // Its subject in `LD_DEAD` is made from these headers.
         headers.insert(header::SOURCE, source.as_str());
         headers.insert(header::PROJECT, prj.as_str());
         origin.mark(&mut headers);

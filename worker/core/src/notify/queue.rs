@@ -97,7 +97,7 @@ impl NotificationQueue {
                 }
                 keys.insert(key.clone());
                 let mut headers = HeaderMap::new();
-                // A dead letter's subject names the project, and takes it from this header.
+                // Its subject in `LD_DEAD` is made from this header.
                 headers.insert(header::PROJECT, project.as_str());
                 origin.mark(&mut headers);
                 let subject = self.topology.notify_subject(&project, &key);

@@ -145,18 +145,19 @@ impl Store {
     /// Writes until each write is applied, known to be stale, or refused.
     async fn write(&self, collection: String, mut writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
         let mut refusals = Vec::new();
-        if self.indexes.refuses_duplicates(&collection) {
+        let pending = if self.indexes.refuses_duplicates(&collection) {
             let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::inserts_first);
             if !fresh.is_empty() {
                 let failures = command::insert_each(&self.db, &collection, documents(&fresh)).await?;
                 pending.extend(self.conflicted(&collection, &fresh, failures, &mut refusals).await?);
             }
-            self.upsert(collection, pending, refusals).await
+            pending
         } else {
             // Without the unique index no E11000 would occur, and a stale state would be inserted as a second document.
             self.drop_stale(&collection, &mut writes).await?;
-            self.upsert(collection, writes, refusals).await
-        }
+            writes
+        };
+        self.upsert(collection, pending, refusals).await
     }
 
     /// The same without inserts, which were tried.

@@ -13,7 +13,7 @@ use mongodb::Namespace;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{InsertOneModel, UpdateModifications, UpdateOneModel, WriteModel};
 
-use super::command::{COMMANDS, majority, with_timeout};
+use super::command::{COMMANDS, majority_in_time, with_timeout};
 use super::connection::Store;
 use super::encode::unencodable;
 use super::error::{Blame, DUPLICATE_KEY, StoreError, code, of_command};
@@ -85,7 +85,7 @@ impl Store {
     }
 
     async fn bulk_write(&self, models: Vec<WriteModel>) -> Result<Left, StoreError> {
-        let command = self.db.client().bulk_write(models).ordered(false).write_concern(majority());
+        let command = self.db.client().bulk_write(models).ordered(false).write_concern(majority_in_time());
         let Err(error) = with_timeout(async { Ok(command.await) }).await? else {
             return Ok(Left::Failed(HashMap::new()));
         };

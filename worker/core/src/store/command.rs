@@ -264,10 +264,17 @@ fn write_concern() -> Document {
     doc! { "w": "majority", "j": true, "wtimeout": MAJORITY_MS }
 }
 
-/// The same as the driver's type.
-pub(super) fn majority() -> WriteConcern {
-    let timeout = Duration::from_millis(MAJORITY_MS.unsigned_abs().into());
-    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build()
+/// For the driver's own methods: acknowledged by the majority and journalled, without a time limit.
+#[must_use]
+pub fn majority() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
+}
+
+/// The same with the time limit of our commands.
+pub(super) fn majority_in_time() -> WriteConcern {
+    let mut concern = majority();
+    concern.w_timeout = Some(Duration::from_millis(MAJORITY_MS.unsigned_abs().into()));
+    concern
 }
 
 /// A reply with `ok: 1` can still report failed statements, or a write concern error.

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
-use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::{self, with_timeout};
+use super::command::{self, majority, with_timeout};
 use super::connection::Store;
 use super::encode::{STATE, raw};
 use super::error::StoreError;
@@ -27,10 +26,6 @@ pub type DocumentCounts = BTreeMap<String, u64>;
 
 /// The `ld_…` collections with the project's id in `prj`.
 const REMEMBERED: [&str; 4] = [memory::DELETIONS, memory::VIEWS, memory::RENAMES, FORGOTTEN];
-
-fn majority() -> WriteConcern {
-    WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build()
-}
 
 impl Store {
     /// What is stored of a project: its collections, and its documents in `ld_…` collections.

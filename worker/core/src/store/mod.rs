@@ -39,6 +39,7 @@ mod remove_events;
 mod shown;
 
 pub use self::apply::{Applied, Refusal};
+pub use self::command::majority;
 pub use self::connection::{Store, UnusableUri};
 pub use self::encode::MILESTONE_FIELDS;
 pub use self::error::{Blocked, StoreError};

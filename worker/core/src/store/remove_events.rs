@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
-use mongodb::options::WriteConcern;
 use shared::ids::Project;
 use shared::source::Source;
 
-use super::command::with_timeout;
+use super::command::{majority, with_timeout};
 use super::connection::Store;
 use super::error::StoreError;
 use super::forget::DocumentCounts;
@@ -92,9 +91,7 @@ impl Store {
             removal.removed.insert(name.clone(), ids.len() as u64);
             for ids in ids.chunks(BATCH).filter(|_| yes) {
                 let chosen = doc! { "_id": { "$in": ids.to_vec() } };
-                let majority =
-                    WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
-                with_timeout(async { Ok(collection.delete_many(chosen).write_concern(majority).await?) }).await?;
+                with_timeout(async { Ok(collection.delete_many(chosen).write_concern(majority()).await?) }).await?;
             }
         }
         Ok(removal)

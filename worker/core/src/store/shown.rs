@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
-use mongodb::options::{Acknowledgment, WriteConcern};
 use shared::ids::Project;
 use worker_event::effect::{Key, Kind};
 
+use super::command::majority;
 use super::connection::Store;
 use super::encode::{entity_id, key_filter};
 use super::error::StoreError;
@@ -48,11 +48,10 @@ impl Store {
     /// # Errors
     /// When MongoDB is away or refuses.
     pub async fn remove_test(&self, prj: &Project, kind: Kind, key: &Key) -> Result<(), StoreError> {
-        let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         let documents = self.db.collection::<Document>(&kind.collection(prj.as_str()));
-        documents.delete_one(key_filter(kind, key)).write_concern(majority.clone()).await?;
+        documents.delete_one(key_filter(kind, key)).write_concern(majority()).await?;
         let remembered = self.db.collection::<Document>(DELETIONS);
-        remembered.delete_one(doc! { "_id": entity_id(kind, prj.as_str(), key) }).write_concern(majority).await?;
+        remembered.delete_one(doc! { "_id": entity_id(kind, prj.as_str(), key) }).write_concern(majority()).await?;
         Ok(())
     }
 }

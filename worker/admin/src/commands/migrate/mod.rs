@@ -15,7 +15,6 @@ use bson::{Bson, Document, doc};
 use clap::Args;
 use futures::TryStreamExt as _;
 use mongodb::Database;
-use mongodb::options::WriteConcern;
 use serde_json::json;
 use shared::config::CredentialsArgs;
 use shared::ids::Project;
@@ -26,7 +25,7 @@ use crate::terminal::{
     Column, CommandError, Exit, Output, Progress, Table, Tally, counted, finish, notice, print_json,
 };
 use worker_core::config::MongoArgs;
-use worker_core::store::{Applied, Batch, Event, Store, StoreError, sentence};
+use worker_core::store::{self, Applied, Batch, Event, Store, StoreError, sentence};
 use worker_event::effect::{Effect, Kind, Order, State, StoryOf};
 
 /// Milliseconds before 1970 to which all times are moved: before every time that a provider can send.
@@ -395,8 +394,7 @@ impl Migration<'_> {
     }
 
     fn majority(&self, name: &str) -> mongodb::Collection<Document> {
-        let concern = WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
-        let options = mongodb::options::CollectionOptions::builder().write_concern(concern).build();
+        let options = mongodb::options::CollectionOptions::builder().write_concern(store::majority()).build();
         self.store.database().collection_with_options(name, options)
     }
 }
