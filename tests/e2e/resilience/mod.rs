@@ -1,5 +1,6 @@
 //! Nothing acknowledged is lost: outages, kills, full disks, moved addresses, rolling restarts.
 
+pub(crate) mod backlog;
 pub(crate) mod blocked;
 pub(crate) mod found;
 pub(crate) mod healing;

@@ -72,13 +72,13 @@ async fn a_server_without_a_journal_is_an_outage_that_says_why_and_ends_with_the
 
 #[tokio::test]
 async fn a_backlog_is_written_with_bulk_write_where_mongodb_has_it() {
-    const PROJECTS: u64 = 20;
+    const PROJECTS: u64 = 50;
     const ISSUE: &str = "github_Many0.issues";
     let mut stack = only_ingress().await;
     let db = stack.db().await.unwrap();
     // A write that is refused in a bulkWrite: its event waits, and no other one.
     db.run_command(doc! { "create": ISSUE, "validator": { "never": { "$exists": true } } }).await.unwrap();
-    for n in 0..PROJECTS * 15 {
+    for n in 0..PROJECTS * 6 {
         send(&stack, &push(&format!("Many{}", n % PROJECTS), n)).await;
     }
     let issue = Delivery::github("issues", &github::issue(1, "opened", "2026-11-23T09:00:00Z"));
@@ -88,7 +88,7 @@ async fn a_backlog_is_written_with_bulk_write_where_mongodb_has_it() {
     stack.env.insert("WORKER_CONCURRENCY".to_owned(), "1".to_owned());
     stack.add_worker().await.unwrap();
     for project in 0..PROJECTS {
-        stored(&stack, &format!("Many{project}"), 15, LONG).await;
+        stored(&stack, &format!("Many{project}"), 6, LONG).await;
     }
     assert!(mongo8.executed() > 0, "no bulkWrite was sent");
     becomes_unready(&stack, stack.worker(), ISSUE).await;

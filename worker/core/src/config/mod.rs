@@ -108,7 +108,7 @@ pub struct BatchArgs {
     #[arg(long, env = "WORKER_CONCURRENCY", default_value = "2")]
     pub worker_concurrency: NonZeroUsize,
     /// How many events a batch has at most.
-    #[arg(long, env = "WORKER_BATCH", default_value = "4000")]
+    #[arg(long, env = "WORKER_BATCH", default_value = "8000")]
     pub worker_batch: NonZeroUsize,
 }
 

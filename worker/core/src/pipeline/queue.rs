@@ -17,7 +17,7 @@ use super::settle;
 pub const POLL: Duration = Duration::from_secs(1);
 
 /// Bytes of one pull at most, as they are in the stream, beside the message it waited for.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A pull is lost when its reply is this much later than the server's own timeout.
 const SLACK: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use super::fold::{Batch, Parent, Rename};
 use super::obstacles::{Obstacles, Waiting};
 use super::statement::Shown;
 use super::write::{Write, documents_of, registers};
-use super::{memory, rename, settle};
+use super::{contents, grouped, memory, rename, settle};
 
 /// The outcome of a batch while MongoDB answers.
 ///
@@ -104,7 +104,7 @@ impl Store {
             memory::remember(&self.db, batch, &self.seen)
         )?;
         if refusals.is_empty() {
-            self.seen.add(batch.nested().map(|(id, _)| id));
+            self.seen.add(batch.unannounced());
             settle::settle(&self.db, batch, &shown, obstacles).await?;
         }
         Ok(refusals)
@@ -132,7 +132,9 @@ impl Store {
         // Boxed, because the compiler cannot see that a closure over borrowed writes is `Send`.
         let mut commands: Vec<_> = groups
             .into_iter()
-            .map(|(collection, writes)| async { obstacles.note(self.write(collection, writes).await) }.boxed())
+            .map(|(collection, writes)| {
+                async { obstacles.note(self.write(collection, writes, batch.is_large()).await) }.boxed()
+            })
             .collect();
         commands.extend(left.into_iter().map(|(collection, writes)| {
             async { obstacles.note(self.upsert(collection, writes, Vec::new()).await) }.boxed()
@@ -143,7 +145,12 @@ impl Store {
     }
 
     /// Writes until each write is applied, known to be stale, or refused.
-    async fn write(&self, collection: String, mut writes: Vec<Write<'_>>) -> Result<Vec<Refusal>, StoreError> {
+    async fn write(
+        &self,
+        collection: String,
+        mut writes: Vec<Write<'_>>,
+        is_large: bool,
+    ) -> Result<Vec<Refusal>, StoreError> {
         let mut refusals = Vec::new();
         let pending = if self.indexes.refuses_duplicates(&collection) {
             let (fresh, mut pending): (Vec<_>, Vec<_>) = writes.into_iter().partition(Write::inserts_first);
@@ -151,13 +158,33 @@ impl Store {
                 let failures = command::insert_each(&self.db, &collection, documents(&fresh)).await?;
                 pending.extend(self.conflicted(&collection, &fresh, failures, &mut refusals).await?);
             }
-            pending
+            if is_large { self.update_together(&collection, pending).await? } else { pending }
         } else {
             // Without the unique index no E11000 would occur, and a stale state would be inserted as a second document.
             self.drop_stale(&collection, &mut writes).await?;
             writes
         };
         self.upsert(collection, pending, refusals).await
+    }
+
+    /// Updates documents that are probably there. Returns the writes that are left.
+    async fn update_together<'a>(
+        &self,
+        collection: &str,
+        writes: Vec<Write<'a>>,
+    ) -> Result<Vec<Write<'a>>, StoreError> {
+        let (mut together, mut left): (Vec<_>, Vec<_>) =
+            writes.into_iter().partition(|write| grouped::sharing(write).is_some());
+        if together.len() < 2 {
+            left.append(&mut together);
+            return Ok(left);
+        }
+        let states: Vec<_> = together.iter().filter_map(grouped::sharing).collect();
+        if !contents::update(&self.db, collection, &grouped::statements(&states)?, states.len()).await? {
+            self.drop_stale(collection, &mut together).await?;
+            left.append(&mut together);
+        }
+        Ok(left)
     }
 
     /// The same without inserts, which were tried.

@@ -22,7 +22,7 @@ use super::write::Write;
 
 /// Collections with fewer writes than this share a command. More fill a command of their own, and MongoDB executes
 /// separate commands side by side.
-const SMALL: usize = 64;
+const SMALL: usize = 8;
 
 /// Writes of one command.
 const WRITES: usize = 512;

@@ -245,16 +245,14 @@ impl Batch {
         self.states.retain(|id, state| deletions.get(id).is_none_or(|deletion| !deletion.gone.takes(state)));
     }
 
-    /// The stories and epics: other objects' events tell of them, too, and often first.
-    pub(super) fn nested(&self) -> impl Iterator<Item = (&str, &State)> {
-        let states = self.states.iter().map(|(id, state)| (id.as_str(), state));
-        states.filter(|(_, state)| matches!(state.kind, Kind::UserStory | Kind::Epic))
+    /// The states of which no event says that it is the first.
+    pub(super) fn unannounced(&self) -> impl Iterator<Item = &str> {
+        self.states.iter().filter(|(_, state)| is_unannounced(state.kind)).map(|(id, _)| id.as_str())
     }
 
-    /// Inserts first what no event of this process has told of.
+    /// Inserts first, of those states, what this process has not written.
     pub(super) fn insert_unseen(&mut self, seen: &Seen) {
-        let nested = self.states.iter_mut().filter(|(_, state)| matches!(state.kind, Kind::UserStory | Kind::Epic));
-        for (id, state) in nested {
+        for (id, state) in self.states.iter_mut().filter(|(_, state)| is_unannounced(state.kind)) {
             state.insert_first |= !seen.contains(id);
         }
     }
@@ -457,10 +455,17 @@ fn with_repository(fields: &RawDocumentBuf, key: &Key) -> RawDocumentBuf {
 fn is_first(kind: Kind, action: Option<&Document>) -> bool {
     let is = |name, wanted| action.is_some_and(|action| action.get_str(name).is_ok_and(|action| action == wanted));
     match kind {
-        Kind::Commit | Kind::Row | Kind::PullRequest => true,
+        Kind::Commit | Kind::Row => true,
         Kind::GithubIssue => is("action", "opened"),
+        Kind::PullRequest => false,
         Kind::UserStory | Kind::Task | Kind::TaigaIssue | Kind::Epic => is("action_type", "create"),
     }
+}
+
+/// Whether the first event of an entity does not say so: of stories and epics other objects' events are often the first, and
+/// a pull request is stored when it is closed.
+const fn is_unannounced(kind: Kind) -> bool {
+    matches!(kind, Kind::UserStory | Kind::Epic | Kind::PullRequest)
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use mongodb::Database;
 use worker_event::effect::Order;
 
 use super::command;
-use super::encode::{order, raw, raw_order, raw_upsert, read_order, unencodable, upsert};
+use super::contents::{self, Contents};
+use super::encode::{order, raw, raw_order, read_order, unencodable, upsert};
 use super::error::StoreError;
 use super::fold::{Batch, Gone, Parent, Rename, View};
 use super::seen::Seen;
@@ -114,7 +115,7 @@ async fn remember_views(
             let (known, new) = versions.into_iter().partition(|told| seen.contains(told.id));
             versions = insert_new(db, new).await?;
             versions.extend(known);
-            versions = advance_known(db, versions).await?;
+            versions = merge_known(db, versions).await?;
         }
         statements.extend(versions.iter().map(Told::merge).collect::<Result<Vec<_>, _>>()?);
         if batch.is_large() {
@@ -133,24 +134,26 @@ async fn insert_new<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<To
         return Ok(versions);
     }
     let failures = command::insert_each(db, VIEWS, Box::new(versions.iter().map(Told::first))).await?;
-    failed(&versions, failures)
-}
-
-/// Writes the order of versions whose content is stored already. Returns those whose content is not.
-async fn advance_known<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<Told<'a>>, StoreError> {
-    if versions.is_empty() {
-        return Ok(versions);
-    }
-    let failures = command::update_each(db, VIEWS, Box::new(versions.iter().map(Told::advance))).await?;
-    failed(&versions, failures)
-}
-
-fn failed<'a>(versions: &[Told<'a>], failures: Vec<command::Failure>) -> Result<Vec<Told<'a>>, StoreError> {
     let of = |failure: command::Failure| match failure.is_duplicate_id() {
         true => versions.get(failure.index).copied().map(Ok),
         false => Some(Err(StoreError::Outage(failure.error))),
     };
     failures.into_iter().filter_map(of).collect()
+}
+
+/// Merges versions into views that are probably stored, many with one statement. Returns what is left.
+async fn merge_known<'a>(db: &Database, versions: Vec<Told<'a>>) -> Result<Vec<Told<'a>>, StoreError> {
+    if versions.is_empty() {
+        return Ok(versions);
+    }
+    let newest = doc! { "$mergeObjects": ["$$ROOT", newest("$$new.at".into(), "$$new.fields".into())] };
+    let statements = Contents::divide(versions.iter().map(Told::content))?
+        .into_iter()
+        .map(|contents| contents.statement("_id", Document::new(), &newest))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Otherwise a view was removed in the meantime.
+    let found = contents::update(db, VIEWS, &statements, versions.len()).await?;
+    Ok(if found { Vec::new() } else { versions })
 }
 
 /// Writes the renames of a batch.
@@ -219,38 +222,36 @@ impl<'a> Told<'a> {
         })
     }
 
-    /// Only the order, if the content is that of the newest version. Otherwise it fails with E11000.
-    fn advance(&self) -> Result<RawDocumentBuf, StoreError> {
-        let (at, fields) = (raw_order(self.at), raw(self.fields)?);
-        let filter = rawdoc! { "_id": self.id, "fields": fields };
-        let on_insert = rawdoc! { "prj": self.prj, "since": at.clone(), "spread": at.clone() };
-        Ok(raw_upsert(filter, rawdoc! { "$max": { "state": at }, "$setOnInsert": on_insert }))
+    /// Keeps the newest version.
+    fn merge(&self) -> Result<RawDocumentBuf, StoreError> {
+        let at = order(self.at);
+        let mut set = newest(at.clone().into(), doc! { "$literal": self.fields }.into());
+        // As in `first`, where there is no document.
+        set.insert("spread", doc! { "$cond": [{ "$gt": ["$prj", null] }, "$spread", at] });
+        set.insert("prj", self.prj);
+        let stages = Bson::Array(vec![doc! { "$set": set }.into()]);
+        upsert(&doc! { "_id": self.id }, RawBson::try_from(stages).map_err(unencodable)?)
     }
 
-    /// Keeps the newest version. One with other content than the newest moves `since` up to the later of the two.
-    fn merge(&self) -> Result<RawDocumentBuf, StoreError> {
-        let (at, fields) = (order(self.at), doc! { "$literal": self.fields });
-        let is_newer = doc! { "$lt": ["$state", &at] };
-        let since = doc! { "$switch": {
-            "branches": [
-                { "case": { "$eq": ["$fields", &fields] }, "then": "$since" },
-                { "case": &is_newer, "then": &at },
-                { "case": { "$lt": [&at, "$since"] }, "then": "$since" },
-            ],
-            "default": "$state",
-        } };
-        // As in `first`, where there is no document.
-        let spread = doc! { "$cond": [{ "$gt": ["$prj", null] }, "$spread", &at] };
-        let stages = vec![
-            Bson::from(doc! { "$set": { "prj": self.prj, "since": since, "spread": spread } }),
-            doc! { "$set": {
-                "fields": { "$cond": [is_newer, fields, "$fields"] },
-                "state": { "$max": ["$state", at] },
-            } }
-            .into(),
-        ];
-        upsert(&doc! { "_id": self.id }, RawBson::try_from(Bson::Array(stages)).map_err(unencodable)?)
+    /// The same for a statement that merges several.
+    fn content(&self) -> Result<(Bson, RawDocumentBuf), StoreError> {
+        Ok((self.id.into(), rawdoc! { "at": raw_order(self.at), "fields": raw(self.fields)? }))
     }
+}
+
+/// What a view stores of its newest version. One with other content than the newest moves `since` up to the later of the
+/// two.
+fn newest(at: Bson, fields: Bson) -> Document {
+    let is_newer = doc! { "$lt": ["$state", &at] };
+    let since = doc! { "$switch": {
+        "branches": [
+            { "case": { "$eq": ["$fields", &fields] }, "then": "$since" },
+            { "case": &is_newer, "then": &at },
+            { "case": { "$lt": [&at, "$since"] }, "then": "$since" },
+        ],
+        "default": "$state",
+    } };
+    doc! { "since": since, "fields": { "$cond": [is_newer, fields, "$fields"] }, "state": { "$max": ["$state", at] } }
 }
 
 /// An upsert by `_id` alone can only lose a race of inserts, and only once.

@@ -7,7 +7,8 @@
 //! 1. **Fold**: of several effects on one register in a batch only the newest remains.
 //! 2. **Write** all that the batch says: states and links into documents, by conditional upserts; deletions, views and
 //!    renames into `ld_…` collections. A stale state fails with E11000 and is dropped once a state at least as new was
-//!    read. What is probably new is tried as an insert first, which has the same result if no document exists.
+//!    read. What is probably new is tried as an insert first, which has the same result if no document exists. In a
+//!    large batch, one statement updates many documents that are probably there.
 //! 3. **Look** up what is stored in `ld_…` collections about everything that the batch concerns.
 //! 4. **Settle**: statements whose filters repeat the comparison bring documents up to what was read.
 //!
@@ -18,12 +19,14 @@ mod error;
 mod sentence;
 mod encode;
 mod command;
+mod contents;
 mod fold;
 mod obstacles;
 mod index;
 mod connection;
 mod statement;
 mod write;
+mod grouped;
 mod bulk;
 mod memory;
 mod seen;

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use bson::raw::{CStr, cstr};
-use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocument, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawArrayBuf, RawBson, RawDocument, RawDocumentBuf, doc, rawdoc};
 use worker_event::effect::{Key, Kind, Order};
 use worker_event::normalise::unenriched;
 
@@ -18,7 +18,7 @@ use super::fold::{Batch, Gone, Link, Parent, State};
 use super::memory::{Action, Version};
 
 /// What a look-up adds to the stories and tasks of a milestone.
-const FIGURES: [&str; 6] = [
+pub(super) const FIGURES: [&str; 6] = [
     "milestone_total_points",
     "milestone_closed_points",
     "milestone_total_userstories",
@@ -188,6 +188,12 @@ fn set_update(state: &State, shown: &Shown, action: Option<&(Order, Document)>) 
 
 /// What is ours in a document that nobody wrote before.
 fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
+    let action = state.action.as_ref().map(|(at, _)| single(cstr!("action"), raw_order(*at)));
+    joined(&[&registers(state, shown), &action.unwrap_or_default()])
+}
+
+/// What is ours of a state, without its action.
+fn registers(state: &State, shown: &Shown) -> RawDocumentBuf {
     let mut ours = RawDocumentBuf::new();
     ours.append(cstr!("order"), raw_order(state.order));
     if let Some(read) = state.read {
@@ -196,14 +202,24 @@ fn bookkeeping(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreErro
     if let Some(named) = state.named {
         ours.append(cstr!("named"), raw_order(named));
     }
-    if let Some((at, _)) = &state.action {
-        ours.append(cstr!("action"), raw_order(*at));
-    }
     for (name, _, at) in shown.registers() {
         ours.append(name, raw_order(at));
     }
     ours.append(cstr!("delivery"), state.delivery.as_str());
-    Ok(ours)
+    ours
+}
+
+/// A state and its action, for a statement that writes several ([`grouped`](super::grouped)).
+pub(super) fn content(state: &State, shown: &Shown) -> Result<RawDocumentBuf, StoreError> {
+    let mut content = rawdoc! {
+        "state": joined(&[&state.fields, &shown.fields])?,
+        "ours": registers(state, shown),
+    };
+    if let Some((at, action)) = &state.action {
+        content.append(cstr!("action"), raw(action)?);
+        content.append(cstr!("at"), raw_order(*at));
+    }
+    Ok(content)
 }
 
 /// What a state and an action show, together.
