@@ -176,13 +176,13 @@ impl Store {
         let (mut together, mut left): (Vec<_>, Vec<_>) =
             writes.into_iter().partition(|write| grouped::sharing(write).is_some());
         if together.len() < 2 {
-            left.append(&mut together);
+            left.extend(together);
             return Ok(left);
         }
         let states: Vec<_> = together.iter().filter_map(grouped::sharing).collect();
         if !contents::update(&self.db, collection, &grouped::statements(&states)?, states.len()).await? {
             self.drop_stale(collection, &mut together).await?;
-            left.append(&mut together);
+            left.extend(together);
         }
         Ok(left)
     }

@@ -14,10 +14,10 @@ use super::error::StoreError;
 /// Documents of one statement. MongoDB searches the list from its beginning.
 const DOCUMENTS: usize = 32;
 
-/// Bytes of the contents of one statement, beside the last.
+/// A statement with so many bytes of contents takes no more.
 const BYTES: usize = 512 * 1024;
 
-/// Sends statements. Whether they found so many documents: then none of them has failed.
+/// Sends statements, and says whether they found so many documents. If so, none has failed.
 pub(super) async fn update(
     db: &Database,
     collection: &str,
@@ -29,7 +29,7 @@ pub(super) async fn update(
 }
 
 /// New contents of some documents, by the value that each has in one field.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Contents {
     keys: Vec<Bson>,
     contents: RawArrayBuf,
@@ -45,19 +45,17 @@ impl Contents {
             let (key, content) = content?;
             let is_open = |one: &&mut Self| one.keys.len() < DOCUMENTS && one.contents.as_bytes().len() < BYTES;
             match all.last_mut().filter(is_open) {
-                Some(open) => open.add(key, content),
+                Some(open) => {
+                    open.keys.push(key);
+                    open.contents.push(content);
+                }
                 None => all.push(Self { keys: vec![key], contents: RawArrayBuf::from_iter([content]) }),
             }
         }
         Ok(all)
     }
 
-    fn add(&mut self, key: Bson, content: RawDocumentBuf) {
-        self.keys.push(key);
-        self.contents.push(content);
-    }
-
-    /// Makes each document that matches the filter, too, what an expression says, in which `$$new` is its content.
+    /// Replaces each document by an expression, in which `$$new` is its content. Only documents that also match a filter.
     pub(super) fn statement(
         self,
         field: &str,
